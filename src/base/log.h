@@ -1,0 +1,42 @@
+/*
+ * Log lines and marker lines. Writers put a line into a bounded ring and never block; one thread ("log") drains
+ * it. A full ring drops the line and counts it, so that neither a slow terminal nor a stuck pipe can hold up input
+ * or display. Before log_start() and after log_stop() lines are written directly.
+ */
+#pragma once
+
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/*
+ * Starts the drain thread. Lines above `level` are discarded. Log lines go to stderr; marker lines to markers_fd
+ * (borrowed; may be stderr). Returns 0, or -1 with errno.
+ */
+int log_start(enum log_level level, int markers_fd);
+/* Drains what is left (at most a short while on a blocked descriptor) and ends the thread. */
+void log_stop(void);
+void log_set_level(enum log_level level);
+/* Parses error|warn|info|debug; -1 when it is none of them. */
+int log_level_from_name(const char *name);
+
+void log_line(enum log_level level, const char *module, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* One marker line (see doc of the markers), without newline in `format`. */
+void log_marker(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Number of lines dropped because the ring was full. */
+uint64_t log_dropped(void);
+
+/* A line that a guest could repeat for ever: passes 5, then one in each second, saying how many were left out. */
+struct log_limit {
+	uint64_t next_ns;
+	uint32_t burst;
+	uint32_t left_out;
+};
+/* True when the line may be written now; *left_out receives the number suppressed since the last that passed. Caller's thread owns `limit`. */
+int log_limit_pass(struct log_limit *limit, uint32_t *left_out);
+
+/* Each source file defines LOG_MODULE before including this header. */
+#define log_error(...) log_line(LOG_ERROR, LOG_MODULE, __VA_ARGS__)
+#define log_warn(...) log_line(LOG_WARN, LOG_MODULE, __VA_ARGS__)
+#define log_info(...) log_line(LOG_INFO, LOG_MODULE, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_DEBUG, LOG_MODULE, __VA_ARGS__)

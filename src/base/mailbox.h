@@ -1,0 +1,22 @@
+/*
+ * Mailbox: a bounded queue of fixed-size messages from any threads to one, with an eventfd to wake the reader. Posting never waits.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mailbox;
+
+/* slots: a power of two. message_size: bytes of one message. Returns NULL with errno. */
+struct mailbox *mailbox_create(uint32_t slots, size_t message_size);
+void mailbox_destroy(struct mailbox *mailbox);
+/* Readable (level-triggered) while messages wait; owned by the mailbox. */
+int mailbox_fd(const struct mailbox *mailbox);
+/* Any thread. Copies the message. False when full: nothing was posted. */
+bool mailbox_post(struct mailbox *mailbox, const void *message);
+/* Reader's thread only. False when empty. */
+bool mailbox_take(struct mailbox *mailbox, void *message);
+/* Reader's thread: clears the eventfd; call before taking until empty. */
+void mailbox_ack(struct mailbox *mailbox);

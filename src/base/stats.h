@@ -1,0 +1,25 @@
+/* Counters and histograms that `rayvmctl stats` shows. One object per program, written from any thread. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/histogram.h"
+
+struct stats {
+	_Atomic uint64_t frames_flushed;   /* by the guest */
+	_Atomic uint64_t frames_presented; /* guest frames whose flip completed while its face was shown */
+	_Atomic uint64_t frames_dropped;   /* guest frames replaced by a newer one before they were shown */
+	_Atomic uint64_t bytes_copied;     /* guest pixels copied into scanout buffers, in bytes */
+	_Atomic uint64_t bytes_damaged;    /* guest pixels damaged, in bytes of the guest's picture (4 per pixel) */
+	_Atomic uint64_t modesets;
+	_Atomic uint64_t commits;
+	_Atomic uint64_t toggles;
+	_Atomic uint64_t front_stalls;     /* turns of the front loop longer than 1 ms */
+	_Atomic uint64_t input_dropped;    /* packets for the guest that found no room */
+	_Atomic uint64_t vcpu_exits;       /* exits to user space */
+	_Atomic uint64_t disk_requests, disk_bytes, disk_errors;
+	struct histogram toggle_commit_us; /* key event time stamp to the commit's acceptance */
+	struct histogram toggle_flip_us;   /* key event time stamp to the page-flip event */
+	struct histogram key_guest_us;     /* key event time stamp to the guest's used ring */
+};

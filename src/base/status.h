@@ -1,0 +1,63 @@
+/*
+ * Status board: what the program knows of itself in a few fixed lines, for the status page, rayvmctl and markers.
+ * Writers post, readers take snapshots; each reader gets an eventfd that becomes readable after a change.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum status_tag { STATUS_NONE, STATUS_OK, STATUS_BUSY, STATUS_OFF, STATUS_BAD }; /* "", [OK] [..] [--] [!!] */
+enum status_slot { STATUS_VM, STATUS_DISPLAY, STATUS_INPUT, STATUS_DISK, STATUS_MEMORY, STATUS_PATH, STATUS_CONTROL, STATUS_SLOTS };
+
+/* The VM's life; its order is part of no protocol. */
+enum vm_state { VM_NONE, VM_STARTING, VM_RUNNING, VM_PAUSED, VM_STOPPING, VM_STOPPED, VM_CRASHED };
+enum presentation { PRESENTATION_HIDDEN, PRESENTATION_PRESENTED };
+enum session_state { SESSION_INACTIVE, SESSION_ACTIVE };
+
+#define STATUS_TEXT 96
+
+struct status_line {
+	enum status_tag tag;
+	char text[STATUS_TEXT];
+};
+
+struct status_output {
+	char name[32];
+	uint32_t width, height; /* pixels; 0 when not connected */
+	uint32_t refresh_mhz;   /* millihertz */
+	bool connected;
+};
+#define STATUS_OUTPUTS 8
+
+struct status {
+	struct status_line line[STATUS_SLOTS];
+	enum presentation presentation;
+	enum vm_state vm;
+	enum session_state session;
+	uint32_t scanout_width, scanout_height; /* the guest's picture; 0 while there is none */
+	bool first_frame;                       /* a guest frame was on the screen since the VM's start */
+	bool zero_copy;                         /* path of the guest's picture */
+	uint32_t keyboards, pointers;
+	uint32_t n_outputs;
+	struct status_output output[STATUS_OUTPUTS];
+	uint32_t vm_generation; /* counts VM starts */
+};
+
+/* Number shown to scripts: 0 unavailable, 1 starting, 2 running hidden, 3 presented, 4 stopping, 5 presented and waiting for a scanout. */
+int status_desktop_number(const struct status *status);
+const char *status_vm_name(enum vm_state state);
+const char *status_tag_text(enum status_tag tag);
+
+struct status_board;
+struct status_board *status_board_create(void);
+void status_board_destroy(struct status_board *board);
+/* Copies the whole state. */
+void status_board_read(struct status_board *board, struct status *out);
+/* Runs `change` on the state under the board's lock (short; must not block), then wakes readers. */
+void status_board_update(struct status_board *board, void (*change)(struct status *status, void *data), void *data);
+void status_board_line(struct status_board *board, enum status_slot slot, enum status_tag tag, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+/* A new reader: an eventfd (caller closes it after status_board_unsubscribe), or -1 with errno. */
+int status_board_subscribe(struct status_board *board);
+void status_board_unsubscribe(struct status_board *board, int fd);

@@ -1,0 +1,70 @@
+/*
+ * The panel: producers' pictures on outputs. The front thread calls everything here; a worker thread ("worker") reads
+ * the links, copies pictures into scanout buffers and makes framebuffers, so that the front only commits.
+ *
+ * A face is what can fill the screen: the UI, the placeholder (head 1 of the UI's link: shown instead of a guest without
+ * scanout), the guest. Each has its own framebuffers of the output's size; a toggle is one commit that swaps FB_ID.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "link/link.h"
+
+struct wl_event_loop;
+struct session;
+struct stats;
+struct panel;
+
+enum panel_backend { PANEL_KMS, PANEL_HEADLESS };
+enum panel_face { PANEL_FACE_UI, PANEL_FACE_PLACEHOLDER, PANEL_FACE_GUEST, PANEL_FACES };
+
+struct panel_config {
+	enum panel_backend backend;
+	const char *card;         /* path or NULL: boot_display, then boot_vga, then the first that can */
+	uint32_t width, height;   /* wish for the mode; headless: size (0: 1280x800) */
+	uint32_t refresh_mhz;     /* wish; 0: the mode's / 60000 */
+	struct session *session;  /* KMS only */
+	struct status_board *board;
+	struct stats *stats;
+	/* A link message of a producer that is not about pictures (state, action, leds). Front thread. */
+	void (*message)(void *data, enum panel_face from, const struct link_message *message);
+	/* The first frame of the guest since panel_guest_started() is on the screen. Front thread. */
+	void (*first_frame)(void *data, uint32_t width, uint32_t height);
+	/* The guest's scanout appeared (size) or went (0, 0). Front thread. */
+	void (*scanout)(void *data, uint32_t width, uint32_t height);
+	void *data;
+};
+
+/* NULL, a line in error, exit status (interfaces: 4 no usable display, 5 no right) in *exit_status. Waits at most 10 s for a card. A card without a connected output succeeds. */
+struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config *config, char *error, size_t error_size, int *exit_status);
+/* Ends the worker, restores what the card showed as far as it can, frees. */
+void panel_destroy(struct panel *panel);
+
+/* Adds a producer before panel_start(): PANEL_FACE_UI (heads 0 UI and 1 placeholder) or PANEL_FACE_GUEST (head 0). The link is borrowed. */
+int panel_add_producer(struct panel *panel, enum panel_face face, struct link *link);
+/* Starts the worker, tells producers the display's size, makes the first modeset when there is an output. */
+int panel_start(struct panel *panel);
+
+/* Shows this side from the next refresh on. event_ns: time stamp of the key event (0: none) for the toggle histograms. */
+void panel_present(struct panel *panel, enum presentation presentation, uint64_t event_ns);
+/* A VM was started: first_frame is due again. */
+void panel_guest_started(struct panel *panel);
+/* The seat was taken away / given back. */
+void panel_session(struct panel *panel, bool active);
+/* Sends to a producer (front thread is the only sender on the to_producer rings). False when its ring is full. */
+bool panel_send(struct panel *panel, enum panel_face face, const struct link_message *message);
+
+/* The output's size in pixels, and where the guest's picture lies on it (empty while there is none). */
+void panel_geometry(const struct panel *panel, uint32_t *width, uint32_t *height, struct rect *guest);
+
+/* What a screenshot shows. */
+enum panel_shot { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };
+/*
+ * Asks for a picture; done(data, pixels XRGB8888 with stride width*4, width, height) is called on the worker thread, with
+ * NULL when there is none. pixels belong to the callee, which frees them with free(). Returns false when too many wait.
+ */
+bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data);

@@ -1,0 +1,30 @@
+/*
+ * The seat: who may use card and input devices now (libseat). Opened on the main thread, which is the front thread.
+ *
+ * kms - session, card, outputs, planes, buffers, latch, commits; headless behind the same interface. May include base
+ * and link. Knows no virtio. What runs on the front thread never draws, copies, allocates framebuffers or waits.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct wl_event_loop;
+struct session;
+
+struct session_config {
+	/* Front thread. inactive: stop touching devices now; the session acknowledges when it returns. */
+	void (*active)(void *data, bool active);
+	void *data;
+};
+
+/* NULL, a line in error, exit status 5 in *exit_status. Waits for the first activation (at most 10 s). */
+struct session *session_open(struct wl_event_loop *loop, const struct session_config *config, char *error, size_t error_size, int *exit_status);
+void session_close(struct session *session);
+bool session_active(const struct session *session);
+const char *session_seat(const struct session *session);
+/* Opens / closes a device of the seat. -1 with errno. */
+int session_open_device(struct session *session, const char *path);
+void session_close_device(struct session *session, int fd);
+/* Switches to VT n. */
+int session_switch(struct session *session, int vt);

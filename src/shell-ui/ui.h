@@ -1,0 +1,31 @@
+/*
+ * shell-ui - the native UI: banner, status lines, transcript, prompt. A producer on the link with two heads: 0 the UI, 1 the
+ * placeholder for a guest without a picture. One thread ("ui") with a wl_event_loop; draws with pixman and fcft into its own
+ * memfd. May include base and link. Never touches DRM, devices or the machine; what it wants it asks for with LINK_ACTION.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "link/link.h"
+
+struct ui;
+
+struct ui_config {
+	struct status_board *board;
+	const char *hint;    /* how to configure a guest; shown when none is, or NULL */
+	const char *toggle_key, *show_key, *hide_key; /* names for the help text, e.g. "`", "F11", "F12" */
+	uint32_t max_width, max_height; /* largest output to expect, pixels: sizes the memfd (sparse) */
+};
+
+/* Makes the memfd and the link. NULL, and a line in error (no font found ...). */
+struct ui *ui_create(const struct ui_config *config, char *error, size_t error_size);
+/* The link to give to the panel; owned by the UI. */
+struct link *ui_link(struct ui *ui);
+/* Starts the thread. 0 or -1 with errno. */
+int ui_start(struct ui *ui);
+/* Ends the thread; the link stays until ui_destroy(). */
+void ui_stop(struct ui *ui);
+void ui_destroy(struct ui *ui);

@@ -1,0 +1,45 @@
+/*
+ * Input devices: libinput over udev through the session where udev has run, libevdev on /dev/input elsewhere. Turns what
+ * happens into router_events. Front thread. Opening a device goes through `open`/`close` (the seat).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "toggle/router.h"
+
+struct wl_event_loop;
+
+struct input_config {
+	/* Opens a device node, returns a descriptor or -1 with errno; close gets that descriptor back. */
+	int (*open)(void *data, const char *path);
+	void (*close)(void *data, int fd);
+	const char *seat; /* "seat0" */
+	void *data;
+	/* One event; EV_REL/EV_ABS of one packet come in a row, then `frame`. */
+	void (*event)(void *data, const struct router_event *event);
+	/* End of a packet of this device. */
+	void (*frame)(void *data, uint32_t device, uint64_t time_ns);
+	/* A device came or went; counts are current. Text for the status page. */
+	void (*devices)(void *data, uint32_t keyboards, uint32_t pointers);
+	void (*gone)(void *data, uint32_t device, uint64_t time_ns);
+};
+
+struct input;
+/*
+ * NULL, and a line in error and exit status 5 in *exit_status, when there are devices of which none may be opened.
+ * No device at all is a state: it succeeds and takes them when they come.
+ */
+struct input *input_create(struct wl_event_loop *loop, const struct input_config *config, char *error, size_t error_size, int *exit_status);
+void input_destroy(struct input *input);
+/* The session went inactive / active: devices are closed and reopened. */
+void input_suspend(struct input *input);
+void input_resume(struct input *input);
+/* Keyboard lights, bit per LED_*. */
+void input_set_leds(struct input *input, uint32_t leds);
+/* A fresh device number for injected events (rayvmctl, UI prompt). */
+uint32_t input_injector(struct input *input);
+/* Calls `each` with the name of every device in use. */
+void input_list(struct input *input, void (*each)(void *data, const char *name, bool keyboard, bool pointer), void *data);

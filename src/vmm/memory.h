@@ -1,0 +1,45 @@
+/*
+ * Guest memory: a table of regions, and the one function through which everybody reaches it.
+ *
+ * vmm - the machine: KVM, guest memory, vCPU threads, PCI bus and interrupts, boot, ACPI, serial, legacy ports.
+ * May include base and link. No globals; never touches DRM, input or the UI.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GUEST_REGIONS 8
+#define GUEST_PAGE 4096ull
+
+struct guest_region {
+	uint64_t gpa;       /* guest physical address, bytes */
+	uint64_t size;      /* bytes */
+	uint64_t fd_offset; /* where it starts in the memfd, bytes */
+	uint8_t *host;      /* this process's mapping */
+};
+
+struct guest_memory {
+	int fd; /* memfd, sealed SHRINK, GROW and SEAL */
+	uint64_t size;
+	uint32_t n_regions;
+	struct guest_region region[GUEST_REGIONS];
+};
+
+enum guest_access { GUEST_READ, GUEST_WRITE };
+
+/* Makes `size` bytes (a multiple of the page) of RAM, split below and above the 4 GiB hole. 0 or -1 with errno. */
+int guest_memory_init(struct guest_memory *memory, uint64_t size);
+void guest_memory_finish(struct guest_memory *memory);
+
+/*
+ * Translates [gpa, gpa + length) to this process's address, or NULL when any byte is not RAM or the range crosses two
+ * regions. length 0 is refused. Thread-safe: regions are added before the guest runs. Nothing else turns guest addresses into pointers.
+ */
+void *guest_memory_at(const struct guest_memory *memory, uint64_t untrusted_gpa, uint64_t untrusted_length, enum guest_access access);
+/* The same range as an offset into the memfd, for the link. False when it is not all RAM of one region. */
+bool guest_memory_offset(const struct guest_memory *memory, uint64_t untrusted_gpa, uint64_t untrusted_length, uint64_t *offset);
+/* Copies; false (nothing copied) when the range is not RAM. */
+bool guest_memory_read(const struct guest_memory *memory, uint64_t untrusted_gpa, void *to, uint64_t length);
+bool guest_memory_write(const struct guest_memory *memory, uint64_t untrusted_gpa, const void *from, uint64_t length);

@@ -1,0 +1,65 @@
+/*
+ * One virtual machine. vm_create() makes KVM, memory, irqchip and the bus; the caller attaches PCI devices; vm_start()
+ * loads the kernel and runs the vCPU threads. Called from the machine's thread, which also gets the events.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/memory.h"
+#include "vmm/pci.h"
+
+#define VM_MAX_CPUS 254
+
+struct stats;
+
+enum vm_serial { VM_SERIAL_NONE, VM_SERIAL_STDIO, VM_SERIAL_FILE };
+
+struct vm_config {
+	const char *name;
+	const char *kernel;  /* path */
+	const char *initrd;  /* path or NULL */
+	const char *cmdline; /* kernel command line or NULL */
+	uint64_t memory;     /* bytes */
+	uint32_t cpus;
+	int serial_in, serial_out; /* COM1's descriptors, -1: none; borrowed */
+	struct stats *stats;
+};
+
+/* Why the vCPUs stopped. */
+enum vm_event { VM_EVENT_NONE, VM_EVENT_POWEROFF, VM_EVENT_RESET, VM_EVENT_CRASH };
+
+struct vm;
+
+/*
+ * What is wrong with this machine's KVM, checked without making a VM: 0 and *api, or -1 and a line in error. The text
+ * names the thing and the remedy. slow (may be NULL): true when ring 0 is emulated so slowly that a kernel would not boot in reasonable time.
+ */
+int vm_probe(char *error, size_t error_size, bool *slow);
+/*
+ * Creates KVM VM, memory, irqchip, vCPUs' descriptors, bus. On failure NULL, and a line naming thing and remedy in error
+ * and the program's exit status (interfaces: 2 settings, 3 KVM) in *exit_status.
+ */
+struct vm *vm_create(const struct vm_config *config, char *error, size_t error_size, int *exit_status);
+/* Stops the vCPUs if they run, frees all. Devices must have been detached. */
+void vm_destroy(struct vm *vm);
+
+struct guest_memory *vm_memory(struct vm *vm);
+struct pci_bus *vm_pci(struct vm *vm);
+
+/* Readable after the guest powered off, reset or crashed. vm_take_event() tells which; the vCPUs have stopped or are about to. */
+int vm_event_fd(const struct vm *vm);
+enum vm_event vm_take_event(struct vm *vm, char *detail, size_t detail_size);
+
+/* (Re)loads kernel, initrd, tables; resets vCPUs and devices' bus state; starts the vCPU threads. 0, or -1 with a line in error. */
+int vm_start(struct vm *vm, char *error, size_t error_size);
+/* Stops and joins the vCPU threads; state is kept. Returns when no vCPU runs. */
+void vm_halt(struct vm *vm);
+/* Freezes and thaws the vCPUs and the guest's clock (KVM_KVMCLOCK_CTRL, KVM_GET/SET_CLOCK). */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+/* Presses the ACPI power button. */
+void vm_power_button(struct vm *vm);
+/* Bytes typed into COM1 (from rayvmctl console or stdin); what does not fit the FIFO's bounded backlog is dropped. Any thread. */
+void vm_serial_input(struct vm *vm, const void *bytes, uint32_t size);
