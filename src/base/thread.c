@@ -1,0 +1,70 @@
+#include "base/thread.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct start {
+	char name[16];
+	int nice;
+	void *(*run)(void *);
+	void *arg;
+};
+
+static void *trampoline(void *data)
+{
+	struct start start = *(struct start *)data;
+	free(data);
+	pthread_setname_np(pthread_self(), start.name);
+	if (start.nice != 0) {
+		/* PRIO_PROCESS with a thread id is that thread only (sched(7)); refused without the right, which is fine. */
+		pid_t tid = (pid_t)syscall(SYS_gettid);
+		setpriority(PRIO_PROCESS, (id_t)tid, getpriority(PRIO_PROCESS, (id_t)tid) + start.nice);
+	}
+	return start.run(start.arg);
+}
+
+int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(void *), void *arg)
+{
+	struct start *start = calloc(1, sizeof *start);
+	if (start == NULL)
+		return -1;
+	strncpy(start->name, name, sizeof start->name - 1);
+	start->nice = nice;
+	start->run = run;
+	start->arg = arg;
+
+	sigset_t all, old;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* Threads must not inherit a realtime policy of the front thread. */
+	pthread_attr_t attributes;
+	pthread_attr_init(&attributes);
+	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
+	int error = pthread_create(thread, &attributes, trampoline, start);
+	pthread_attr_destroy(&attributes);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (error != 0) {
+		free(start);
+		errno = error;
+		return -1;
+	}
+	return 0;
+}
+
+int thread_raise_self(void)
+{
+	struct sched_param parameter = { .sched_priority = 2 };
+	/* RESET_ON_FORK: helpers and children start at normal priority. */
+	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameter) == 0)
+		return 2;
+	if (setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), -10) == 0)
+		return 1;
+	return 0;
+}
