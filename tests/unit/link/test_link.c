@@ -1,0 +1,295 @@
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "link/link.h"
+#include "link/synthetic.h"
+#include "link/table.h"
+#include "unit.h"
+
+#define XRGB 0x34325258u
+#define PIXELS (1u << 20)
+
+static int pixels(void)
+{
+	int fd = memfd_create("pixels", MFD_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, PIXELS), 0);
+	return fd;
+}
+
+START_TEST(ring_keeps_order_and_refuses_when_full)
+{
+	int fd = pixels();
+	struct link *link = link_create(fd, PIXELS);
+	struct link_message message = { .type = LINK_LEDS };
+	uint32_t sent = 0;
+	for (; link_send_to_panel(link, &message); sent++)
+		message.leds.leds = sent + 1;
+	ck_assert_uint_eq(sent, LINK_RING_SLOTS);
+	ck_assert_uint_eq(link_room_to_panel(link), 0);
+	for (uint32_t i = 0; i < sent; i++) {
+		ck_assert(link_receive_for_panel(link, &message));
+		ck_assert_uint_eq(message.leds.leds, i);
+	}
+	ck_assert(!link_receive_for_panel(link, &message));
+	ck_assert_uint_eq(link_room_to_panel(link), LINK_RING_SLOTS);
+	link_destroy(link);
+	close(fd);
+}
+END_TEST
+
+START_TEST(buffer_is_sent_whole_or_not_at_all)
+{
+	int fd = pixels();
+	struct link *link = link_create(fd, PIXELS);
+	struct link_segment segment[13];
+	for (int i = 0; i < 13; i++)
+		segment[i] = (struct link_segment){ (uint64_t)i * 8192, 4096 };
+	struct link_message filler = { .type = LINK_LEDS }, message;
+	while (link_room_to_panel(link) > 3)
+		link_send_to_panel(link, &filler);
+	ck_assert_uint_eq(link_buffer_messages(13), 4);
+	ck_assert(!link_send_buffer(link, (struct link_buffer_id){ 1, 1 }, 64, 64, 256, XRGB, 0, segment, 13));
+	ck_assert_uint_eq(link_room_to_panel(link), 3);
+	while (link_receive_for_panel(link, &message))
+		ck_assert_uint_eq(message.type, LINK_LEDS);
+	ck_assert(link_send_buffer(link, (struct link_buffer_id){ 1, 1 }, 64, 64, 256, XRGB, 0, segment, 13));
+	struct link_table *table = link_table_create(PIXELS);
+	const char *why;
+	while (link_receive_for_panel(link, &message))
+		ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_NONE);
+	message = (struct link_message){ .type = LINK_FRAME, .frame = { { 1, 1 }, 1, { 0, 0, 64, 64 }, { 0, 0, 64, 64 } } };
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_FRAME);
+	ck_assert_uint_eq(link_table_head(table, 0)->buffer->segment[12].offset, 12 * 8192);
+	link_table_destroy(table);
+	link_destroy(link);
+	close(fd);
+}
+END_TEST
+
+/* Announces a buffer with one segment; returns what the table said. */
+static enum link_change announce(struct link_table *table, uint32_t id, uint32_t generation, uint32_t width, uint32_t height,
+	uint32_t stride, uint64_t offset, struct link_segment segment)
+{
+	const char *why;
+	struct link_message message = {
+		.type = LINK_BUFFER,
+		.buffer = { { id, generation }, width, height, stride, XRGB, offset, 1 },
+	};
+	enum link_change change = link_table_take(table, &message, &why);
+	if (change != LINK_CHANGE_NONE)
+		return change;
+	message = (struct link_message){ .type = LINK_SEGMENTS, .segments = { .buffer = { id, generation }, .count = 1, .segment = { segment } } };
+	return link_table_take(table, &message, &why);
+}
+
+static enum link_change frame(struct link_table *table, uint32_t id, uint32_t generation, uint64_t sequence, struct rect source, struct rect damage)
+{
+	const char *why;
+	struct link_message message = { .type = LINK_FRAME, .frame = { { id, generation }, sequence, source, damage } };
+	return link_table_take(table, &message, &why);
+}
+
+START_TEST(nonsense_is_refused)
+{
+	struct link_table *table = link_table_create(PIXELS);
+	struct link_segment all = { 0, PIXELS };
+	ck_assert_int_eq(announce(table, 1, 1, 0, 10, 40, 0, all), LINK_CHANGE_REFUSED);
+	ck_assert_int_eq(announce(table, 1, 1, 10, 10, 36, 0, all), LINK_CHANGE_REFUSED);          /* stride too small */
+	ck_assert_int_eq(announce(table, 1, 1, 0x40000001, 1, 4, 0, all), LINK_CHANGE_REFUSED);    /* width * 4 wraps */
+	ck_assert_int_eq(announce(table, 1, 1, 512, 513, 2048, 0, all), LINK_CHANGE_REFUSED);      /* larger than its segments */
+	ck_assert_int_eq(announce(table, 1, 1, 512, 512, 2048, 4, all), LINK_CHANGE_REFUSED);      /* offset pushes it over the end */
+	ck_assert_int_eq(announce(table, 1, 1, 10, 10, 40, 0, (struct link_segment){ 4, PIXELS }), LINK_CHANGE_REFUSED);
+	ck_assert_int_eq(announce(table, 1, 1, 10, 10, 40, 0, (struct link_segment){ UINT64_MAX - 3, 8 }), LINK_CHANGE_REFUSED);
+	ck_assert_int_eq(announce(table, 1, 1, 512, 512, 2048, 0, all), LINK_CHANGE_NONE);
+	ck_assert_int_eq(announce(table, 1, 1, 512, 512, 2048, 0, all), LINK_CHANGE_REFUSED);      /* twice */
+	struct rect whole = { 0, 0, 512, 512 };
+	ck_assert_int_eq(frame(table, 1, 2, 1, whole, whole), LINK_CHANGE_REFUSED);                /* another generation */
+	ck_assert_int_eq(frame(table, 1, 1, 1, (struct rect){ 1, 0, 512, 512 }, whole), LINK_CHANGE_REFUSED);
+	ck_assert_int_eq(frame(table, 1, 1, 1, (struct rect){ 8, 0, UINT32_MAX, 4 }, whole), LINK_CHANGE_REFUSED);
+	ck_assert_int_eq(frame(table, 1, 1, 5, whole, whole), LINK_CHANGE_FRAME);
+	ck_assert_int_eq(frame(table, 1, 1, 5, whole, whole), LINK_CHANGE_REFUSED);                /* old sequence */
+	struct link_message message = { .type = LINK_FRAME, .head = LINK_MAX_HEADS, .frame = { { 1, 1 }, 9, whole, whole } };
+	const char *why;
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+	message = (struct link_message){ .type = 9999 };
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+	ck_assert_ptr_nonnull(why);
+	link_table_destroy(table);
+}
+END_TEST
+
+START_TEST(damage_is_united_never_dropped)
+{
+	struct link_table *table = link_table_create(PIXELS);
+	struct rect whole = { 0, 0, 100, 100 };
+	announce(table, 1, 1, 100, 100, 400, 0, (struct link_segment){ 0, 40000 });
+	announce(table, 2, 1, 100, 100, 400, 0, (struct link_segment){ 40000, 40000 });
+	frame(table, 1, 1, 1, whole, (struct rect){ 0 });
+	struct rect damage = link_table_take_damage(table, 0);
+	ck_assert_uint_eq(damage.w, 100); /* the first frame is all new */
+	frame(table, 2, 1, 2, whole, (struct rect){ 10, 10, 5, 5 });
+	frame(table, 1, 1, 3, whole, (struct rect){ 90, 90, 50, 50 });
+	damage = link_table_take_damage(table, 0);
+	ck_assert_uint_eq(damage.x, 10);
+	ck_assert_uint_eq(damage.w, 90);
+	damage = link_table_take_damage(table, 0);
+	ck_assert(rect_empty(&damage));
+	frame(table, 1, 1, 4, (struct rect){ 0, 0, 50, 50 }, (struct rect){ 0 });
+	damage = link_table_take_damage(table, 0);
+	ck_assert_uint_eq(damage.w, 50); /* another part of the buffer is all new */
+	link_table_destroy(table);
+}
+END_TEST
+
+START_TEST(dead_buffer_lives_until_its_successor)
+{
+	struct link_table *table = link_table_create(PIXELS);
+	struct rect whole = { 0, 0, 100, 100 };
+	struct link_segment segment = { 0, 40000 };
+	struct link_buffer_id released;
+	const char *why;
+	announce(table, 1, 1, 100, 100, 400, 0, segment);
+	frame(table, 1, 1, 1, whole, whole);
+	struct link_message dead = { .type = LINK_BUFFER_DEAD, .dead = { 1, 1 } };
+	ck_assert_int_eq(link_table_take(table, &dead, &why), LINK_CHANGE_NONE);
+	ck_assert(!link_table_next_released(table, &released));
+	ck_assert_ptr_nonnull(link_table_head(table, 0)->buffer);
+	ck_assert_int_eq(announce(table, 1, 2, 100, 100, 400, 0, segment), LINK_CHANGE_NONE); /* the id is free at once */
+	struct link_buffer *held = link_table_head(table, 0)->buffer;
+	held->users++; /* a copy is in progress */
+	frame(table, 1, 2, 2, whole, whole);
+	ck_assert(!link_table_next_released(table, &released));
+	held->users--;
+	ck_assert(link_table_next_released(table, &released));
+	ck_assert_uint_eq(released.generation, 1);
+	ck_assert(!link_table_next_released(table, &released));
+	link_table_destroy(table);
+}
+END_TEST
+
+struct total {
+	uint64_t bytes, runs, first;
+};
+
+static void count_run(void *data, uint64_t offset, uint64_t length)
+{
+	struct total *total = data;
+	if (total->runs++ == 0)
+		total->first = offset;
+	total->bytes += length;
+}
+
+START_TEST(runs_cross_segments)
+{
+	struct link_segment segment[3] = { { 4096, 100 }, { 0, 200 }, { 8192, 300 } };
+	struct link_buffer buffer = { .n_segments = 3, .segment = segment };
+	struct total total = { 0 };
+	ck_assert(link_buffer_runs(&buffer, 50, 300, count_run, &total));
+	ck_assert_uint_eq(total.bytes, 300);
+	ck_assert_uint_eq(total.runs, 3);
+	ck_assert_uint_eq(total.first, 4146);
+	ck_assert(!link_buffer_runs(&buffer, 500, 101, count_run, &total));
+}
+END_TEST
+
+#define W 1280u
+#define H 200u
+#define FRAMES 50
+
+static void *run_thread(void *arg)
+{
+	return (void *)(uintptr_t)synthetic_run(arg);
+}
+
+/* The panel's side: takes frames, checks pixels, answers PRESENTED, until all came. */
+static void be_panel(struct link *link)
+{
+	struct link_table *table = link_table_create(link_pixels_size(link));
+	struct link_message message = { .type = LINK_DISPLAY, .display = { .width = W, .height = H, .refresh_mhz = 60000 } };
+	ck_assert(link_send_to_producer(link, &message));
+	uint64_t last = 0;
+	while (last < FRAMES) {
+		struct pollfd ready = { .fd = link_panel_fd(link), .events = POLLIN };
+		ck_assert_int_eq(poll(&ready, 1, 10000), 1);
+		link_ack_panel(link);
+		while (link_receive_for_panel(link, &message)) {
+			const char *why;
+			enum link_change change = link_table_take(table, &message, &why);
+			ck_assert_msg(change != LINK_CHANGE_REFUSED, "%s", why != NULL ? why : "");
+			if (change != LINK_CHANGE_FRAME)
+				continue;
+			const struct link_head *head = link_table_head(table, 0);
+			ck_assert_uint_eq(head->sequence, last + 1);
+			last = head->sequence;
+			const uint32_t *picture = (const uint32_t *)(const void *)(link_pixels(link) + head->buffer->segment[0].offset);
+			for (uint32_t x = 0; x < W; x += 7)
+				for (uint32_t y = 0; y < H; y += 3)
+					ck_assert_uint_eq(picture[y * W + x], synthetic_pixel(W, H, last, x, y));
+			struct link_message shown = { .type = LINK_PRESENTED, .presented = { last, 0 } };
+			ck_assert(link_send_to_producer(link, &shown));
+		}
+	}
+	link_table_destroy(table);
+}
+
+START_TEST(synthetic_in_a_thread)
+{
+	uint64_t size;
+	int fd = synthetic_memory(W, H, &size);
+	struct link *link = link_create(fd, size);
+	struct synthetic_config config = { .link = link, .pixels_fd = fd, .pixels_size = size, .fps = 1000, .stop_fd = eventfd(0, EFD_CLOEXEC), .frames = FRAMES };
+	pthread_t thread;
+	ck_assert_int_eq(pthread_create(&thread, NULL, run_thread, &config), 0);
+	be_panel(link);
+	void *frames;
+	pthread_join(thread, &frames);
+	ck_assert_uint_eq((uintptr_t)frames, FRAMES);
+	link_destroy(link);
+	close(fd);
+	close(config.stop_fd);
+}
+END_TEST
+
+START_TEST(synthetic_in_a_forked_child)
+{
+	uint64_t size;
+	int fd = synthetic_memory(W, H, &size);
+	struct link *link = link_create(fd, size);
+	struct synthetic_config config = { .link = link, .pixels_fd = fd, .pixels_size = size, .fps = 1000, .stop_fd = eventfd(0, EFD_CLOEXEC), .frames = FRAMES };
+	pid_t child = fork();
+	ck_assert_int_ge(child, 0);
+	if (child == 0)
+		_exit(synthetic_run(&config) == FRAMES ? 0 : 1);
+	be_panel(link);
+	int status;
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	link_destroy(link);
+	close(fd);
+	close(config.stop_fd);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("link");
+	TCase *c = tcase_create("link");
+	tcase_add_test(c, ring_keeps_order_and_refuses_when_full);
+	tcase_add_test(c, buffer_is_sent_whole_or_not_at_all);
+	tcase_add_test(c, nonsense_is_refused);
+	tcase_add_test(c, damage_is_united_never_dropped);
+	tcase_add_test(c, dead_buffer_lives_until_its_successor);
+	tcase_add_test(c, runs_cross_segments);
+	tcase_add_test(c, synthetic_in_a_thread);
+	tcase_add_test(c, synthetic_in_a_forked_child);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
