@@ -68,6 +68,8 @@ void virtio_device_finish(struct virtio_device *device);
 /* Puts the device on the bus at `slot`. class_code as in the PCI header (e.g. 0x038000 display, 0x010000 storage, 0x098000 input). NULL with errno. */
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct pci_bus *bus, uint8_t slot, uint32_t class_code);
 void virtio_pci_destroy(struct virtio_pci *transport);
+/* System reset: the device's part of power-on, as when the driver writes 0 to the status register. No vCPU runs. */
+void virtio_pci_reset(struct virtio_pci *transport);
 
 /* For devices, under lock: */
 /* Interrupts the driver for queue `index` if it wants to know (calls virtq_must_notify). */
