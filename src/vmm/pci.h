@@ -48,6 +48,7 @@ struct msix_vector {
 	int event_fd; /* write 1: inject, once routed (irqfd) */
 	uint32_t gsi;
 	bool routed;
+	bool stale; /* address or data changed since it was routed */
 };
 
 struct msix {
