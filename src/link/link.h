@@ -28,6 +28,7 @@
 #define LINK_MAX_BUFFERS 256       /* buffers alive at once on one link */
 #define LINK_MAX_SEGMENTS 12000     /* segments of one buffer: with its header they fit into an empty ring */
 #define LINK_MAX_SIDE 16384        /* pixels */
+#define LINK_CURSOR_SIDE 64        /* pixels, both ways; virtio 1.2, section 5.7.6.10 */
 
 enum link_type {
 	/* producer -> panel */
@@ -39,6 +40,7 @@ enum link_type {
 	LINK_VM_STATE,    /* the machine's life changed */
 	LINK_ACTION,      /* the UI asks for something */
 	LINK_LEDS,        /* keyboard lights wanted by this side */
+	LINK_CURSOR,      /* the head's pointer picture: moved, changed, shown or hidden */
 
 	/* panel -> producer */
 	LINK_PRESENTED = 64, /* frame `sequence` (and all before) was shown, or would have been */
@@ -95,6 +97,16 @@ struct link_message {
 			struct rect source;  /* part of the buffer that is the picture */
 			struct rect damage;  /* within source, in source coordinates of the buffer; what changed since the last frame of this head */
 		} frame;
+		struct {
+			/*
+			 * id 0: the picture stays what it was. Else a LINK_CURSOR_SIDE x LINK_CURSOR_SIDE buffer (DRM_FORMAT_ARGB8888 or
+			 * another with alpha, premultiplied) that is copied while this message is handled: it may be dead a message later.
+			 */
+			struct link_buffer_id buffer;
+			int32_t x, y;           /* of the picture's top left corner on the head, pixels; may lie outside */
+			uint32_t hot_x, hot_y;  /* the pointing pixel within the picture: for information, (x, y) is not shifted by it */
+			uint32_t visible;
+		} cursor;
 		struct {
 			uint32_t state;      /* enum vm_state */
 			uint32_t reason;     /* errno-like detail, 0 if none */

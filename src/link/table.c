@@ -176,6 +176,20 @@ static const char *take_segments(struct link_table *table, const struct link_mes
 	return NULL;
 }
 
+static const char *check_cursor(struct link_table *table, const struct link_message *message)
+{
+	if (message->head >= LINK_MAX_HEADS)
+		return "pointer picture for a head that does not exist";
+	if (message->cursor.buffer.id == 0)
+		return NULL;
+	const struct link_buffer *buffer = link_table_find(table, message->cursor.buffer);
+	if (buffer == NULL)
+		return "pointer picture of an unknown buffer";
+	if (buffer->width != LINK_CURSOR_SIDE || buffer->height != LINK_CURSOR_SIDE)
+		return "pointer picture of an unusual size";
+	return NULL;
+}
+
 static const char *take_frame(struct link_table *table, const struct link_message *message)
 {
 	if (message->head >= LINK_MAX_HEADS)
@@ -240,6 +254,11 @@ enum link_change link_table_take(struct link_table *table, const struct link_mes
 		table->head[message->head].damage = (struct rect){ 0 };
 		settle_all(table);
 		return LINK_CHANGE_NO_FRAME;
+	case LINK_CURSOR:
+		wrong = check_cursor(table, message);
+		if (wrong == NULL)
+			return LINK_CHANGE_OTHER;
+		break;
 	case LINK_VM_STATE:
 	case LINK_ACTION:
 	case LINK_LEDS:
@@ -249,6 +268,16 @@ enum link_change link_table_take(struct link_table *table, const struct link_mes
 	}
 	*why = wrong;
 	return wrong != NULL ? LINK_CHANGE_REFUSED : LINK_CHANGE_NONE;
+}
+
+const struct link_buffer *link_table_find(const struct link_table *table, struct link_buffer_id name)
+{
+	for (int i = 0; i < LINK_MAX_BUFFERS; i++) {
+		const struct link_buffer *buffer = table->buffer[i];
+		if (buffer != NULL && buffer->name.id == name.id && buffer->name.generation == name.generation)
+			return buffer->complete && !buffer->dead ? buffer : NULL;
+	}
+	return NULL;
 }
 
 const struct link_head *link_table_head(const struct link_table *table, uint32_t head)

@@ -35,10 +35,12 @@ struct link_table;
 struct link_table *link_table_create(uint64_t pixels_size);
 void link_table_destroy(struct link_table *table);
 /*
- * Takes one message. FRAME / NO_FRAME: head message->head changed. OTHER: a valid message that is not about pictures
- * (state, action, leds), for the caller to act on. REFUSED: nonsense, ignored; *why (static text) says what.
+ * Takes one message. FRAME / NO_FRAME: head message->head changed. OTHER: a valid message that is not about frames
+ * (state, action, leds, and cursor with its buffer checked), for the caller to act on. REFUSED: nonsense, ignored; *why (static text) says what.
  */
 enum link_change link_table_take(struct link_table *table, const struct link_message *message, const char **why);
+/* A buffer that may be read now: complete and not dead. NULL when there is none; valid until the next link_table_take(). */
+const struct link_buffer *link_table_find(const struct link_table *table, struct link_buffer_id name);
 const struct link_head *link_table_head(const struct link_table *table, uint32_t head);
 /* Damage of a head since the last call, in buffer coordinates; clears it. */
 struct rect link_table_take_damage(struct link_table *table, uint32_t head);

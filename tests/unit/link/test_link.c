@@ -276,6 +276,30 @@ START_TEST(synthetic_in_a_forked_child)
 }
 END_TEST
 
+START_TEST(pointer_picture_must_be_known_and_64x64)
+{
+	struct link_table *table = link_table_create(PIXELS);
+	const char *why;
+	announce(table, 1, 1, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE, 256, 0, (struct link_segment){ 0, 16384 });
+	announce(table, 2, 1, 32, 32, 128, 0, (struct link_segment){ 0, 16384 });
+	struct link_message message = { .type = LINK_CURSOR, .cursor = { .buffer = { 1, 1 }, .visible = 1 } };
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_OTHER);
+	ck_assert_ptr_nonnull(link_table_find(table, (struct link_buffer_id){ 1, 1 }));
+	message.cursor.buffer.id = 2;
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+	message.cursor.buffer.id = 3;
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+	message.cursor.buffer.id = 0; /* moved only */
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_OTHER);
+	message.head = LINK_MAX_HEADS;
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+	message = (struct link_message){ .type = LINK_BUFFER_DEAD, .dead = { 1, 1 } };
+	ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_NONE);
+	ck_assert_ptr_null(link_table_find(table, (struct link_buffer_id){ 1, 1 }));
+	link_table_destroy(table);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("link");
@@ -286,6 +310,7 @@ static Suite *suite(void)
 	tcase_add_test(c, damage_is_united_never_dropped);
 	tcase_add_test(c, dead_buffer_lives_until_its_successor);
 	tcase_add_test(c, runs_cross_segments);
+	tcase_add_test(c, pointer_picture_must_be_known_and_64x64);
 	tcase_add_test(c, synthetic_in_a_thread);
 	tcase_add_test(c, synthetic_in_a_forked_child);
 	suite_add_tcase(s, c);
