@@ -12,6 +12,7 @@ import json
 import os
 import select
 import signal
+import struct
 import sys
 import termios
 import time
@@ -253,14 +254,16 @@ class Agent:
                      ["udevadm", "settle", "--timeout=30"]):
             os.waitpid(self.fork(argv, stdout="/run/lab/udevadm.log", stderr="/run/lab/udevadm.log"), 0)
 
-    def shell(self, tty):
-        """A shell for a person on TTY; the machine ends with it."""
+    def shell(self, tty, size):
+        """A shell for a person on TTY, a terminal of SIZE ("ROWSxCOLUMNS"); the machine ends with it."""
         def over(_status):
             os.sync()
             with open("/proc/sysrq-trigger", "w", encoding="utf-8") as trigger:
                 trigger.write("o")
-        pid = self.fork(["/bin/bash", "-l"], environment={"TERM": os.environ.get("TERM", "vt220")}, cwd="/root",
-                        tty=tty)
+        with open(tty, "rb") as terminal:
+            rows, columns = (int(number) for number in size.split("x"))
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        pid = self.fork(["/bin/bash", "-l"], environment={"TERM": "vt220"}, tty=tty)
         self.on_exit[pid] = over
 
 
@@ -284,7 +287,7 @@ def main():
     say("ready")
     agent.send({"event": "ready", "uptime": uptime})
     if words.get("lab.shell"):
-        agent.shell(words["lab.shell"])
+        agent.shell(words["lab.shell"], words.get("lab.tty", "24x80"))
     agent.loop()
 
 

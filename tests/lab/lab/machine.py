@@ -25,7 +25,7 @@ import subprocess
 import tempfile
 import time
 
-from . import host, keys, qemu
+from . import host, keys, qemu, rfb
 from .errors import LabError, LabTimeout
 from .picture import Picture
 from .qmp import Qmp
@@ -169,10 +169,10 @@ class Machine:
         deadline = begin + timeout * host.scale()
         libc = ctypes.CDLL(None)
         with open(self._folder / "qemu.log", "wb") as log:
+            streams = {} if self.options.shell else {"stdin": subprocess.DEVNULL, "stdout": log}
             # QEMU must not outlive us, however we end.
-            self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+            self.process = subprocess.Popen(argv, stderr=log, **streams,
+                                            preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
         self._agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         while True:
             try:
@@ -183,7 +183,15 @@ class Machine:
                 if time.monotonic() > deadline:
                     raise LabTimeout(f"QEMU does not open its sockets: {error}{self.last_words()}") from error
                 time.sleep(0.02)
-        self.qmp = Qmp(self._folder / "qmp", deadline)
+        try:
+            self.qmp = Qmp(self._folder / "qmp", deadline)
+        except LabError as error:
+            try:
+                self.process.wait(1)    # it may be on its way out, with a message worth more than ours
+            except subprocess.TimeoutExpired:
+                pass
+            self._check_alive()
+            raise LabError(f"{error}{self.last_words()}") from error
         self.wait_for(lambda: any(event["event"] == "ready" for event in self._events), timeout, "L1 to come up")
         self.boot_seconds = time.monotonic() - begin
         return self
@@ -462,6 +470,10 @@ class Machine:
         return seen[0]
 
     # -- hardware that comes and goes
+
+    def resize_head(self, head, width, height):
+        """Plug a head of virtio-vga in with this preferred size, or give it another; 0, 0 unplugs it."""
+        rfb.set_desktop_size(self._folder / f"vnc{head}", width, height)
 
     def device_add(self, driver, identity, **properties):
         """Plug in a device, for instance device_add("usb-kbd", "kbd1"). USB devices go to the xHCI controller."""

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import subprocess
 
 from . import host, initramfs
 from .errors import LabError
@@ -60,9 +61,22 @@ def accelerator(wanted="auto"):
     raise LabError(f"unknown accelerator '{wanted}' (auto, kvm, tcg)")
 
 
+def window_reason():
+    """Why no window can be shown here, or None."""
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "no graphical session (neither DISPLAY nor WAYLAND_DISPLAY is set)"
+    if not _user_interface():
+        return "QEMU has no user interface here (Debian: apt-get install qemu-system-gui)"
+    return None
+
+
+def _user_interface():
+    done = subprocess.run(["qemu-system-x86_64", "-display", "help"], stdout=subprocess.PIPE, text=True, check=False)
+    have = done.stdout.split()
+    return next((name for name in ("gtk", "sdl") if name in have), None)
+
+
 def _display(options, folder):
-    if options.display not in initramfs.DISPLAY_MODULES:
-        raise LabError(f"unknown display '{options.display}' ({', '.join(DISPLAYS)}, std, none)")
     if options.display == "none":
         return ["-vga", "none"]
     device = {"std": "VGA", "qxl": "qxl-vga"}.get(options.display, options.display)
@@ -91,6 +105,8 @@ def command(options, folder, share):
     qemu = shutil.which("qemu-system-x86_64")
     if not qemu:
         raise LabError("qemu-system-x86_64 is missing: run tools/install-deps")
+    if options.display not in initramfs.DISPLAY_MODULES:
+        raise LabError(f"unknown display '{options.display}' ({', '.join(DISPLAYS)}, std, none)")
     if options.keyboard not in KEYBOARDS:
         raise LabError(f"unknown keyboard '{options.keyboard}' ({', '.join(KEYBOARDS)})")
     try:
@@ -103,8 +119,13 @@ def command(options, folder, share):
     if not options.udev:
         append.append("lab.udev=0")
     if options.shell:
-        append.append("lab.shell=/dev/ttyS0")
+        columns, rows = shutil.get_terminal_size()
+        append.append(f"lab.shell=/dev/ttyS0 lab.tty={rows}x{columns}")
     append.append(options.append)
+    if options.shell:
+        append.append("loglevel=3")     # the console is the person's
+    if options.heads < 1 or options.cpus < 1 or options.memory < 512:
+        raise LabError("a lab machine has at least one head, one CPU and 512 MiB")
 
     argv = [qemu, "-name", "rayvm-lab", "-nodefaults", "-no-reboot", "-machine", "q35,usb=off,hpet=off",
             *accelerator(options.accel), "-smp", str(options.cpus), "-m", str(options.memory),
@@ -120,7 +141,7 @@ def command(options, folder, share):
     else:
         argv += ["-serial", f"file:{folder}/serial.log"]
     if options.window:
-        argv += ["-display", "gtk" if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") else "sdl"]
+        argv += ["-display", _user_interface() or "gtk"]
     else:
         argv += ["-display", "none"]
     argv += _display(options, folder)

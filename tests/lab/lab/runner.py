@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""Finds and runs scenes. A scene is a file tests/lab/scene_NAME.py:
+
+    DISPLAYS = ("virtio-vga",)      # a machine for each of these (default: the three display drivers); (None,): no machine
+    SUITE = "lab"                   # or "all": only when everything is asked for
+    MACHINE = {"memory": 2048}      # fields of qemu.Options; or a function machine(display) that returns them
+    def setup(machine): ...         # once after boot; may raise Skip
+    def test_something(machine): ...    # in file order, in the same machine; without a machine: no argument
+
+Each test that does not raise passes; Skip("reason") skips. A machine that was lost is started anew for the next test.
+"""
+
+import argparse
+import importlib.util
+import inspect
+import json
+import pathlib
+import sys
+import time
+import traceback
+
+from . import paths
+from .errors import LabError, LabTimeout, Skip
+from .machine import Machine
+
+DEFAULT_DISPLAYS = ("virtio-vga", "bochs-display", "cirrus-vga")
+
+
+class _Report:
+    """Prints a line a test and keeps the counts."""
+
+    def __init__(self):
+        self.results = []
+
+    def add(self, name, result, seconds, text=""):
+        self.results.append({"name": name, "result": result, "seconds": round(seconds, 3), "text": text})
+        line = f"{result.upper():4} {seconds:7.1f} s  {name}"
+        print(line + (f"  ({text.strip().splitlines()[0]})" if result == "skip" and text else ""), flush=True)
+        if result == "fail":
+            print("\n".join(f"      {row}" for row in text.strip().splitlines()), flush=True)
+
+    def count(self, result):
+        return sum(entry["result"] == result for entry in self.results)
+
+
+def _load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _tests(module):
+    found = [(name[5:], value) for name, value in vars(module).items()
+             if name.startswith("test_") and inspect.isfunction(value)]
+    return sorted(found, key=lambda entry: entry[1].__code__.co_firstlineno)
+
+
+def _describe(error):
+    """A LabError says all there is to say; of others, and of assertions, the place matters."""
+    if isinstance(error, LabError):
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "scene_" in frame.filename]
+        where = f"{pathlib.Path(frames[-1].filename).name}:{frames[-1].lineno}: {frames[-1].line}\n" if frames else ""
+        return f"{where}{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception(error)[-6:])
+
+
+class _Scene:
+    """One scene on one display."""
+
+    def __init__(self, path, module, display, options):
+        self.module, self.display, self.options = module, display, options
+        self.name = path.stem[len("scene_"):] + (f"/{display}" if display else "")
+        self.folder = paths.OUT / "lab" / self.name.replace("/", "-")
+        self.machine = None
+
+    def boot(self):
+        if hasattr(self.module, "machine"):
+            wanted = self.module.machine(self.display)
+        else:
+            wanted = getattr(self.module, "MACHINE", {})
+        wanted = dict({"display": self.display, "kernel": self.options.kernel, "accel": self.options.accel}, **wanted)
+        self.machine = Machine(results=self.folder, **wanted)
+        try:
+            self.machine.start()
+            if hasattr(self.module, "setup"):
+                self.module.setup(self.machine)
+        except BaseException:
+            self.picture("failed-setup")
+            self.machine.kill()
+            self.machine = None
+            raise
+
+    def picture(self, name):
+        try:
+            if self.machine and self.machine.alive and self.machine.qmp:
+                self.machine.screendump().save(self.folder / f"{name}.png")
+        except (LabError, OSError, ValueError):
+            pass
+
+    def run(self, tests, report):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        trouble = None
+        for name, function in tests:
+            begin, full = time.monotonic(), f"{self.name}/{name}"
+            try:
+                if trouble:
+                    raise trouble
+                if self.display and not (self.machine and self.machine.alive):
+                    try:
+                        self.boot()
+                        print(f"       {time.monotonic() - begin:5.1f} s  {self.name}: machine is up", flush=True)
+                    except Exception as error:
+                        trouble = error if isinstance(error, Skip) else LabError(f"no machine: {_describe(error)}")
+                        raise trouble from None
+                    begin = time.monotonic()
+                if self.display:
+                    function(self.machine)
+                else:
+                    function()
+                report.add(full, "pass", time.monotonic() - begin)
+            except Skip as error:
+                report.add(full, "skip", time.monotonic() - begin, str(error))
+            except Exception as error:
+                text = _describe(error)
+                if self.machine:
+                    self.picture(f"failed-{name}")
+                    text += f"\nlogs and pictures: {self.folder}"
+                report.add(full, "fail", time.monotonic() - begin, text)
+        if self.machine:
+            self.machine.quit()
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Run the lab's scenes (tests/lab/scene_*.py).")
+    parser.add_argument("pattern", nargs="*", help="only tests whose name (scene/display/test) contains one of these")
+    parser.add_argument("--list", action="store_true", help="print the tests and end")
+    parser.add_argument("--all", action="store_true", help="also the scenes that only a full run has")
+    parser.add_argument("--display", action="append", help="only on this display device; repeatable")
+    parser.add_argument("--kernel", default="debian-6.12", help="L1's kernel (default debian-6.12)")
+    parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
+    parser.add_argument("--json", metavar="FILE", help="write the results there too")
+    options = parser.parse_args(arguments)
+
+    report, chosen = _Report(), 0
+    for path in sorted(paths.LAB.glob("scene_*.py")):
+        try:
+            module = _load(path)
+        except Exception as error:
+            report.add(path.stem, "fail", 0, f"cannot be loaded: {_describe(error)}")
+            continue
+        if getattr(module, "SUITE", "lab") == "all" and not (options.all or options.pattern):
+            continue
+        for display in getattr(module, "DISPLAYS", DEFAULT_DISPLAYS):
+            if options.display and display not in options.display:
+                continue
+            scene = _Scene(path, module, display, options)
+            tests = [(name, function) for name, function in _tests(module)
+                     if not options.pattern or any(word in f"{scene.name}/{name}" for word in options.pattern)]
+            chosen += len(tests)
+            if options.list:
+                for name, _ in tests:
+                    print(f"{scene.name}/{name}")
+            elif tests:
+                scene.run(tests, report)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(report.results, indent=1), encoding="utf-8")
+    if options.list:
+        return 0
+    if not chosen and not report.results:
+        print("lab: no test matches", file=sys.stderr)
+        return 2
+    skipped = report.count("skip")
+    print(f"lab: {report.count('pass')} passed, {report.count('fail')} failed"
+          + (f", {skipped} skipped" if skipped else ""), flush=True)
+    return 1 if report.count("fail") else 0
+
+
+__all__ = ["main", "Machine", "LabError", "LabTimeout", "Skip"]
