@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Behind ./run-tests: builds, runs the suites, counts."""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(os.environ.get("RAYVM_BUILD") or TOP / "build").absolute()
+OUT = pathlib.Path(os.environ.get("RAYVM_TEST_OUT") or TOP / "test-out").absolute()
+MESON_SUITES = ("unit", "payload", "fuzz")
+SUITES = (*MESON_SUITES, "lab")
+FUZZ_SECONDS = "10"
+
+TAP_LINE = re.compile(r"^(ok|not ok)\b\s*\d*\s*(?:- )?(.*?)\s*(?:#\s*(skip|todo)\b:?\s*(.*))?$", re.IGNORECASE)
+PROGRESS = re.compile(r"^\s*\d+/\d+\s+(?:.* / )?(?P<name>\S.*?)\s+"
+                      r"(?P<result>OK|FAIL|SKIP|TIMEOUT|ERROR|EXPECTEDFAIL|UNEXPECTEDPASS|INTERRUPT)\s+"
+                      r"(?P<seconds>[\d.]+)\s*s")
+
+
+class Counts:
+    """What all suites came to."""
+
+    def __init__(self):
+        self.passed, self.failures, self.skips = 0, [], []
+
+    def line(self):
+        text = f"{self.passed} passed, {len(self.failures)} failed"
+        return text + (f", {len(self.skips)} skipped" if self.skips else "")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def build():
+    """Configure if need be, and compile. Returns False after printing what went wrong."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    log = OUT / "build.log"
+    steps = [["ninja", "-C", str(BUILD)]]
+    if not (BUILD / "build.ninja").exists():
+        half_made = ["--wipe"] if (BUILD / "meson-private").exists() else []
+        steps.insert(0, ["meson", "setup", *half_made, "-Dwerror=true", str(BUILD), str(TOP)])
+    with open(log, "wb") as output:
+        for step in steps:
+            say(f"== {' '.join(step[:2])}")
+            try:
+                status = subprocess.run(step, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+            except FileNotFoundError:
+                say(f"run-tests: {step[0]} is missing: run tools/install-deps")
+                return False
+            if status:
+                output.flush()
+                text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                say("\n".join(text[-40:]))
+                say(f"run-tests: the build failed; all of its output is in {log}")
+                return False
+    say(f"   built in {time.monotonic() - begin:.1f} s")
+    return True
+
+
+def meson_tests():
+    """{suite: number of its tests} as declared in the build files."""
+    done = subprocess.run(["meson", "introspect", str(BUILD), "--tests"], stdout=subprocess.PIPE, check=True)
+    counts = collections.Counter()
+    for test in json.loads(done.stdout):
+        for suite in test["suite"]:
+            counts[suite.rsplit(":", 1)[-1]] += 1
+    return counts
+
+
+def last_line(entry):
+    """The reason a program gives for being skipped: the last thing it says."""
+    text = (entry.get("stderr") or "").strip() or (entry.get("stdout") or "").strip()
+    return re.sub(r"^1\.\.0\s*#\s*skip\w*:?\s*", "", text.splitlines()[-1], flags=re.I) if text else "no reason given"
+
+
+def take(entry, suite, counts):
+    """Count one meson test: its TAP lines where it has some, else as one."""
+    name = f"{suite}: {entry['name'].rsplit(' / ', 1)[-1].removeprefix('rayvm:')}"
+    result = entry["result"]
+    if result == "SKIP" and entry.get("returncode") == 77:
+        counts.skips.append((name, last_line(entry)))
+        return
+    failed = 0
+    lines = [match for match in map(TAP_LINE.match, (entry.get("stdout") or "").splitlines()) if match]
+    for verdict, text, directive, reason in (match.groups() for match in lines):
+        if (directive or "").lower() == "skip":
+            counts.skips.append((f"{name}: {text}".rstrip(": "), reason or "no reason given"))
+        elif verdict.lower() == "ok":
+            counts.passed += 1
+        else:
+            failed += 1
+            counts.failures.append(f"{name}: {text}")
+    if result in ("OK", "EXPECTEDFAIL"):
+        counts.passed += not lines
+    elif result == "SKIP":
+        if not lines:
+            counts.skips.append((name, last_line(entry)))
+    elif not failed:    # a crash, a time-out, a plan that was not kept
+        counts.failures.append(f"{name} ({result.lower()})")
+
+
+def run_meson(suite, counts):
+    """Run one meson suite, a line a test while it goes."""
+    environment = dict(os.environ)
+    if suite == "fuzz":
+        environment["RAYVM_FUZZ_SECONDS"] = FUZZ_SECONDS
+    log = BUILD / "meson-logs" / f"run-tests-{suite}.json"
+    log.unlink(missing_ok=True)
+    argv = ["meson", "test", "-C", str(BUILD), "--no-rebuild", "--suite", suite, "--logbase", f"run-tests-{suite}"]
+    if suite == "fuzz":
+        argv += ["--num-processes", "1", "--timeout-multiplier", "4"]
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+                               errors="replace")
+    words = []
+    for line in running.stdout:
+        words.append(line)
+        match = PROGRESS.match(line)
+        if match:
+            verdict = {"OK": "PASS", "EXPECTEDFAIL": "PASS"}.get(match["result"], match["result"])
+            say(f"{verdict:4} {float(match['seconds']):7.1f} s  {suite}/{match['name'].removeprefix('rayvm:')}")
+    running.wait()
+    entries = []
+    if log.exists():
+        entries = [json.loads(line) for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line]
+    for entry in entries:
+        take(entry, suite, counts)
+        if entry["result"] in ("FAIL", "ERROR", "TIMEOUT", "INTERRUPT"):
+            say(f"      -- {entry['name']}, the end of its output:")
+            for stream in ("stdout", "stderr"):
+                for row in (entry.get(stream) or "").strip().splitlines()[-25:]:
+                    say(f"      {row}")
+    if not entries:
+        say("".join(words[-20:]))
+        counts.failures.append(f"{suite}: meson test ran nothing (exit {running.returncode})")
+    text_log = BUILD / "meson-logs" / f"run-tests-{suite}.txt"
+    if text_log.exists():
+        shutil.copy(text_log, OUT / f"{suite}.log")
+
+
+def run_lab(everything, counts):
+    """Run the lab's scenes."""
+    results = OUT / "lab.json"
+    results.unlink(missing_ok=True)
+    argv = [sys.executable, str(TOP / "tests/lab/run"), "--json", str(results)] + (["--all"] if everything else [])
+    status = subprocess.run(argv, env=dict(os.environ, RAYVM_BUILD=str(BUILD), RAYVM_TEST_OUT=str(OUT)),
+                            check=False).returncode
+    entries = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
+    for entry in entries:
+        name = f"lab: {entry['name']}"
+        if entry["result"] == "pass":
+            counts.passed += 1
+        elif entry["result"] == "skip":
+            counts.skips.append((name, (entry["text"].splitlines() or ["no reason given"])[0]))
+        else:
+            counts.failures.append(name)
+    if not entries or (status and not counts.failures):
+        counts.failures.append(f"lab: the runner ended with {status}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        prog="run-tests",
+        description="Install what is missing, build into build/, run test suites. Logs and pictures go to test-out/.",
+        epilog="Suites: unit; payload (tiny guests on /dev/kvm); fuzz (10 s a target); lab (a whole machine in QEMU, on "
+               "three display drivers). Without a suite all of these run; 'all' adds the long lab scenes. "
+               "RAYVM_LAB_TIMEOUT_SCALE multiplies the lab's deadlines on a slow machine. Single lab scenes: "
+               "tests/lab/run.")
+    parser.add_argument("suite", nargs="*", metavar="SUITE", help="unit, payload, fuzz, lab or all")
+    parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
+    options = parser.parse_args()
+    for suite in options.suite:
+        if suite not in (*SUITES, "all"):
+            parser.error(f"unknown suite '{suite}' ({', '.join(SUITES)}, all)")
+    everything = "all" in options.suite
+    wanted = SUITES if everything or not options.suite else [suite for suite in SUITES if suite in options.suite]
+
+    begin = time.monotonic()
+    if not build():
+        say("0 passed, 1 failed")
+        return 1
+    declared, counts = meson_tests(), Counts()
+    for suite in wanted:
+        if suite in MESON_SUITES and not declared[suite]:
+            if suite in options.suite:
+                counts.failures.append(f"{suite}: this source tree has no such tests")
+            continue
+        say(f"== {suite}")
+        if suite == "lab":
+            run_lab(everything, counts)
+        else:
+            run_meson(suite, counts)
+
+    say(f"== done in {time.monotonic() - begin:.0f} s")
+    for name, reason in counts.skips:
+        say(f"skipped: {name} ({reason})")
+    for name in counts.failures:
+        say(f"failed: {name}")
+    say(counts.line())
+    return 1 if counts.failures or not counts.passed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
