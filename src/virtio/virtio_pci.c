@@ -478,7 +478,6 @@ void virtio_pci_destroy(struct virtio_pci *transport)
 	if (transport == NULL)
 		return;
 	virtio_pci_reset(transport);
-	bar_moved(&transport->pci, BAR, PCI_BAR_UNMAPPED);
 	pci_detach(&transport->pci);
 	transport->device->transport = NULL;
 	free(transport);
