@@ -1,0 +1,76 @@
+/*
+ * What stands behind a panel: a card (drm.c), memory (headless.c), or a fake in tests. Functions name the thread they are called on;
+ * front and worker calls may run at the same time.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/base.h"
+
+/* One framebuffer, XRGB8888. Made and freed on the worker; the front only names it in commits. */
+struct scanout_buffer {
+	uint8_t *pixels; /* written only, unless readable */
+	uint32_t pitch;  /* bytes */
+	uint32_t width, height;
+	uint64_t size; /* bytes of the mapping */
+	uint32_t fb, handle;
+	bool readable; /* ordinary cached memory: pictures for people may be taken from it */
+};
+
+/* What an output offers at one moment. A backend may keep more behind it (container_of). */
+struct output {
+	bool connected;
+	char name[32];    /* connector */
+	char monitor[16]; /* for LINK_DISPLAY */
+	uint32_t width, height;
+	uint32_t refresh_mhz;
+	uint32_t width_mm, height_mm;
+	bool vblank; /* flips happen at a vblank; else they complete at once and are paced by a timer */
+};
+
+struct commit {
+	const struct scanout_buffer *buffer;
+	struct rect damage; /* of the framebuffer since the last commit; everything when the face changed */
+	uint32_t epoch;     /* comes back with the flip event */
+	bool full;          /* whole state, may set the mode; done when the call returns */
+};
+
+struct backend;
+
+struct backend_ops {
+	/* Worker (and at creation the front): looks at all connectors. malloc'ed, NULL with errno. connected is false when there is none. */
+	struct output *(*probe)(struct backend *backend);
+	/* Front: `output` (of probe, or NULL for none) is used by commits from now on; taken over, the old one freed. */
+	void (*adopt)(struct backend *backend, struct output *output);
+	/* Front: 0 accepted (flip event follows; full: shown already), or -1 with errno EBUSY, EACCES, EINVAL ... */
+	int (*commit)(struct backend *backend, const struct commit *commit);
+	/* Front: fd is readable. Calls flipped(). */
+	void (*dispatch)(struct backend *backend);
+	/* Front: hotplug_fd is readable. True when connectors may have changed. */
+	bool (*hotplug)(struct backend *backend);
+	/* Front: text for the status page, e.g. "virtio_gpu, atomic". */
+	const char *(*describe)(const struct backend *backend);
+	/* Worker. 0, or -1 with errno. */
+	int (*make_buffer)(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer);
+	void (*free_buffer)(struct backend *backend, struct scanout_buffer *buffer);
+	void (*destroy)(struct backend *backend);
+};
+
+struct backend {
+	const struct backend_ops *ops;
+	int fd;         /* flip events */
+	int hotplug_fd; /* -1: outputs never change */
+	void (*flipped)(void *data, uint32_t epoch, uint64_t time_ns);
+	void *data;
+};
+
+struct session;
+
+/* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
+struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
+/* The card; see panel_create() for card, wishes, errors. */
+struct backend *drm_create(struct session *session, const char *card, uint32_t wish_width, uint32_t wish_height, uint32_t wish_refresh_mhz,
+	char *error, size_t error_size, int *exit_status);

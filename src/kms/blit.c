@@ -1,0 +1,204 @@
+#include "kms/blit.h"
+
+#include <string.h>
+
+#include <drm_fourcc.h>
+
+/* How a 32-bit little-endian pixel becomes XRGB8888. */
+enum conversion { CONVERT_NONE, CONVERT_SWAP_RB, CONVERT_RGBX, CONVERT_BGRX, CONVERT_UNKNOWN };
+
+static enum conversion conversion_of(uint32_t format)
+{
+	switch (format) {
+	case DRM_FORMAT_XRGB8888:
+	case DRM_FORMAT_ARGB8888:
+		return CONVERT_NONE;
+	case DRM_FORMAT_XBGR8888:
+	case DRM_FORMAT_ABGR8888:
+		return CONVERT_SWAP_RB;
+	case DRM_FORMAT_RGBX8888:
+	case DRM_FORMAT_RGBA8888:
+		return CONVERT_RGBX;
+	case DRM_FORMAT_BGRX8888:
+	case DRM_FORMAT_BGRA8888:
+		return CONVERT_BGRX;
+	default:
+		return CONVERT_UNKNOWN;
+	}
+}
+
+bool blit_format_supported(uint32_t format)
+{
+	return conversion_of(format) != CONVERT_UNKNOWN;
+}
+
+static void convert(uint32_t *p, uint32_t n, enum conversion how)
+{
+	switch (how) {
+	case CONVERT_SWAP_RB:
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = (p[i] & 0x0000ff00u) | (p[i] >> 16 & 0xffu) | (p[i] & 0xffu) << 16;
+		break;
+	case CONVERT_RGBX:
+		for (uint32_t i = 0; i < n; i++)
+			p[i] >>= 8;
+		break;
+	case CONVERT_BGRX:
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = __builtin_bswap32(p[i]) & 0x00ffffffu;
+		break;
+	case CONVERT_NONE:
+	case CONVERT_UNKNOWN:
+		break;
+	}
+}
+
+/* A walk over the bytes of a rectangle that lie in the producer's memory as runs: rows of `row` bytes every `stride`. */
+struct walk {
+	const uint8_t *memory;
+	uint8_t *out;
+	uint64_t out_pitch;
+	uint64_t stride, row;
+	uint64_t at; /* bytes from the rectangle's first byte */
+};
+
+static void walk_run(void *data, uint64_t pixels_offset, uint64_t length)
+{
+	struct walk *walk = data;
+	const uint8_t *in = walk->memory + pixels_offset;
+	while (length > 0) {
+		uint64_t y = walk->at / walk->stride, x = walk->at % walk->stride;
+		uint64_t step;
+		if (x < walk->row) {
+			step = walk->row - x < length ? walk->row - x : length;
+			memcpy(walk->out + y * walk->out_pitch + x, in, step);
+		} else {
+			step = walk->stride - x < length ? walk->stride - x : length;
+		}
+		in += step;
+		length -= step;
+		walk->at += step;
+	}
+}
+
+/* Copies a rectangle of the buffer to out. Rectangles are inside the buffer, so the sums below fit. */
+static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, const struct link_buffer *buffer, struct rect r)
+{
+	struct walk walk = {
+		.memory = memory,
+		.out = out,
+		.out_pitch = out_pitch,
+		.stride = buffer->stride,
+		.row = (uint64_t)r.w * 4,
+	};
+	uint64_t start = buffer->offset + (uint64_t)r.y * buffer->stride + (uint64_t)r.x * 4;
+	uint64_t length = (uint64_t)(r.h - 1) * buffer->stride + walk.row;
+	if (walk.row == out_pitch && buffer->stride == out_pitch) {
+		/* One piece on both sides: whole runs are copied at a time. */
+		walk.stride = walk.row = length;
+	}
+	return link_buffer_runs(buffer, start, length, walk_run, &walk);
+}
+
+static bool inside(struct rect r, uint32_t width, uint32_t height)
+{
+	return !rect_empty(&r) && (uint64_t)r.x + r.w <= width && (uint64_t)r.y + r.h <= height;
+}
+
+/* First target pixel whose source pixel may be >= s: nearest sampling takes (2d + 1) * source / (2 * dest). */
+static uint32_t scale_down_to(uint32_t s, uint32_t source, uint32_t dest)
+{
+	return (uint32_t)((uint64_t)s * dest / source);
+}
+
+static uint32_t scale_up_to(uint32_t s, uint32_t source, uint32_t dest)
+{
+	return (uint32_t)(((uint64_t)s * dest + source - 1) / source);
+}
+
+static uint32_t sample(uint32_t d, uint32_t source, uint32_t dest)
+{
+	return (uint32_t)((2 * (uint64_t)d + 1) * source / (2 * (uint64_t)dest));
+}
+
+static uint64_t scale(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
+	struct rect source, struct rect damage, enum conversion how, struct blit_scratch *scratch, struct rect *touched)
+{
+	uint32_t x0 = scale_down_to(damage.x - source.x, source.w, dest.w);
+	uint32_t y0 = scale_down_to(damage.y - source.y, source.h, dest.h);
+	uint32_t x1 = scale_up_to(damage.x - source.x + damage.w, source.w, dest.w);
+	uint32_t y1 = scale_up_to(damage.y - source.y + damage.h, source.h, dest.h);
+	if (x1 <= x0 || y1 <= y0)
+		return 0;
+	/* The source columns those target columns sample. */
+	uint32_t sx0 = sample(x0, source.w, dest.w), sx1 = sample(x1 - 1, source.w, dest.w);
+	uint64_t bytes = 0;
+	uint32_t have = UINT32_MAX;
+	for (uint32_t y = y0; y < y1; y++) {
+		uint32_t sy = sample(y, source.h, dest.h);
+		if (sy != have) {
+			struct rect line = {source.x + sx0, source.y + sy, sx1 - sx0 + 1, 1};
+			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, line))
+				return bytes;
+			convert(scratch->in, line.w, how);
+			for (uint32_t x = x0; x < x1; x++)
+				scratch->out[x - x0] = scratch->in[sample(x, source.w, dest.w) - sx0];
+			bytes += (uint64_t)line.w * 4;
+			have = sy;
+		}
+		memcpy(target->pixels + (uint64_t)(dest.y + y) * target->pitch + (uint64_t)(dest.x + x0) * 4, scratch->out, (uint64_t)(x1 - x0) * 4);
+	}
+	*touched = (struct rect){dest.x + x0, dest.y + y0, x1 - x0, y1 - y0};
+	return bytes;
+}
+
+uint64_t blit_picture(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
+	struct rect source, struct rect damage, struct blit_scratch *scratch, struct rect *touched)
+{
+	*touched = (struct rect){0};
+	enum conversion how = conversion_of(buffer->format);
+	if (how == CONVERT_UNKNOWN || !inside(source, buffer->width, buffer->height) || !inside(dest, target->width, target->height) ||
+	    buffer->stride < (uint64_t)buffer->width * 4 || buffer->width > LINK_MAX_SIDE || target->width > LINK_MAX_SIDE)
+		return 0;
+	damage = rect_intersect(damage, source);
+	if (rect_empty(&damage))
+		return 0;
+	if (dest.w != source.w || dest.h != source.h)
+		return scale(target, dest, memory, buffer, source, damage, how, scratch, touched);
+
+	struct rect at = {dest.x + damage.x - source.x, dest.y + damage.y - source.y, damage.w, damage.h};
+	uint8_t *out = target->pixels + (uint64_t)at.y * target->pitch + (uint64_t)at.x * 4;
+	if (how == CONVERT_NONE) {
+		if (!copy_rows(out, target->pitch, memory, buffer, damage))
+			return 0;
+	} else {
+		for (uint32_t y = 0; y < damage.h; y++) {
+			struct rect line = {damage.x, damage.y + y, damage.w, 1};
+			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, line))
+				return 0;
+			convert(scratch->in, line.w, how);
+			memcpy(out + (uint64_t)y * target->pitch, scratch->in, (uint64_t)line.w * 4);
+		}
+	}
+	*touched = at;
+	return (uint64_t)damage.w * damage.h * 4;
+}
+
+static void black(const struct blit_target *target, uint32_t x, uint32_t y, uint32_t w, uint32_t h)
+{
+	for (uint32_t i = 0; w && i < h; i++)
+		memset(target->pixels + (uint64_t)(y + i) * target->pitch + (uint64_t)x * 4, 0, (uint64_t)w * 4);
+}
+
+void blit_bars(const struct blit_target *target, struct rect hole)
+{
+	if (rect_empty(&hole)) {
+		black(target, 0, 0, target->width, target->height);
+		return;
+	}
+	uint32_t right = hole.x + hole.w, bottom = hole.y + hole.h;
+	black(target, 0, 0, target->width, hole.y);
+	black(target, 0, bottom, target->width, target->height - bottom);
+	black(target, 0, hole.y, hole.x, hole.h);
+	black(target, right, hole.y, target->width - right, hole.h);
+}

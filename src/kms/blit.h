@@ -1,0 +1,36 @@
+/*
+ * Copies a producer's picture into a framebuffer, row by row, straight from its pages. The target is only written (it may be
+ * a write-combined mapping), the source may change under us: only its pixels do, its geometry is the table's checked copy.
+ * Pure but for the memory it is given. Runs on the worker.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/base.h"
+#include "link/table.h"
+
+/* XRGB8888 memory. */
+struct blit_target {
+	uint8_t *pixels;
+	uint32_t pitch; /* bytes */
+	uint32_t width, height;
+};
+
+/* Two lines of cached memory, for formats and sizes that differ. */
+struct blit_scratch {
+	uint32_t in[LINK_MAX_SIDE];
+	uint32_t out[LINK_MAX_SIDE];
+};
+
+/* True for the DRM formats (fourcc) this can read. */
+bool blit_format_supported(uint32_t format);
+/*
+ * Copies `damage` (in buffer coordinates; clipped to source) of the picture `source` to where it lies when source fills
+ * dest. Same sizes: copied. Else nearest neighbour. Returns the bytes read from the producer's memory; *touched: what was
+ * written, in target coordinates. Nothing is written when source is outside the buffer or dest outside the target.
+ */
+uint64_t blit_picture(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
+	struct rect source, struct rect damage, struct blit_scratch *scratch, struct rect *touched);
+/* Fills everything outside `hole` with black. */
+void blit_bars(const struct blit_target *target, struct rect hole);

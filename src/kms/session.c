@@ -1,0 +1,200 @@
+#define LOG_MODULE "session"
+#include "kms/session.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <libseat.h>
+#include <wayland-server-core.h>
+
+#include "base/base.h"
+#include "base/log.h"
+
+#define DEVICES 128
+#define ACTIVATION_NS (10 * NSEC_PER_SEC)
+
+struct session {
+	struct session_config config;
+	struct libseat *seat;
+	struct wl_event_source *source;
+	bool active;
+	bool opened; /* session_open() is done: the callbacks count from then on */
+	struct {
+		int fd, id;
+	} device[DEVICES];
+	uint32_t n_devices;
+};
+
+static void on_enable(struct libseat *seat, void *data)
+{
+	(void)seat;
+	struct session *session = data;
+	session->active = true;
+	if (session->opened) {
+		log_info("the seat is ours again");
+		session->config.active(session->config.data, true);
+	}
+}
+
+static void on_disable(struct libseat *seat, void *data)
+{
+	struct session *session = data;
+	session->active = false;
+	if (session->opened) {
+		log_info("the seat was given to somebody else");
+		session->config.active(session->config.data, false);
+	}
+	libseat_disable_seat(seat);
+}
+
+static const struct libseat_seat_listener listener = {
+	.enable_seat = on_enable,
+	.disable_seat = on_disable,
+};
+
+static void on_log(enum libseat_log_level level, const char *format, va_list args)
+{
+	char line[300];
+	vsnprintf(line, sizeof(line), format, args);
+	/* Backends that are tried and not there are no errors of ours; session_open() says what is missing. */
+	log_debug("libseat%s: %s", level == LIBSEAT_LOG_LEVEL_ERROR ? " (error)" : "", line);
+}
+
+static int on_readable(int fd, uint32_t mask, void *data)
+{
+	(void)fd;
+	struct session *session = data;
+	if (libseat_dispatch(session->seat, 0) < 0 || mask & (WL_EVENT_HANGUP | WL_EVENT_ERROR)) {
+		log_error("connection to the seat lost (%s): display and input stay off; restart when the seat manager runs", strerror(errno));
+		wl_event_source_remove(session->source);
+		session->source = NULL;
+		if (session->active) {
+			session->active = false;
+			session->config.active(session->config.data, false);
+		}
+	}
+	return 0;
+}
+
+/*
+ * The builtin backend forks a helper that gives the console back when this program dies. It inherits the signal mask:
+ * ^C on the console must not end it, VT switching (SIGUSR1, SIGUSR2) and SIGTERM must reach it.
+ */
+static struct libseat *open_seat(struct session *session)
+{
+	sigset_t block, allow, old;
+	sigemptyset(&block);
+	sigaddset(&block, SIGINT);
+	sigemptyset(&allow);
+	sigaddset(&allow, SIGUSR1);
+	sigaddset(&allow, SIGUSR2);
+	sigaddset(&allow, SIGTERM);
+	sigprocmask(SIG_BLOCK, &block, &old);
+	sigprocmask(SIG_UNBLOCK, &allow, NULL);
+	struct libseat *seat = libseat_open_seat(&listener, session);
+	int error = errno;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	errno = error;
+	return seat;
+}
+
+struct session *session_open(struct wl_event_loop *loop, const struct session_config *config, char *error, size_t error_size, int *exit_status)
+{
+	*exit_status = 5;
+	struct session *session = calloc(1, sizeof(*session));
+	if (!session) {
+		snprintf(error, error_size, "seat: out of memory");
+		return NULL;
+	}
+	session->config = *config;
+	libseat_set_log_handler(on_log);
+	libseat_set_log_level(LIBSEAT_LOG_LEVEL_INFO);
+	session->seat = open_seat(session);
+	if (!session->seat) {
+		const char *backend = getenv("LIBSEAT_BACKEND");
+		snprintf(error, error_size, "no seat (%s%s%s): run on a text console as root, or start seatd, or log in through logind", strerror(errno),
+			backend ? ", LIBSEAT_BACKEND=" : "", backend ? backend : "");
+		session_close(session);
+		return NULL;
+	}
+	uint64_t deadline = clock_now_ns() + ACTIVATION_NS;
+	for (uint64_t now; !session->active && (now = clock_now_ns()) < deadline;) {
+		if (libseat_dispatch(session->seat, (int)((deadline - now) / NSEC_PER_MSEC) + 1) < 0 && errno != EINTR)
+			break;
+	}
+	if (!session->active) {
+		snprintf(error, error_size, "seat %s did not become active within 10 s: switch to this console and try again", libseat_seat_name(session->seat));
+		session_close(session);
+		return NULL;
+	}
+	session->source = wl_event_loop_add_fd(loop, libseat_get_fd(session->seat), WL_EVENT_READABLE, on_readable, session);
+	if (!session->source) {
+		snprintf(error, error_size, "seat: event loop: %s", strerror(errno));
+		session_close(session);
+		return NULL;
+	}
+	session->opened = true;
+	log_info("seat %s is ours", libseat_seat_name(session->seat));
+	*exit_status = 0;
+	return session;
+}
+
+void session_close(struct session *session)
+{
+	if (!session)
+		return;
+	session->opened = false;
+	if (session->source)
+		wl_event_source_remove(session->source);
+	while (session->n_devices > 0)
+		session_close_device(session, session->device[session->n_devices - 1].fd);
+	if (session->seat)
+		libseat_close_seat(session->seat);
+	free(session);
+}
+
+bool session_active(const struct session *session)
+{
+	return session->active;
+}
+
+const char *session_seat(const struct session *session)
+{
+	return libseat_seat_name(session->seat);
+}
+
+int session_open_device(struct session *session, const char *path)
+{
+	if (session->n_devices == DEVICES) {
+		errno = EMFILE;
+		return -1;
+	}
+	int fd, id = libseat_open_device(session->seat, path, &fd);
+	if (id < 0)
+		return -1;
+	session->device[session->n_devices].fd = fd;
+	session->device[session->n_devices++].id = id;
+	return fd;
+}
+
+void session_close_device(struct session *session, int fd)
+{
+	for (uint32_t i = 0; i < session->n_devices; i++) {
+		if (session->device[i].fd != fd)
+			continue;
+		libseat_close_device(session->seat, session->device[i].id);
+		session->device[i] = session->device[--session->n_devices];
+		break;
+	}
+	close(fd);
+}
+
+int session_switch(struct session *session, int vt)
+{
+	return libseat_switch_session(session->seat, vt);
+}

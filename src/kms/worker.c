@@ -1,0 +1,498 @@
+#define LOG_MODULE "worker"
+#include "kms/worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/stats.h"
+#include "base/thread.h"
+#include "kms/blit.h"
+#include "kms/damage.h"
+#include "kms/letterbox.h"
+#include "link/table.h"
+
+#define MESSAGES_PER_TURN 256 /* of one producer, so that none keeps the others from the panel */
+#define SETS 3                /* of framebuffers: the present one, and those still on the screen after a mode change */
+#define RETRY_MS 4            /* when a mailbox to the front is full */
+
+struct framebuffer {
+	struct scanout_buffer buffer;
+	bool made, free;
+	bool drawn;           /* source and dest say what is in it */
+	struct rect source, dest;
+	struct damage damage; /* of the producer's picture since it was drawn here, buffer coordinates */
+};
+
+struct set {
+	uint32_t number; /* 0: unused */
+	uint32_t width, height;
+	bool failed;
+	struct framebuffer fb[PANEL_FACES][FACE_BUFFERS];
+};
+
+struct face {
+	uint32_t producer, head;
+	bool present;     /* there is a producer */
+	bool outstanding; /* a frame that is in no framebuffer yet */
+	uint64_t next_ns; /* not before, while hidden */
+	struct rect touched; /* target damage not yet told to the front */
+};
+
+struct producer {
+	struct link *link;
+	struct link_table *table;
+	bool stuck; /* `held` could not be posted: nothing is read until it can */
+	struct worker_chatter held;
+	bool more; /* its ring was not empty when its turn ended */
+	struct log_limit limit;
+};
+
+struct worker {
+	struct worker_config config;
+	struct mailbox *inbox;
+	pthread_t thread;
+	bool running, quit;
+	struct producer producer[2]; /* 0 the UI, 1 the guest */
+	struct face face[PANEL_FACES];
+	struct set set[SETS];
+	uint32_t current; /* number of the set drawn into; 0: no output */
+	uint32_t visible;
+	struct blit_scratch scratch;
+};
+
+static struct set *find_set(struct worker *worker, uint32_t number)
+{
+	for (uint32_t i = 0; number && i < SETS; i++)
+		if (worker->set[i].number == number)
+			return &worker->set[i];
+	return NULL;
+}
+
+static void free_set(struct worker *worker, struct set *set)
+{
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
+			if (set->fb[f][i].made)
+				worker->config.backend->ops->free_buffer(worker->config.backend, &set->fb[f][i].buffer);
+	memset(set, 0, sizeof(*set));
+}
+
+static struct framebuffer *free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index)
+{
+	for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
+		struct framebuffer *fb = &set->fb[face][i];
+		if (!fb->made) {
+			struct backend *backend = worker->config.backend;
+			if (set->failed)
+				return NULL;
+			if (backend->ops->make_buffer(backend, set->width, set->height, &fb->buffer) != 0) {
+				log_error("no framebuffer of %ux%u: %s; a smaller mode may help", set->width, set->height, strerror(errno));
+				set->failed = true;
+				return NULL;
+			}
+			fb->made = fb->free = true;
+		}
+		if (fb->free) {
+			*index = i;
+			return fb;
+		}
+	}
+	return NULL;
+}
+
+static const struct link_head *head_of(struct worker *worker, enum panel_face face)
+{
+	if (!worker->face[face].present)
+		return NULL;
+	const struct link_head *head = link_table_head(worker->producer[worker->face[face].producer].table, worker->face[face].head);
+	return head && head->buffer ? head : NULL;
+}
+
+static const uint8_t *memory_of(struct worker *worker, enum panel_face face)
+{
+	return link_pixels(worker->producer[worker->face[face].producer].link);
+}
+
+static bool same_rect(struct rect a, struct rect b)
+{
+	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+/* Brings a framebuffer up to the face's newest frame. */
+static void draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
+{
+	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
+	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
+	struct rect touched;
+	uint64_t bytes = 0;
+
+	if (!fb->drawn || !same_rect(fb->source, head->source) || !same_rect(fb->dest, dest)) {
+		blit_bars(&target, dest);
+		worker->face[face].touched = (struct rect){0, 0, target.width, target.height};
+		damage_clear(&fb->damage);
+		damage_add(&fb->damage, head->source);
+	}
+	for (uint32_t i = 0; i < fb->damage.n; i++) {
+		bytes += blit_picture(&target, dest, memory_of(worker, face), head->buffer, head->source, fb->damage.r[i], &worker->scratch, &touched);
+		worker->face[face].touched = rect_union(worker->face[face].touched, touched);
+	}
+	damage_clear(&fb->damage);
+	fb->drawn = true;
+	fb->source = head->source;
+	fb->dest = dest;
+	if (face == PANEL_FACE_GUEST)
+		atomic_fetch_add_explicit(&worker->config.stats->bytes_copied, bytes, memory_order_relaxed);
+}
+
+/* Draws a face's outstanding frame when there is a free framebuffer, and hands it to the front. */
+static void compose(struct worker *worker, enum panel_face face, uint64_t now)
+{
+	struct set *set = find_set(worker, worker->current);
+	const struct link_head *head = head_of(worker, face);
+	uint32_t index;
+	if (!set || !head || !worker->face[face].outstanding)
+		return;
+	if (!(worker->visible & 1u << face) && now < worker->face[face].next_ns)
+		return;
+	struct framebuffer *fb = free_framebuffer(worker, set, face, &index);
+	if (!fb)
+		return;
+	draw(worker, face, head, fb);
+	fb->free = false;
+	struct worker_event event = {
+		.type = WORKER_READY,
+		.face = face,
+		.set = set->number,
+		.index = index,
+		.buffer = &fb->buffer,
+		.sequence = head->sequence,
+		.damage = worker->face[face].touched,
+	};
+	if (!mailbox_post(worker->config.events, &event)) {
+		/* Cannot happen while the front lives: there is room for every framebuffer. The next turn tries again. */
+		fb->free = true;
+		return;
+	}
+	worker->face[face].touched = (struct rect){0};
+	worker->face[face].outstanding = false;
+	worker->face[face].next_ns = now + WORKER_HIDDEN_NS;
+}
+
+static void tell_news(struct worker *worker, enum panel_face face, uint64_t sequence, uint32_t w, uint32_t h)
+{
+	struct face_news *news = &worker->config.news[face];
+	if (sequence)
+		atomic_store(&news->sequence, sequence);
+	atomic_store(&news->size, (uint64_t)w << 32 | h);
+	if (atomic_exchange(&news->pending, true))
+		return;
+	struct worker_event event = {.type = WORKER_NEWS, .face = face};
+	if (!mailbox_post(worker->config.events, &event))
+		atomic_store(&news->pending, false);
+}
+
+static enum panel_face face_of(const struct worker *worker, uint32_t producer, uint32_t head)
+{
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		if (worker->face[f].present && worker->face[f].producer == producer && worker->face[f].head == head)
+			return (enum panel_face)f;
+	return PANEL_FACES;
+}
+
+static void frame_changed(struct worker *worker, uint32_t p, uint32_t untrusted_head)
+{
+	enum panel_face face = face_of(worker, p, untrusted_head);
+	struct rect damage = link_table_take_damage(worker->producer[p].table, untrusted_head);
+	if (face == PANEL_FACES)
+		return;
+	const struct link_head *head = head_of(worker, face);
+	for (uint32_t s = 0; s < SETS; s++)
+		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
+			if (worker->set[s].number)
+				damage_add(&worker->set[s].fb[face][i].damage, damage);
+	worker->face[face].outstanding = true;
+	if (face == PANEL_FACE_GUEST)
+		atomic_fetch_add_explicit(&worker->config.stats->bytes_damaged, (uint64_t)damage.w * damage.h * 4, memory_order_relaxed);
+	tell_news(worker, face, head->sequence, head->source.w, head->source.h);
+}
+
+/* False when the mailbox is full: kept, and the producer waits. */
+static bool chat(struct worker *worker, uint32_t p, const struct worker_chatter *chatter)
+{
+	struct producer *producer = &worker->producer[p];
+	if (mailbox_post(worker->config.chatter, chatter))
+		return true;
+	producer->held = *chatter;
+	producer->stuck = true;
+	return false;
+}
+
+static void read_producer(struct worker *worker, uint32_t p)
+{
+	struct producer *producer = &worker->producer[p];
+	enum panel_face main_face = p == 0 ? PANEL_FACE_UI : PANEL_FACE_GUEST;
+	struct link_message message;
+	const char *why;
+	uint32_t left_out;
+
+	if (producer->stuck) {
+		producer->stuck = false;
+		struct worker_chatter held = producer->held;
+		if (!chat(worker, p, &held))
+			return;
+	}
+	struct worker_chatter released = {.face = main_face, .released = true, .message = {.type = LINK_RELEASED}};
+	link_ack_panel(producer->link);
+	producer->more = true;
+	for (uint32_t i = 0; i < MESSAGES_PER_TURN; i++) {
+		while (link_table_next_released(producer->table, &released.message.dead))
+			if (!chat(worker, p, &released))
+				return;
+		if (!link_receive_for_panel(producer->link, &message)) {
+			producer->more = false;
+			return;
+		}
+		switch (link_table_take(producer->table, &message, &why)) {
+		case LINK_CHANGE_FRAME:
+			frame_changed(worker, p, message.head);
+			break;
+		case LINK_CHANGE_NO_FRAME: {
+			enum panel_face face = face_of(worker, p, message.head);
+			if (face != PANEL_FACES) {
+				worker->face[face].outstanding = false;
+				tell_news(worker, face, 0, 0, 0);
+			}
+			break;
+		}
+		case LINK_CHANGE_OTHER: {
+			struct worker_chatter chatter = {.face = main_face, .message = message};
+			if (!chat(worker, p, &chatter))
+				return;
+			break;
+		}
+		case LINK_CHANGE_REFUSED:
+			if (log_limit_pass(&producer->limit, &left_out))
+				log_warn("%s: message ignored: %s (%u like it left out)", p == 0 ? "UI" : "guest", why, left_out);
+			break;
+		case LINK_CHANGE_NONE:
+			break;
+		}
+	}
+}
+
+static void new_geometry(struct worker *worker, uint32_t number, uint32_t width, uint32_t height)
+{
+	worker->current = 0;
+	if (width == 0 || height == 0)
+		return;
+	struct set *set = NULL;
+	for (uint32_t i = 0; i < SETS && !set; i++)
+		if (worker->set[i].number == 0)
+			set = &worker->set[i];
+	if (!set) {
+		/* The front drops the old sets at the first flip of a new one; several changes in between leave the middle ones unused. */
+		set = &worker->set[0];
+		for (uint32_t i = 1; i < SETS; i++)
+			if (worker->set[i].number > set->number)
+				set = &worker->set[i];
+		free_set(worker, set);
+	}
+	set->number = number;
+	set->width = width;
+	set->height = height;
+	worker->current = number;
+	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+		worker->face[f].outstanding = head_of(worker, (enum panel_face)f) != NULL;
+		worker->face[f].next_ns = 0;
+		worker->face[f].touched = (struct rect){0, 0, width, height};
+	}
+}
+
+/* A picture for people: never read from a mapping that may be write-combined, composed anew there. */
+static void shoot(struct worker *worker, const struct front_event *event)
+{
+	uint32_t *pixels = NULL, width = 0, height = 0;
+	enum panel_face face = event->shot.what == PANEL_SHOT_UI ? PANEL_FACE_UI : event->shot.what == PANEL_SHOT_GUEST ? PANEL_FACE_GUEST : event->face;
+	const struct link_head *head = face < PANEL_FACES ? head_of(worker, face) : NULL;
+	struct set *set = find_set(worker, event->set);
+
+	if (event->shot.what == PANEL_SHOT_SCREEN && event->shot.on_screen && set && set->fb[face][event->index].made &&
+	    set->fb[face][event->index].buffer.readable) {
+		const struct scanout_buffer *buffer = &set->fb[face][event->index].buffer;
+		width = buffer->width;
+		height = buffer->height;
+		pixels = malloc((size_t)width * height * 4);
+		for (uint32_t y = 0; pixels && y < height; y++)
+			memcpy(pixels + (size_t)y * width, buffer->pixels + (size_t)y * buffer->pitch, (size_t)width * 4);
+	} else if (head) {
+		bool screen = event->shot.what == PANEL_SHOT_SCREEN && set;
+		width = screen ? set->width : head->source.w;
+		height = screen ? set->height : head->source.h;
+		pixels = calloc((size_t)width * height, 4);
+		if (pixels) {
+			struct blit_target target = {(uint8_t *)pixels, width * 4, width, height};
+			struct rect touched;
+			blit_picture(&target, letterbox(head->source.w, head->source.h, width, height), memory_of(worker, face), head->buffer,
+				head->source, head->source, &worker->scratch, &touched);
+		}
+	}
+	if (!pixels)
+		width = height = 0;
+	event->shot.done(event->shot.data, pixels, width, height);
+}
+
+static void handle(struct worker *worker, const struct front_event *event)
+{
+	struct set *set;
+	switch (event->type) {
+	case FRONT_FREE:
+		set = find_set(worker, event->set);
+		if (set)
+			set->fb[event->face][event->index].free = true;
+		break;
+	case FRONT_GEOMETRY:
+		new_geometry(worker, event->set, event->width, event->height);
+		break;
+	case FRONT_DROP:
+		for (uint32_t i = 0; i < SETS; i++)
+			if (worker->set[i].number && worker->set[i].number < event->set)
+				free_set(worker, &worker->set[i]);
+		break;
+	case FRONT_VISIBLE:
+		worker->visible = event->visible;
+		break;
+	case FRONT_PROBE: {
+		struct worker_event probed = {.type = WORKER_PROBED, .output = worker->config.backend->ops->probe(worker->config.backend)};
+		if (!mailbox_post(worker->config.events, &probed))
+			free(probed.output);
+		break;
+	}
+	case FRONT_SHOT:
+		shoot(worker, event);
+		break;
+	case FRONT_QUIT:
+		worker->quit = true;
+		break;
+	}
+}
+
+/* Milliseconds until something is due without an event; -1: never. */
+static int wait_ms(struct worker *worker, uint64_t now)
+{
+	int ms = -1;
+	for (uint32_t p = 0; p < 2; p++) {
+		if (worker->producer[p].stuck)
+			ms = RETRY_MS;
+		else if (worker->producer[p].more)
+			return 0;
+	}
+	for (uint32_t f = 0; worker->current && f < PANEL_FACES; f++) {
+		struct face *face = &worker->face[f];
+		if (!face->outstanding || worker->visible & 1u << f || !head_of(worker, (enum panel_face)f))
+			continue;
+		/* Visible ones wait for a FREE, hidden ones for their time; without a free framebuffer for both. */
+		if (face->next_ns > now) {
+			int due = (int)((face->next_ns - now) / NSEC_PER_MSEC) + 1;
+			ms = ms < 0 || due < ms ? due : ms;
+		}
+	}
+	return ms;
+}
+
+static void *run(void *arg)
+{
+	struct worker *worker = arg;
+	struct pollfd fds[3] = {{mailbox_fd(worker->inbox), POLLIN, 0}};
+	for (uint32_t p = 0; p < 2; p++)
+		fds[p + 1] = (struct pollfd){worker->producer[p].link ? link_panel_fd(worker->producer[p].link) : -1, POLLIN, 0};
+
+	while (!worker->quit) {
+		/* A producer whose message is held is not listened to, or its eventfd would turn the loop. */
+		for (uint32_t p = 0; p < 2; p++)
+			if (worker->producer[p].link)
+				fds[p + 1].fd = worker->producer[p].stuck ? -1 : link_panel_fd(worker->producer[p].link);
+		if (poll(fds, ARRAY_LEN(fds), wait_ms(worker, clock_now_ns())) < 0 && errno != EINTR) {
+			log_error("poll: %s", strerror(errno));
+			break;
+		}
+		struct front_event event;
+		mailbox_ack(worker->inbox);
+		while (mailbox_take(worker->inbox, &event))
+			handle(worker, &event);
+		for (uint32_t p = 0; p < 2; p++)
+			if (worker->producer[p].link)
+				read_producer(worker, p);
+		uint64_t now = clock_now_ns();
+		for (uint32_t f = 0; f < PANEL_FACES; f++)
+			compose(worker, (enum panel_face)f, now);
+	}
+	return NULL;
+}
+
+struct worker *worker_create(const struct worker_config *config)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	if (!worker)
+		return NULL;
+	worker->config = *config;
+	worker->inbox = mailbox_create(256, sizeof(struct front_event));
+	if (!worker->inbox)
+		goto fail;
+	const enum panel_face of[2] = {PANEL_FACE_UI, PANEL_FACE_GUEST};
+	for (uint32_t p = 0; p < 2; p++) {
+		worker->producer[p].link = config->link[of[p]];
+		if (!config->link[of[p]])
+			continue;
+		worker->producer[p].table = link_table_create(link_pixels_size(config->link[of[p]]));
+		if (!worker->producer[p].table)
+			goto fail;
+		worker->face[of[p]] = (struct face){.producer = p, .present = true};
+		if (of[p] == PANEL_FACE_UI)
+			worker->face[PANEL_FACE_PLACEHOLDER] = (struct face){.producer = p, .head = 1, .present = true};
+	}
+	return worker;
+fail:
+	worker_destroy(worker);
+	return NULL;
+}
+
+int worker_start(struct worker *worker)
+{
+	if (thread_start(&worker->thread, "worker", 0, run, worker) != 0)
+		return -1;
+	worker->running = true;
+	return 0;
+}
+
+bool worker_post(struct worker *worker, const struct front_event *event)
+{
+	return mailbox_post(worker->inbox, event);
+}
+
+void worker_destroy(struct worker *worker)
+{
+	if (!worker)
+		return;
+	if (worker->running) {
+		struct front_event quit = {.type = FRONT_QUIT};
+		while (!worker_post(worker, &quit))
+			poll(NULL, 0, 1);
+		pthread_join(worker->thread, NULL);
+		/* Shots that came behind the end are answered, their askers wait. */
+		struct front_event event;
+		while (mailbox_take(worker->inbox, &event))
+			if (event.type == FRONT_SHOT)
+				event.shot.done(event.shot.data, NULL, 0, 0);
+	}
+	for (uint32_t i = 0; i < SETS; i++)
+		free_set(worker, &worker->set[i]);
+	for (uint32_t p = 0; p < 2; p++)
+		link_table_destroy(worker->producer[p].table);
+	if (worker->inbox)
+		mailbox_destroy(worker->inbox);
+	free(worker);
+}

@@ -1,0 +1,94 @@
+/*
+ * The worker: the one thread that reads the producers' rings, copies pictures into framebuffers, makes and frees those, looks at
+ * connectors and makes pictures for people. It hands finished framebuffers to the front and gets them back; both ways
+ * are mailboxes, nobody waits for anybody.
+ *
+ * Who owns a framebuffer (face, index): the worker, until it posts WORKER_READY; the front, until it posts FRONT_FREE.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/mailbox.h"
+#include "kms/backend.h"
+#include "kms/panel.h"
+
+#define FACE_BUFFERS 2
+#define WORKER_HIDDEN_NS 100000000ull /* a hidden face is kept current at most this often */
+
+/* worker -> front */
+enum worker_event_type {
+	WORKER_READY,  /* a framebuffer is finished */
+	WORKER_NEWS,   /* struct face_news of the face changed */
+	WORKER_PROBED, /* output: what the connectors offer now (owned by the receiver), NULL when that failed */
+};
+
+struct worker_event {
+	enum worker_event_type type;
+	enum panel_face face;
+	uint32_t set;   /* of framebuffers: counts geometries */
+	uint32_t index;
+	const struct scanout_buffer *buffer; /* valid until FRONT_DROP of its set */
+	uint64_t sequence; /* of the producer's frame in it */
+	struct rect damage; /* against the face's framebuffer before */
+	struct output *output;
+};
+
+/* worker -> front, from producers: may fill up; then the worker stops reading that producer. */
+struct worker_chatter {
+	enum panel_face face;
+	bool released; /* message is the LINK_RELEASED to send to the producer; else one for the program */
+	struct link_message message;
+};
+
+/* front -> worker */
+enum front_event_type {
+	FRONT_FREE,     /* set, face, index: the front is done with it */
+	FRONT_GEOMETRY, /* set, width, height: make framebuffers of this size; 0: none */
+	FRONT_DROP,     /* set: every set before it may be freed */
+	FRONT_VISIBLE,  /* visible: bit per face on the screen */
+	FRONT_PROBE,
+	FRONT_SHOT,
+	FRONT_QUIT,
+};
+
+struct front_event {
+	enum front_event_type type;
+	enum panel_face face;
+	uint32_t set, index;
+	uint32_t width, height;
+	uint32_t visible;
+	struct {
+		enum panel_shot what;
+		bool on_screen; /* face, set, index name the framebuffer shown */
+		void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height);
+		void *data;
+	} shot;
+};
+
+/* Newest facts of a face; written by the worker, read by the front at WORKER_NEWS. */
+struct face_news {
+	_Atomic bool pending;       /* a WORKER_NEWS is on its way */
+	_Atomic uint64_t sequence;  /* newest frame received; 0: none */
+	_Atomic uint64_t size;      /* width << 32 | height of the picture; 0: none */
+};
+
+struct worker;
+
+struct worker_config {
+	struct backend *backend;
+	struct link *link[PANEL_FACES]; /* by face; UI and placeholder share one, the placeholder is its head 1 */
+	struct stats *stats;
+	struct mailbox *events;  /* struct worker_event, read by the front; room for all that can be in flight */
+	struct mailbox *chatter; /* struct worker_chatter, read by the front */
+	struct face_news *news;  /* PANEL_FACES */
+};
+
+/* NULL with errno. */
+struct worker *worker_create(const struct worker_config *config);
+/* Starts the thread. 0 or -1 with errno. */
+int worker_start(struct worker *worker);
+/* Front. False when its mailbox is full, which only a flood of shots can bring about. */
+bool worker_post(struct worker *worker, const struct front_event *event);
+/* Ends the thread and frees all framebuffers. */
+void worker_destroy(struct worker *worker);

@@ -1,0 +1,445 @@
+/* The panel end to end in memory: producers on links, worker, latch, flips. Pixels are compared exactly. */
+#define LOG_MODULE "test"
+#include "kms/panel.h"
+#include "unit.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <wayland-server-core.h>
+
+#include "base/stats.h"
+#include "link/synthetic.h"
+
+#define W 640
+#define H 480
+
+struct picture {
+	pthread_mutex_t lock;
+	bool done;
+	uint32_t *pixels, width, height;
+};
+
+struct producer {
+	struct synthetic_config config;
+	pthread_t thread;
+	struct link *link;
+	uint64_t frames;
+};
+
+static struct wl_event_loop *loop;
+static struct panel *panel;
+static struct status_board *board;
+static struct stats stats;
+static uint32_t scanout_w, scanout_h, first_frames, messages;
+
+static void on_message(void *data, enum panel_face from, const struct link_message *message)
+{
+	(void)data;
+	ck_assert_int_eq(from, PANEL_FACE_GUEST);
+	ck_assert_uint_eq(message->type, LINK_LEDS);
+	messages++;
+}
+
+static void on_first_frame(void *data, uint32_t width, uint32_t height)
+{
+	(void)data;
+	first_frames++;
+	ck_assert_uint_eq(width, scanout_w);
+	ck_assert_uint_eq(height, scanout_h);
+}
+
+static void on_scanout(void *data, uint32_t width, uint32_t height)
+{
+	(void)data;
+	scanout_w = width;
+	scanout_h = height;
+}
+
+static void make(uint32_t width, uint32_t height)
+{
+	char error[200];
+	int status;
+	memset(&stats, 0, sizeof(stats));
+	scanout_w = scanout_h = first_frames = messages = 0;
+	loop = wl_event_loop_create();
+	board = status_board_create();
+	struct panel_config config = {
+		.backend = PANEL_HEADLESS,
+		.width = width,
+		.height = height,
+		.refresh_mhz = 100000,
+		.board = board,
+		.stats = &stats,
+		.message = on_message,
+		.first_frame = on_first_frame,
+		.scanout = on_scanout,
+	};
+	panel = panel_create(loop, &config, error, sizeof(error), &status);
+	ck_assert_ptr_nonnull(panel);
+}
+
+static void unmake(void)
+{
+	panel_destroy(panel);
+	status_board_destroy(board);
+	wl_event_loop_destroy(loop);
+}
+
+/* Turns the front loop until `what` holds; fails after 10 s. */
+#define UNTIL(what)                                                      \
+	do {                                                             \
+		uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC;  \
+		while (!(what)) {                                        \
+			ck_assert_msg(clock_now_ns() < deadline, #what); \
+			wl_event_loop_dispatch(loop, 5);                 \
+		}                                                        \
+	} while (0)
+
+static void turn_for(uint64_t ms)
+{
+	uint64_t end = clock_now_ns() + ms * NSEC_PER_MSEC;
+	while (clock_now_ns() < end)
+		wl_event_loop_dispatch(loop, 2);
+}
+
+static void on_shot(void *data, uint32_t *pixels, uint32_t width, uint32_t height)
+{
+	struct picture *picture = data;
+	pthread_mutex_lock(&picture->lock);
+	picture->pixels = pixels;
+	picture->width = width;
+	picture->height = height;
+	picture->done = true;
+	pthread_mutex_unlock(&picture->lock);
+}
+
+static bool shot_done(struct picture *picture)
+{
+	pthread_mutex_lock(&picture->lock);
+	bool done = picture->done;
+	pthread_mutex_unlock(&picture->lock);
+	return done;
+}
+
+static struct picture shoot(enum panel_shot what)
+{
+	static struct picture picture;
+	picture = (struct picture){.lock = PTHREAD_MUTEX_INITIALIZER};
+	ck_assert(panel_screenshot(panel, what, on_shot, &picture));
+	UNTIL(shot_done(&picture));
+	return picture;
+}
+
+/* --- a producer in the test's own hands ------------------------------------------------------------------------ */
+
+struct hand {
+	int fd;
+	struct link *link;
+	uint32_t *pixels;
+	uint64_t sequence, size;
+};
+
+static void hand_make(struct hand *hand, uint64_t size)
+{
+	hand->size = size;
+	hand->sequence = 0;
+	hand->fd = memfd_create("pixels", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(hand->fd, (off_t)size), 0);
+	hand->pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, hand->fd, 0);
+	ck_assert_ptr_ne(hand->pixels, MAP_FAILED);
+	hand->link = link_create(hand->fd, size);
+	ck_assert_ptr_nonnull(hand->link);
+}
+
+static void hand_free(struct hand *hand)
+{
+	link_destroy(hand->link);
+	munmap(hand->pixels, hand->size);
+	close(hand->fd);
+}
+
+static void hand_buffer(struct hand *hand, uint32_t id, uint32_t width, uint32_t height, uint64_t offset)
+{
+	struct link_segment segment = {offset, (uint64_t)width * height * 4};
+	ck_assert(link_send_buffer(hand->link, (struct link_buffer_id){id, 1}, width, height, width * 4, 0x34325258, 0, &segment, 1));
+}
+
+static void hand_frame(struct hand *hand, uint32_t head, uint32_t id, struct rect source, struct rect damage)
+{
+	struct link_message message = {.type = LINK_FRAME, .head = head};
+	message.frame.buffer = (struct link_buffer_id){id, 1};
+	message.frame.sequence = ++hand->sequence;
+	message.frame.source = source;
+	message.frame.damage = damage;
+	ck_assert(link_send_to_panel(hand->link, &message));
+}
+
+static uint64_t hand_presented(struct hand *hand)
+{
+	static uint64_t last;
+	struct link_message message;
+	while (link_receive_for_producer(hand->link, &message))
+		if (message.type == LINK_PRESENTED)
+			last = message.presented.sequence;
+	return last;
+}
+
+static uint32_t expect_message(struct hand *hand, uint32_t type, struct link_message *out)
+{
+	uint32_t n = 0;
+	struct link_message message;
+	while (link_receive_for_producer(hand->link, &message)) {
+		if (message.type == type) {
+			*out = message;
+			n++;
+		}
+	}
+	return n;
+}
+
+static void fill(uint32_t *pixels, uint32_t count, uint32_t colour)
+{
+	for (uint32_t i = 0; i < count; i++)
+		pixels[i] = colour;
+}
+
+START_TEST(faces_and_toggles)
+{
+	struct hand ui, guest;
+	struct picture p;
+	make(W, H);
+	hand_make(&ui, 2ull * W * H * 4);
+	hand_make(&guest, 2ull * W * H * 4);
+	ck_assert_int_eq(panel_add_producer(panel, PANEL_FACE_UI, ui.link), 0);
+	ck_assert_int_eq(panel_add_producer(panel, PANEL_FACE_GUEST, guest.link), 0);
+	ck_assert_int_eq(panel_add_producer(panel, PANEL_FACE_GUEST, guest.link), -1);
+	ck_assert_int_eq(panel_start(panel), 0);
+
+	struct link_message display;
+	ck_assert_uint_eq(expect_message(&guest, LINK_DISPLAY, &display), 1);
+	ck_assert_uint_eq(display.display.width, W);
+	ck_assert_uint_eq(display.display.height, H);
+	ck_assert_uint_eq(display.display.refresh_mhz, 100000);
+
+	/* UI red, placeholder green */
+	fill(ui.pixels, W * H, 0xff0000);
+	fill(ui.pixels + W * H, W * H, 0x00ff00);
+	hand_buffer(&ui, 1, W, H, 0);
+	hand_buffer(&ui, 2, W, H, (uint64_t)W * H * 4);
+	hand_frame(&ui, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	hand_frame(&ui, 1, 2, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	UNTIL(stats.commits >= 1);
+	ck_assert_uint_eq(stats.modesets, 1);
+	p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_uint_eq(p.width, W);
+	ck_assert_uint_eq(p.height, H);
+	ck_assert_uint_eq(p.pixels[0], 0xff0000);
+	free(p.pixels);
+
+	/* no guest yet: the placeholder, without another modeset */
+	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
+	UNTIL(stats.toggle_flip_us.count == 1);
+	p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_uint_eq(p.pixels[W * H - 1], 0x00ff00);
+	free(p.pixels);
+	p = shoot(PANEL_SHOT_GUEST);
+	ck_assert_ptr_null(p.pixels);
+	ck_assert_uint_eq(scanout_w, 0);
+
+	/* the guest's first frame, smaller than the screen: letterboxed 600x460 at (20, 10) */
+	fill(guest.pixels, 600 * 460, 0x0000ff);
+	hand_buffer(&guest, 7, 600, 460, 0);
+	hand_frame(&guest, 0, 7, (struct rect){0, 0, 600, 460}, (struct rect){0, 0, 600, 460});
+	UNTIL(first_frames == 1);
+	ck_assert_uint_eq(scanout_w, 600);
+	ck_assert_uint_eq(scanout_h, 460);
+	UNTIL(hand_presented(&guest) == 1);
+	ck_assert_uint_eq(stats.frames_presented, 1);
+	ck_assert_uint_eq(stats.bytes_copied, 600 * 460 * 4);
+	p = shoot(PANEL_SHOT_SCREEN);
+	for (uint32_t y = 0; y < H; y++)
+		for (uint32_t x = 0; x < W; x++)
+			ck_assert_uint_eq(p.pixels[y * W + x], x >= 20 && x < 620 && y >= 10 && y < 470 ? 0x0000ff : 0);
+	free(p.pixels);
+	uint32_t w, h;
+	struct rect at;
+	panel_geometry(panel, &w, &h, &at);
+	ck_assert(w == W && h == H && at.x == 20 && at.y == 10 && at.w == 600 && at.h == 460);
+
+	/* damage: what is outside of it is not read again */
+	fill(guest.pixels, 600 * 460, 0xabcdef);
+	hand_frame(&guest, 0, 7, (struct rect){0, 0, 600, 460}, (struct rect){100, 50, 16, 8}); /* second framebuffer: whole */
+	UNTIL(hand_presented(&guest) == 2);
+	fill(guest.pixels, 600 * 460, 0x123456);
+	uint64_t before = stats.bytes_copied;
+	hand_frame(&guest, 0, 7, (struct rect){0, 0, 600, 460}, (struct rect){300, 50, 16, 8});
+	UNTIL(hand_presented(&guest) == 3);
+	ck_assert_uint_eq(stats.bytes_copied - before, 2 * 16 * 8 * 4); /* both damages, into the first framebuffer */
+	p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_uint_eq(p.pixels[60 * W + 120], 0x123456);
+	ck_assert_uint_eq(p.pixels[60 * W + 320], 0x123456);
+	ck_assert_uint_eq(p.pixels[60 * W + 319], 0x0000ff);
+	ck_assert_uint_eq(p.pixels[60 * W + 336], 0x0000ff);
+	ck_assert_uint_eq(p.pixels[68 * W + 320], 0x0000ff);
+	free(p.pixels);
+
+	/* 50 toggles, each shown, none sets the mode */
+	for (int i = 0; i < 50; i++) {
+		uint64_t flips = stats.toggle_flip_us.count;
+		panel_present(panel, i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN, clock_now_ns());
+		UNTIL(stats.toggle_flip_us.count == flips + 1);
+		p = shoot(PANEL_SHOT_SCREEN);
+		ck_assert_uint_eq(p.pixels[60 * W + 320], i & 1 ? 0x123456 : 0xff0000);
+		free(p.pixels);
+	}
+	ck_assert_uint_eq(stats.modesets, 1);
+	ck_assert_uint_eq(stats.toggles, 51);
+
+	/* the guest's picture goes: placeholder; its buffer is released once it gave it up */
+	ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_NO_FRAME}));
+	ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_BUFFER_DEAD, .dead = {7, 1}}));
+	struct link_message released;
+	UNTIL(expect_message(&guest, LINK_RELEASED, &released));
+	ck_assert_uint_eq(released.dead.id, 7);
+	ck_assert_uint_eq(released.dead.generation, 1);
+	UNTIL(scanout_w == 0);
+	turn_for(60);
+	p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_uint_eq(p.pixels[60 * W + 320], 0x00ff00);
+	free(p.pixels);
+
+	/* what is not about pictures reaches the program */
+	ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_LEDS, .leds = {1}}));
+	UNTIL(messages == 1);
+
+	unmake();
+	hand_free(&ui);
+	hand_free(&guest);
+}
+END_TEST
+
+START_TEST(hidden_guest_goes_on)
+{
+	struct hand guest;
+	make(W, H);
+	hand_make(&guest, 2ull * W * H * 4);
+	panel_add_producer(panel, PANEL_FACE_GUEST, guest.link);
+	panel_start(panel);
+	hand_buffer(&guest, 1, W, H, 0);
+
+	/* Hidden: every frame is answered at the refresh rate, and copied at most 10 times a second. */
+	uint64_t start = clock_now_ns(), answered = 0;
+	while (clock_now_ns() - start < NSEC_PER_SEC) {
+		if (hand_presented(&guest) == guest.sequence) {
+			answered++;
+			hand_frame(&guest, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+		}
+		wl_event_loop_dispatch(loop, 2);
+	}
+	ck_assert_uint_ge(answered, 20); /* 100 on a quiet machine */
+	ck_assert_uint_le(answered, 110);
+	uint64_t copies = stats.bytes_copied / ((uint64_t)W * H * 4);
+	ck_assert_uint_ge(copies, 2);
+	ck_assert_uint_le(copies, 12);
+	ck_assert_uint_eq(first_frames, 0);
+
+	/* Shown: the newest content is there though it was not composed while hidden. */
+	fill(guest.pixels, W * H, 0x00face);
+	hand_frame(&guest, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	panel_present(panel, PRESENTATION_PRESENTED, 0);
+	UNTIL(first_frames == 1);
+	turn_for(50);
+	struct picture p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_uint_eq(p.pixels[W * H / 2], 0x00face);
+	free(p.pixels);
+	unmake();
+	hand_free(&guest);
+}
+END_TEST
+
+START_TEST(inactive_session_is_dark)
+{
+	struct hand ui;
+	make(W, H);
+	hand_make(&ui, 2ull * W * H * 4);
+	panel_add_producer(panel, PANEL_FACE_UI, ui.link);
+	panel_start(panel);
+	hand_buffer(&ui, 1, W, H, 0);
+	hand_frame(&ui, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	UNTIL(hand_presented(&ui) == 1);
+	panel_session(panel, false);
+	uint64_t commits = stats.commits;
+	fill(ui.pixels, W * H, 0x777777);
+	hand_frame(&ui, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	UNTIL(hand_presented(&ui) == 2); /* answered in the dark */
+	turn_for(200);
+	ck_assert_uint_eq(stats.commits, commits);
+	panel_session(panel, true);
+	UNTIL(stats.modesets == 2);
+	turn_for(50);
+	struct picture p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_uint_eq(p.pixels[0], 0x777777);
+	free(p.pixels);
+	unmake();
+	hand_free(&ui);
+}
+END_TEST
+
+static void *run_synthetic(void *arg)
+{
+	struct producer *producer = arg;
+	producer->frames = synthetic_run(&producer->config);
+	return NULL;
+}
+
+START_TEST(synthetic_guest)
+{
+	struct producer producer = {0};
+	make(W, H);
+	uint64_t size;
+	int fd = synthetic_memory(W, H, &size);
+	ck_assert_int_ge(fd, 0);
+	struct link *link = link_create(fd, size);
+	int stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	panel_add_producer(panel, PANEL_FACE_GUEST, link);
+	panel_present(panel, PRESENTATION_PRESENTED, 0);
+	panel_start(panel);
+	producer.config = (struct synthetic_config){.link = link, .pixels_fd = fd, .pixels_size = size, .fps = 100, .stop_fd = stop, .frames = 30, .stats = &stats};
+	ck_assert_int_eq(pthread_create(&producer.thread, NULL, run_synthetic, &producer), 0);
+	UNTIL(stats.frames_flushed == 30);
+	turn_for(300);
+	struct picture p = shoot(PANEL_SHOT_SCREEN);
+	for (uint32_t y = 0; y < H; y++)
+		for (uint32_t x = 0; x < W; x++)
+			ck_assert_uint_eq(p.pixels[y * W + x], synthetic_pixel(W, H, 30, x, y));
+	free(p.pixels);
+	ck_assert_uint_eq(stats.frames_presented + stats.frames_dropped, 30);
+	/* one copy of each damage into each of two framebuffers, at most */
+	ck_assert_uint_le(stats.bytes_copied, 2 * stats.bytes_damaged);
+	eventfd_write(stop, 1);
+	pthread_join(producer.thread, NULL);
+	unmake();
+	link_destroy(link);
+	close(fd);
+	close(stop);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-panel");
+	TCase *c = tcase_create("headless");
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, faces_and_toggles);
+	tcase_add_test(c, hidden_guest_goes_on);
+	tcase_add_test(c, inactive_session_is_dark);
+	tcase_add_test(c, synthetic_guest);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
