@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The lab's hand inside L1: its first process. Obeys JSON lines on a virtio serial port.
+"""The lab's hand inside L1: its first process, or a service of systemd. Obeys JSON lines on a virtio serial port.
 
 Request {"id": N, "do": NAME, ...} -> {"id": N, "ok": true, ...} or {"id": N, "ok": false, "error": TEXT}. The end of a
 started program is told as {"event": "exit", "job": N, "status": S}, S as in subprocess: an exit status, or minus the
@@ -68,6 +68,7 @@ class Agent:
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
+            doing = argv[0]
             try:
                 for number in RESET:
                     signal.signal(number, signal.SIG_DFL)
@@ -89,10 +90,12 @@ class Agent:
                     os.dup2(os.open(stdout, kind, 0o644), 1)
                 if stderr:
                     os.dup2(1 if stderr == stdout else os.open(stderr, kind, 0o644), 2)
+                doing = f"going to {cwd}"
                 os.chdir(cwd)
+                doing = argv[0]
                 os.execvpe(argv[0], argv, merged)
             except OSError as error:
-                os.write(write_end, f"{error.errno} {error.strerror}".encode())
+                os.write(write_end, f"{error.errno} {doing}: {error.strerror}".encode())
             finally:
                 os._exit(127)
         os.close(write_end)
@@ -101,7 +104,7 @@ class Agent:
         if failure:
             os.waitpid(pid, 0)
             number, text = failure.split(" ", 1)
-            raise OSError(int(number), f"{argv[0]}: {text}")
+            raise OSError(int(number), text)
         return pid
 
     def start(self, request):
@@ -244,7 +247,8 @@ class Agent:
         else:
             say("no systemd-udevd: libinput will see no devices (run tools/install-deps)")
             return
-        self.fork([path], stdout="/run/lab/udevd.log", stderr="/run/lab/udevd.log")
+        if not os.path.exists("/run/udev/control"):     # systemd has started its own
+            self.fork([path], stdout="/run/lab/udevd.log", stderr="/run/lab/udevd.log")
         end = time.monotonic() + 20
         while not os.path.exists("/run/udev/control") and time.monotonic() < end:
             time.sleep(0.02)

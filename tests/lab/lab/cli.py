@@ -47,6 +47,7 @@ def add_machine_options(parser):
                        "[,format=F][,serial=S]", help="a disk; writes are thrown away unless 'write' is said; repeatable")
     group.add_argument("--keyboard", choices=qemu.KEYBOARDS, default="virtio", help="default virtio")
     group.add_argument("--no-udev", action="store_true", help="do not start udevd (libinput then sees nothing)")
+    group.add_argument("--systemd", action="store_true", help="systemd as first process (to try units)")
     group.add_argument("--qemu", action="append", default=[], metavar="ARG", help="an argument for QEMU; repeatable")
     group.add_argument("--results", metavar="FOLDER", help="host folder that is /lab inside, writable")
 
@@ -56,4 +57,4 @@ def machine_options(options):
     return {"display": options.display, "heads": options.heads, "size": options.size, "kernel": options.kernel,
             "append": options.append, "memory": options.memory, "cpus": options.cpus, "accel": options.accel,
             "drives": options.drive, "keyboard": options.keyboard, "udev": not options.no_udev,
-            "qemu": options.qemu, "results": options.results}
+            "systemd": options.systemd, "qemu": options.qemu, "results": options.results}

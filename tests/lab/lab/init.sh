@@ -27,11 +27,12 @@ flags=
 while read -r name _ rest; do
     [ "$name" = flags ] && { flags=" $rest "; break; }
 done </proc/cpuinfo
-modules=
+modules= python=/usr/bin/python3 init=agent
 for word in $(cat /proc/cmdline); do
     case "$word" in
     lab.modules=*) modules=${word#*=} ;;
     lab.python=*) python=${word#*=} ;;
+    lab.init=*) init=${word#*=} ;;
     esac
 done
 
@@ -75,4 +76,39 @@ say "root is ready"
 mount -o move /proc /new/proc
 mount -o move /sys /new/sys
 mount -o move /dev /new/dev
-exec switch_root /new "${python:-/usr/bin/python3}" -I -S -B /run/lab/agent.py
+if [ "$init" != systemd ]; then
+    exec switch_root /new "$python" -I -S -B /run/lab/agent.py
+fi
+
+# With systemd as the first process the agent is a service of it, and only what a unit may rely on is started.
+units=/new/run/systemd/system
+mkdir -p $units
+cat >$units/lab.target <<END
+[Unit]
+Requires=sysinit.target
+Wants=lab-agent.service
+AllowIsolate=yes
+END
+cat >$units/lab-agent.service <<END
+[Unit]
+DefaultDependencies=no
+After=sysinit.target
+[Service]
+ExecStart=$python -I -S -B /run/lab/agent.py
+KillMode=process
+Delegate=yes
+END
+# The host's own disks, clock and first-boot questions are not ours.
+for unit in systemd-firstboot systemd-machine-id-commit systemd-random-seed systemd-hwdb-update ldconfig \
+    systemd-journal-flush systemd-journal-catalog-update systemd-update-done systemd-sysusers systemd-timesyncd tmp.mount systemd-binfmt; do
+    case $unit in *.mount) ;; *) unit=$unit.service ;; esac
+    ln -s /dev/null $units/$unit
+done
+# Nor may it clear the host's /tmp away, where the tree under test may be.
+mkdir -p /new/etc/tmpfiles.d
+for file in tmp x11 var; do
+    ln -s /dev/null /new/etc/tmpfiles.d/$file.conf
+done
+[ -s /new/etc/machine-id ] || echo 0123456789abcdef0123456789abcdef >/new/etc/machine-id
+echo "# L1 mounts its own" >/new/etc/fstab
+exec switch_root /new /lib/systemd/systemd --unit=lab.target --log-level=warning --show-status=false

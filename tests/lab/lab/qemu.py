@@ -45,6 +45,7 @@ class Options:
     keyboard: str = "virtio"            # KEYBOARDS; there is always the PS/2 controller beside it
     pointer: bool = True                # tablet (absolute) and mouse (relative)
     udev: bool = True
+    systemd: bool = False               # systemd as first process, for trying units; some seconds slower
     qemu: list = dataclasses.field(default_factory=list)   # more QEMU arguments
     window: bool = False                # show the screen to a person
     shell: bool = False                 # a shell on the serial console on stdio
@@ -118,6 +119,10 @@ def command(options, folder, share):
     append = [KERNEL_ARGUMENTS, f"lab.modules={kernel.modules}", f"lab.python={python}"]
     if not options.udev:
         append.append("lab.udev=0")
+    if options.systemd:
+        if not os.path.exists("/lib/systemd/systemd"):
+            raise LabError("systemd is not installed on this machine (apt-get install systemd)")
+        append.append("lab.init=systemd")
     if options.shell:
         columns, rows = shutil.get_terminal_size()
         append.append(f"lab.shell=/dev/ttyS0 lab.tty={rows}x{columns}")
