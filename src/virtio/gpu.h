@@ -1,6 +1,10 @@
 /*
  * virtio-gpu, 2D and guest blobs (virtio 1.2, section 5.7; no 3D). A producer on the link: SET_SCANOUT binds, RESOURCE_FLUSH publishes frames.
- * Runs on the machine's thread, which also owns the producer's end of the link.
+ * Runs on the machine's thread, which also owns the producer's end of the link. The device's registers are reached from vCPU threads
+ * under the device's lock; what a reset has to tell the panel is told by the machine's thread, woken by the kick eventfd of queue 0.
+ *
+ * Pixels are never touched: the panel gets the places of the guest's pages. 2D resources must therefore have their lines 4 * width
+ * bytes apart in their backing, which is what Linux, Windows and UEFI drivers do; TRANSFER_TO_HOST_2D from another layout is refused.
  */
 #pragma once
 
@@ -12,11 +16,15 @@
 struct stats;
 struct gpu;
 
-/* The link is borrowed. Returns NULL with errno. */
+/* All are borrowed; stats may be NULL. The monitor is 1280x800 until the first LINK_DISPLAY. Returns NULL with errno. */
 struct gpu *gpu_create(const struct guest_memory *memory, struct link *link, struct stats *stats);
 void gpu_destroy(struct gpu *gpu);
 struct virtio_device *gpu_device(struct gpu *gpu);
 /* A message of the panel for this producer: LINK_DISPLAY, LINK_VISIBLE, LINK_PRESENTED, LINK_RELEASED; others are ignored. Machine thread. */
 void gpu_link_message(struct gpu *gpu, const struct link_message *message);
-/* Timers: call at or after the time it returned (ns, CLOCK_MONOTONIC; UINT64_MAX: nothing waits) - fences, unpublished frames. Machine thread. Returns the next time. */
+/*
+ * Timers - fences, frames of a binding without a flush, a link that was full. Returns when to call again at the latest (ns,
+ * CLOCK_MONOTONIC; UINT64_MAX: nothing waits). run() and gpu_link_message() change that time: call it after them too, it is cheap.
+ * Machine thread.
+ */
 uint64_t gpu_tick(struct gpu *gpu, uint64_t now_ns);
