@@ -1,0 +1,550 @@
+/* virtio-blk through registers and rings, with its own thread: requests, and rows B1-B8 of the hostile guest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "driver.h"
+#include "base/base.h"
+#include "base/stats.h"
+#include "virtio/blk.h"
+#include "unit.h"
+
+#define DISK_SIZE (1u << 20)
+#define IN 0
+#define OUT 1
+#define FLUSH 4
+#define GET_ID 8
+#define DISCARD 11
+#define WRITE_ZEROES 13
+#define OK 0
+#define IOERR 1
+#define UNSUPP 2
+#define NOTHING 0xee /* the status byte before the request */
+
+static struct driver d;
+static struct blk *blk;
+static struct stats stats;
+static char path[64];
+static uint64_t header, data, status;
+
+static void make_file(void)
+{
+	strcpy(path, "/tmp/rayvm-test-disk-XXXXXX");
+	int fd = mkstemp(path);
+	ck_assert_int_ge(fd, 0);
+	uint8_t sector[512];
+	for (uint32_t i = 0; i < DISK_SIZE / 512; i++) {
+		memset(sector, (int)(i & 0xff), sizeof(sector));
+		ck_assert_int_eq(write(fd, sector, sizeof(sector)), sizeof(sector));
+	}
+	close(fd);
+}
+
+static void start(const struct blk_config *config, uint64_t features)
+{
+	char error[256] = "";
+	memset(&stats, 0, sizeof(stats));
+	driver_init(&d, 16 << 20);
+	blk = blk_create(&d.memory, config, &stats, error, sizeof(error));
+	ck_assert_msg(blk != NULL, "%s", error);
+	driver_attach(&d, blk_device(blk), 0x010000);
+	header = driver_alloc(&d, 16);
+	data = driver_alloc(&d, 65536);
+	status = driver_alloc(&d, 1);
+	driver_start(&d, features, 64);
+}
+
+static void stop(void)
+{
+	driver_detach(&d);
+	blk_destroy(blk);
+	driver_finish(&d);
+}
+
+static void setup(void)
+{
+	make_file();
+	start(&(struct blk_config){ .path = path, .serial = "abcdefghijklmnopqrst" }, DRIVER_ALL_FEATURES);
+}
+
+static void teardown(void)
+{
+	stop();
+	unlink(path);
+}
+
+/* Sends prepared buffers and returns the status byte. */
+static uint8_t send_chain(const struct driver_buf *bufs, uint32_t n_out, uint32_t n_in)
+{
+	uint32_t id;
+	*(uint8_t *)driver_ptr(&d, status) = NOTHING;
+	uint16_t head = driver_add(&d, 0, bufs, n_out, n_in);
+	driver_kick(&d, 0);
+	ck_assert(driver_wait(&d, 0, &id, NULL, 5000));
+	ck_assert_uint_eq(id, head);
+	return *(uint8_t *)driver_ptr(&d, status);
+}
+
+static void set_header(uint32_t type, uint64_t sector)
+{
+	memcpy(driver_ptr(&d, header), &(struct { uint32_t type, reserved; uint64_t sector; }){ type, 0, sector }, 16);
+}
+
+/* A request with `length` bytes of data at `data`, in the direction of the type. */
+static uint8_t request(uint32_t type, uint64_t sector, uint32_t length)
+{
+	set_header(type, sector);
+	const struct driver_buf bufs[] = { { header, 16 }, { data, length }, { status, 1 } };
+	if (length == 0)
+		return send_chain((const struct driver_buf[]){ bufs[0], bufs[2] }, 1, 1);
+	bool in = type == IN || type == GET_ID;
+	return send_chain(bufs, in ? 1 : 2, in ? 2 : 1);
+}
+
+static uint8_t ranges(uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+	memcpy(driver_ptr(&d, data), &(struct { uint64_t sector; uint32_t sectors, flags; }){ sector, sectors, flags }, 16);
+	return request(type, 0, 16);
+}
+
+/* Byte of the file behind the disk. */
+static uint8_t file_byte(uint64_t offset)
+{
+	uint8_t byte = 0;
+	int fd = open(path, O_RDONLY);
+	ck_assert_int_eq(pread(fd, &byte, 1, (off_t)offset), 1);
+	close(fd);
+	return byte;
+}
+
+static uint64_t file_size(void)
+{
+	struct stat st;
+	ck_assert_int_eq(stat(path, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+START_TEST(config_space)
+{
+	ck_assert_uint_eq(driver_read(&d, d.config, 8), DISK_SIZE / 512);
+	ck_assert_uint_eq(driver_read(&d, d.config + 12, 4), 254);
+	ck_assert_uint_eq(driver_read(&d, d.config + 20, 4), 512);
+	ck_assert_uint_eq(driver_read(&d, d.config + 24, 1), 3); /* 4096-byte physical blocks */
+	ck_assert_uint_gt(driver_read(&d, d.config + 36, 4), 0);
+	ck_assert_uint_eq(driver_read(&d, d.config + 60, 4), 0);
+	ck_assert_uint_eq(blk_size(blk), DISK_SIZE);
+	driver_write(&d, d.config, 0, 8);
+	ck_assert_uint_eq(driver_read(&d, d.config, 8), DISK_SIZE / 512);
+}
+END_TEST
+
+START_TEST(read_write_flush)
+{
+	uint8_t *bytes = driver_ptr(&d, data);
+	ck_assert_uint_eq(request(IN, 7, 1024), OK);
+	ck_assert_uint_eq(bytes[0], 7);
+	ck_assert_uint_eq(bytes[1023], 8);
+	memset(bytes, 0xa5, 2048);
+	ck_assert_uint_eq(request(OUT, 100, 2048), OK);
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(file_byte(100 * 512), 0xa5);
+	ck_assert_uint_eq(file_byte(104 * 512 - 1), 0xa5);
+	ck_assert_uint_eq(file_byte(104 * 512), 104);
+	ck_assert_uint_eq(file_byte(100 * 512 - 1), 99);
+	ck_assert_uint_gt(driver_interrupts(&d, 1), 0);
+	ck_assert_uint_eq(stats.disk_requests, 3);
+	ck_assert_uint_eq(stats.disk_bytes, 3072);
+	ck_assert_uint_eq(stats.disk_errors, 0);
+	/* The last sector. */
+	ck_assert_uint_eq(request(IN, DISK_SIZE / 512 - 1, 512), OK);
+}
+END_TEST
+
+START_TEST(scattered)
+{
+	/* Data in many uneven pieces, header and status split off and joined: B5, framing is up to the driver. */
+	set_header(IN, 3);
+	const struct driver_buf in[] = {
+		{ header, 3 }, { header + 3, 5 }, { header + 8, 8 },
+		{ data, 1 }, { data + 1, 500 }, { data + 501, 23 }, { data + 524, 501 },
+	};
+	*(uint8_t *)driver_ptr(&d, data + 1024) = NOTHING;
+	send_chain(in, 3, 4);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data), 3);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data + 511), 3);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data + 512), 4);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data + 1023), 4);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data + 1024), OK);
+	/* Header and data in one descriptor. */
+	uint64_t joined = driver_alloc(&d, 1024);
+	memcpy(driver_ptr(&d, joined), &(struct { uint32_t type, reserved; uint64_t sector; }){ OUT, 0, 9 }, 16);
+	memset((uint8_t *)driver_ptr(&d, joined) + 16, 0x77, 512);
+	ck_assert_uint_eq(send_chain((const struct driver_buf[]){ { joined, 528 }, { status, 1 } }, 1, 1), OK);
+	ck_assert_uint_eq(file_byte(9 * 512), 0x77);
+	ck_assert_uint_eq(file_byte(10 * 512 - 1), 0x77);
+	ck_assert_uint_eq(file_byte(10 * 512), 10);
+}
+END_TEST
+
+START_TEST(serial_number)
+{
+	ck_assert_uint_eq(request(GET_ID, 0, 20), OK);
+	ck_assert_mem_eq(driver_ptr(&d, data), "abcdefghijklmnopqrst", 20);
+	memset(driver_ptr(&d, data), 0x55, 64);
+	ck_assert_uint_eq(request(GET_ID, 0, 8), OK);
+	ck_assert_mem_eq(driver_ptr(&d, data), "abcdefgh\x55", 9);
+}
+END_TEST
+
+START_TEST(past_the_end) /* B1 */
+{
+	const struct {
+		uint64_t sector;
+		uint32_t length;
+	} bad[] = {
+		{ DISK_SIZE / 512, 512 }, { DISK_SIZE / 512 - 1, 1024 }, { UINT64_MAX / 512, 512 }, { UINT64_MAX / 512 + 1, 512 },
+		{ UINT64_MAX, 512 }, { 1ull << 55, 512 }, { (1ull << 55) - 1, 65536 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		ck_assert_uint_eq(request(IN, bad[i].sector, bad[i].length), IOERR);
+		ck_assert_uint_eq(request(OUT, bad[i].sector, bad[i].length), IOERR);
+	}
+	/* By the sum of descriptors: 16 pieces of 64 KiB are the disk, 17 are not. */
+	struct driver_buf bufs[19] = { { header, 16 } };
+	for (int i = 1; i <= 17; i++)
+		bufs[i] = (struct driver_buf){ data, 65536 };
+	set_header(IN, 0);
+	bufs[17] = (struct driver_buf){ status, 1 };
+	ck_assert_uint_eq(send_chain(bufs, 1, 17), OK);
+	bufs[17] = (struct driver_buf){ data, 65536 };
+	bufs[18] = (struct driver_buf){ status, 1 };
+	ck_assert_uint_eq(send_chain(bufs, 1, 18), IOERR);
+	set_header(OUT, 0);
+	ck_assert_uint_eq(send_chain(bufs, 18, 1), IOERR);
+	ck_assert_uint_eq(file_size(), DISK_SIZE);
+	ck_assert_uint_eq(file_byte(512), 1);
+	ck_assert_uint_eq(stats.disk_errors, 16);
+}
+END_TEST
+
+START_TEST(odd_lengths) /* B2 */
+{
+	const uint32_t bad[] = { 1, 511, 513, 1000 };
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		ck_assert_uint_eq(request(IN, 0, bad[i]), IOERR);
+		ck_assert_uint_eq(request(OUT, 0, bad[i]), IOERR);
+	}
+	ck_assert_uint_eq(request(IN, 0, 0), IOERR);
+	ck_assert_uint_eq(request(OUT, 0, 0), IOERR);
+	ck_assert_uint_eq(file_byte(0), 0);
+	ck_assert_uint_eq(request(IN, 1, 512), OK);
+}
+END_TEST
+
+START_TEST(discard_and_zero) /* B3 */
+{
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 10, 3, _i), OK);
+	ck_assert_uint_eq(file_byte(10 * 512 - 1), 9);
+	for (uint64_t at = 10 * 512; at < 13 * 512; at += 511)
+		ck_assert_uint_eq(file_byte(at), 0);
+	ck_assert_uint_eq(file_byte(13 * 512), 13);
+	ck_assert_uint_eq(ranges(DISCARD, 16, 16, 0), OK);
+	ck_assert_uint_eq(file_byte(16 * 512), 0); /* what a punched file reads as */
+	ck_assert_uint_eq(file_byte(32 * 512), 32);
+	ck_assert_uint_eq(file_size(), DISK_SIZE);
+
+	const uint32_t types[] = { DISCARD, WRITE_ZEROES };
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		ck_assert_uint_eq(ranges(types[i], DISK_SIZE / 512, 1, 0), IOERR);
+		ck_assert_uint_eq(ranges(types[i], DISK_SIZE / 512 - 1, 2, 0), IOERR);
+		ck_assert_uint_eq(ranges(types[i], UINT64_MAX, 1, 0), IOERR);
+		ck_assert_uint_eq(ranges(types[i], 1ull << 55, 1, 0), IOERR);
+		ck_assert_uint_eq(ranges(types[i], 0, UINT32_MAX, 0), IOERR);
+		ck_assert_uint_eq(ranges(types[i], 0, 0, 0), IOERR);
+		ck_assert_uint_eq(ranges(types[i], 0, 1, 2), UNSUPP);
+		ck_assert_uint_eq(ranges(types[i], 0, 1, 0x80000000), UNSUPP);
+		ck_assert_uint_eq(request(types[i], 0, 0), IOERR);
+		ck_assert_uint_eq(request(types[i], 0, 15), IOERR);
+		ck_assert_uint_eq(request(types[i], 0, 17 * 16), IOERR);
+	}
+	ck_assert_uint_eq(ranges(DISCARD, 0, 1, 1), UNSUPP);
+	/* One bad range among good ones: none is touched. */
+	struct {
+		uint64_t sector;
+		uint32_t sectors, flags;
+	} two[] = { { 200, 8, 0 }, { UINT64_MAX, 1, 0 } };
+	memcpy(driver_ptr(&d, data), two, sizeof(two));
+	ck_assert_uint_eq(request(WRITE_ZEROES, 0, sizeof(two)), IOERR);
+	ck_assert_uint_eq(file_byte(200 * 512), 200);
+}
+END_TEST
+
+START_TEST(not_negotiated)
+{
+	stop();
+	start(&(struct blk_config){ .path = path }, 1ull << 32);
+	ck_assert_uint_eq(ranges(DISCARD, 40, 8, 0), UNSUPP);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 40, 8, 0), UNSUPP);
+	ck_assert_uint_eq(file_byte(40 * 512), 40);
+	ck_assert_uint_eq(request(OUT, 0, 512), OK);
+}
+END_TEST
+
+START_TEST(read_only) /* B4 */
+{
+	stop();
+	start(&(struct blk_config){ .path = path, .readonly = true }, DRIVER_ALL_FEATURES);
+	ck_assert_uint_ne(driver_offered(&d) & 1 << 5, 0);
+	memset(driver_ptr(&d, data), 0xff, 512);
+	ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+	ck_assert_uint_eq(ranges(DISCARD, 5, 1, 0), UNSUPP);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 5, 1, 0), UNSUPP);
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(request(IN, 5, 512), OK);
+	ck_assert_uint_eq(file_byte(5 * 512), 5);
+}
+END_TEST
+
+START_TEST(malformed) /* B5 */
+{
+	const uint32_t types[] = { 2, 3, 5, 7, 9, 10, 12, 14, 15, 100, UINT32_MAX };
+	for (size_t i = 0; i < ARRAY_LEN(types); i++)
+		ck_assert_uint_eq(request(types[i], 0, 512), UNSUPP);
+	/* Short header. */
+	ck_assert_uint_eq(send_chain((const struct driver_buf[]){ { header, 15 }, { status, 1 } }, 1, 1), IOERR);
+	/* Nothing to read; the header in the wrong direction. */
+	ck_assert_uint_eq(send_chain((const struct driver_buf[]){ { status, 1 } }, 0, 1), IOERR);
+	/* No place for a status: returned, with nothing written. */
+	uint32_t length = 99;
+	driver_add(&d, 0, (const struct driver_buf[]){ { header, 16 }, { status, 1 } }, 2, 0);
+	driver_kick(&d, 0);
+	ck_assert(driver_wait(&d, 0, NULL, &length, 5000));
+	ck_assert_uint_eq(length, 0);
+	ck_assert_uint_eq(request(IN, 1, 512), OK);
+	ck_assert_uint_eq(driver_status(&d) & S_NEEDS_RESET, 0);
+}
+END_TEST
+
+START_TEST(more_than_a_batch) /* B6: a full ring is served whole, each request once */
+{
+	set_header(IN, 1);
+	for (int round = 0; round < 20; round++) {
+		uint64_t seen = 0;
+		for (int i = 0; i < 21; i++)
+			driver_add(&d, 0, (const struct driver_buf[]){ { header, 16 }, { data + 512 * (uint64_t)i, 512 }, { status, 1 } }, 1, 2);
+		driver_kick(&d, 0);
+		for (int i = 0; i < 21; i++) {
+			uint32_t id;
+			ck_assert(driver_wait(&d, 0, &id, NULL, 5000));
+			ck_assert_uint_lt(id, 64);
+			ck_assert_uint_eq(seen >> id & 1, 0);
+			seen |= 1ull << id;
+		}
+		ck_assert(!driver_used(&d, 0, NULL, NULL));
+	}
+	ck_assert_uint_eq(stats.disk_requests, 20 * 21);
+}
+END_TEST
+
+START_TEST(truncated_under_the_guest) /* B7 */
+{
+	ck_assert_int_eq(truncate(path, 64 * 512), 0);
+	ck_assert_uint_eq(request(IN, 63, 512), OK);
+	ck_assert_uint_eq(request(IN, 64, 512), IOERR);
+	ck_assert_uint_eq(request(IN, 63, 1024), IOERR);
+	ck_assert_uint_eq(request(OUT, 100, 512), IOERR);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 64, 1, 0), IOERR);
+	ck_assert_uint_eq(file_size(), 64 * 512);
+	/* Removed: the guest goes on. */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_uint_eq(request(OUT, 1, 512), OK);
+	ck_assert_uint_eq(request(IN, 1, 512), OK);
+}
+END_TEST
+
+START_TEST(raw_stays_raw) /* B8 */
+{
+	memcpy(driver_ptr(&d, data), "QFI\xfb\0\0\0\3", 8);
+	ck_assert_uint_eq(request(OUT, 0, 512), OK);
+	stop();
+	start(&(struct blk_config){ .path = path }, DRIVER_ALL_FEATURES);
+	ck_assert_uint_eq(blk_size(blk), DISK_SIZE);
+	ck_assert_uint_eq(request(IN, 0, 512), OK);
+	ck_assert_mem_eq(driver_ptr(&d, data), "QFI\xfb\0\0\0\3", 8);
+}
+END_TEST
+
+START_TEST(broken_ring)
+{
+	d.queue[0].desc[0] = (struct driver_desc){ 1ull << 40, 16, 0, 0 };
+	driver_offer(&d, 0, 0);
+	driver_kick(&d, 0);
+	for (int i = 0; i < 5000 && !(driver_status(&d) & S_NEEDS_RESET); i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	ck_assert_uint_ne(driver_status(&d) & S_NEEDS_RESET, 0);
+	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	ck_assert_uint_eq(request(IN, 1, 512), OK);
+}
+END_TEST
+
+START_TEST(pause_and_resume)
+{
+	struct virtio_device *device = blk_device(blk);
+	pthread_mutex_lock(&device->lock);
+	device->ops->pause(device);
+	pthread_mutex_unlock(&device->lock);
+	set_header(IN, 1);
+	driver_add(&d, 0, (const struct driver_buf[]){ { header, 16 }, { data, 512 }, { status, 1 } }, 1, 2);
+	driver_kick(&d, 0);
+	ck_assert(!driver_wait(&d, 0, NULL, NULL, 50));
+	pthread_mutex_lock(&device->lock);
+	device->ops->resume(device);
+	pthread_mutex_unlock(&device->lock);
+	ck_assert(driver_wait(&d, 0, NULL, NULL, 5000));
+}
+END_TEST
+
+START_TEST(reset_under_load) /* Q15 with a real device */
+{
+	for (int round = 0; round < 200; round++) {
+		set_header(IN, 1);
+		for (int i = 0; i < 20; i++)
+			driver_add(&d, 0, (const struct driver_buf[]){ { header, 16 }, { data, 4096 }, { status, 1 } }, 1, 2);
+		driver_kick(&d, 0);
+		driver_set(&d, R_STATUS, 0, 1);
+		/* Nothing is written after the reset was acknowledged. */
+		uint16_t used = __atomic_load_n(&d.queue[0].used[1], __ATOMIC_ACQUIRE);
+		driver_kick(&d, 0);
+		if (round % 50 == 0)
+			nanosleep(&(struct timespec){ .tv_nsec = 3000000 }, NULL);
+		ck_assert_uint_eq(__atomic_load_n(&d.queue[0].used[1], __ATOMIC_ACQUIRE), used);
+		d.next_free = 0x100000;
+		driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	}
+	ck_assert_uint_eq(request(IN, 1, 512), OK);
+}
+END_TEST
+
+/* --- without the fixture ---------------------------------------------------------------------------------------------- */
+
+START_TEST(memory_disk)
+{
+	start(&(struct blk_config){ .memory_size = 1ull << 40 }, DRIVER_ALL_FEATURES);
+	ck_assert_uint_eq(driver_read(&d, d.config, 8), (1ull << 40) / 512);
+	memset(driver_ptr(&d, data), 0x42, 4096);
+	ck_assert_uint_eq(request(OUT, (1ull << 31) - 8, 4096), OK);
+	memset(driver_ptr(&d, data), 0, 4096);
+	ck_assert_uint_eq(request(IN, (1ull << 31) - 1, 512), OK);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data), 0x42);
+	for (uint32_t unmap = 0; unmap < 2; unmap++) {
+		ck_assert_uint_eq(ranges(WRITE_ZEROES, (1ull << 31) - 2 + unmap, 1, unmap), OK);
+		ck_assert_uint_eq(request(IN, (1ull << 31) - 2 + unmap, 512), OK);
+		ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data), 0);
+	}
+	ck_assert_uint_eq(ranges(DISCARD, (1ull << 31) - 8, 8, 0), OK);
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	stop();
+}
+END_TEST
+
+static struct blk *try_open(const struct blk_config *config, char error[256])
+{
+	struct guest_memory memory = { 0 };
+	error[0] = '\0';
+	return blk_create(&memory, config, NULL, error, 256);
+}
+
+START_TEST(refused)
+{
+	char error[256];
+	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = "/nonexistent/disk.img" }, error));
+	ck_assert_ptr_nonnull(strstr(error, "/nonexistent/disk.img"));
+	ck_assert_ptr_nonnull(strstr(error, "truncate"));
+	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = "/tmp" }, error));
+	ck_assert_ptr_nonnull(strstr(error, "raw disk image"));
+	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = "/dev/null" }, error));
+
+	make_file();
+	ck_assert_int_eq(truncate(path, 511), 0);
+	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = path }, error));
+	ck_assert_ptr_nonnull(strstr(error, "sector"));
+
+	/* One writer or many readers. */
+	ck_assert_int_eq(truncate(path, 1000), 0);
+	struct blk *one = try_open(&(struct blk_config){ .path = path }, error);
+	ck_assert_ptr_nonnull(one);
+	ck_assert_uint_eq(blk_size(one), 512);
+	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = path }, error));
+	ck_assert_ptr_nonnull(strstr(error, "another program"));
+	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = path, .readonly = true }, error));
+	blk_destroy(one);
+	one = try_open(&(struct blk_config){ .path = path, .readonly = true }, error);
+	struct blk *two = try_open(&(struct blk_config){ .path = path, .readonly = true }, error);
+	ck_assert_ptr_nonnull(one);
+	ck_assert_ptr_nonnull(two);
+	blk_destroy(one);
+	blk_destroy(two);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(specs)
+{
+	struct blk_config config;
+	char copy[128], error[256] = "";
+	ck_assert_int_eq(blk_parse("/a/b.img", &config, copy, error, sizeof(error)), 0);
+	ck_assert_str_eq(config.path, "/a/b.img");
+	ck_assert(!config.readonly);
+	ck_assert_int_eq(blk_parse("x,readonly,serial=12345678901234567890,format=raw", &config, copy, error, sizeof(error)), 0);
+	ck_assert_str_eq(config.path, "x");
+	ck_assert_str_eq(config.serial, "12345678901234567890");
+	ck_assert(config.readonly);
+	ck_assert_int_eq(blk_parse("mem:2G", &config, copy, error, sizeof(error)), 0);
+	ck_assert_ptr_null(config.path);
+	ck_assert_uint_eq(config.memory_size, 2ull << 30);
+	ck_assert_int_eq(blk_parse("mem:1024,serial=a", &config, copy, error, sizeof(error)), 0);
+	ck_assert_uint_eq(config.memory_size, 1024);
+	const char *const bad[] = {
+		"", ",readonly", "mem:", "mem:0", "mem:-1", "mem:x", "mem:1Q", "mem:1GG", "mem:1000", "mem:99999999999999999999", "mem:16777216T",
+		"x,serial=123456789012345678901", "x,format=qcow2", "x,foo", "x,", "x,readonly=1",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		error[0] = '\0';
+		ck_assert_msg(blk_parse(bad[i], &config, copy, error, sizeof(error)) == -1, "%s", bad[i]);
+		ck_assert_msg(strstr(error, bad[i]) != NULL, "%s", error);
+	}
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+	Suite *suite = suite_create("blk");
+	TCase *tc = tcase_create("file");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, config_space);
+	tcase_add_test(tc, read_write_flush);
+	tcase_add_test(tc, scattered);
+	tcase_add_test(tc, serial_number);
+	tcase_add_test(tc, past_the_end);
+	tcase_add_test(tc, odd_lengths);
+	tcase_add_loop_test(tc, discard_and_zero, 0, 2);
+	tcase_add_test(tc, not_negotiated);
+	tcase_add_test(tc, read_only);
+	tcase_add_test(tc, malformed);
+	tcase_add_test(tc, more_than_a_batch);
+	tcase_add_test(tc, truncated_under_the_guest);
+	tcase_add_test(tc, raw_stays_raw);
+	tcase_add_test(tc, broken_ring);
+	tcase_add_test(tc, pause_and_resume);
+	tcase_add_test(tc, reset_under_load);
+	suite_add_tcase(suite, tc);
+	TCase *other = tcase_create("other");
+	tcase_add_test(other, memory_disk);
+	tcase_add_test(other, refused);
+	tcase_add_test(other, specs);
+	suite_add_tcase(suite, other);
+	return suite;
+}
+
+UNIT_MAIN(make_suite)
