@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import time
 import zlib
 
 from .cache import cache_dir, locked
@@ -113,6 +114,7 @@ def build(kernel, display):
                                  root_order, device_order, display_order)).encode()).hexdigest()[:16]
     target = cache_dir() / "lab" / f"initramfs-{kernel.version}-{display}-{stamp}"
     if target.exists():
+        os.utime(target)
         return target
     with locked("initramfs"):
         archive = _Cpio()
@@ -131,8 +133,10 @@ def build(kernel, display):
         for name, order in (("root", root_order), ("device", device_order), ("display", display_order)):
             archive.file(f"modules/{name}.list", "".join(f"{module}\n" for module in order).encode())
         target.parent.mkdir(parents=True, exist_ok=True)
-        for old in target.parent.glob(f"initramfs-{kernel.version}-{display}-*"):
-            old.unlink()
+        # Old ones go, but not while another source tree's lab may be about to start with one.
+        for old in target.parent.glob("initramfs-*"):
+            if old.stat().st_mtime < time.time() - 86400:
+                old.unlink(missing_ok=True)
         part = target.with_name(f".{target.name}.part")
         part.write_bytes(archive.finish())
         part.rename(target)
