@@ -48,7 +48,10 @@ void input_scan(struct input *input)
 		name[sizeof(name) - 1] = 0;
 		ioctl(fd, EVIOCGABS(ABS_X), &x);
 		ioctl(fd, EVIOCGABS(ABS_Y), &y);
-		*device = (struct input_device){.fd = fd, .number = number, .max_x = x.maximum, .max_y = y.maximum};
+		/* The machine's button, not a key of that code on some keyboard: a test may press every key there is. */
+		*device = (struct input_device){
+			.fd = fd, .number = number, .max_x = x.maximum, .max_y = y.maximum, .power = !strcmp(name, "Power Button"),
+		};
 		say("DEV event%d %s", number, name);
 	}
 }
@@ -68,6 +71,8 @@ void input_read(struct input *input, struct input_device *device)
 				continue;
 			}
 			say("EV event%d %u %u %d", device->number, e->type, e->code, e->value);
+			if (e->type == EV_KEY && e->code == KEY_POWER && e->value == 1 && device->power)
+				input->power = true;
 			if (e->type == EV_KEY && e->value != 2) {
 				input->key = e->code;
 				input->key_down = e->value != 0;

@@ -322,6 +322,8 @@ static void loop(struct tiny *tiny)
 			if (fds[3 + i].revents)
 				input_read(&tiny->input, &tiny->input.devices[i]);
 		}
+		if (tiny->input.power)
+			end("poweroff");
 		if (fds[0].revents)
 			read_commands(tiny);
 		if (fds[1].revents)

@@ -89,6 +89,7 @@ struct input {
 		int fd;		/* -1: free */
 		int number;	/* of /dev/input/eventN */
 		int max_x, max_y;	/* of ABS_X and ABS_Y; 0: none */
+		bool power;	/* the ACPI power button */
 	} devices[INPUT_MAX];
 	bool syn;		/* also print SYN_REPORT */
 	uint16_t key;
@@ -97,6 +98,7 @@ struct input {
 	int x, y;		/* last ABS_X, ABS_Y in thousandths of the range */
 	bool pointer_news;
 	bool leds_on;
+	bool power;		/* the machine was asked to go down */
 };
 
 void input_init(struct input *input);
