@@ -16,16 +16,25 @@ struct input_config {
 	/* Opens a device node, returns a descriptor or -1 with errno; close gets that descriptor back. */
 	int (*open)(void *data, const char *path);
 	void (*close)(void *data, int fd);
-	const char *seat; /* "seat0" */
+	const char *seat; /* "seat0"; NULL means that too */
+	/* "libinput" or "evdev"; NULL: libinput where udevd runs (it tags the devices libinput takes), else evdev. */
+	const char *backend;
 	void *data;
 	/* One event; EV_REL/EV_ABS of one packet come in a row, then `frame`. */
 	void (*event)(void *data, const struct router_event *event);
 	/* End of a packet of this device. */
 	void (*frame)(void *data, uint32_t device, uint64_t time_ns);
-	/* A device came or went; counts are current. Text for the status page. */
+	/* Devices came or went; counts are current. Called once by input_create too. */
 	void (*devices)(void *data, uint32_t keyboards, uint32_t pointers);
+	/* A device went away (unplugged, suspended, revoked): nothing more comes from this number until it is given again. */
 	void (*gone)(void *data, uint32_t device, uint64_t time_ns);
 };
+
+/*
+ * What arrives, whatever the backend: EV_KEY keys (< BTN_MISC) and BTN_*, never value 2; EV_REL REL_X/REL_Y without acceleration,
+ * REL_WHEEL/REL_HWHEEL in detents with REL_WHEEL_HI_RES/REL_HWHEEL_HI_RES in 1/120 of one; EV_ABS ABS_X/ABS_Y 0..65535. In one
+ * packet motion comes before buttons. A touch screen is an absolute pointer whose first finger is BTN_LEFT; so is a pen's tip.
+ */
 
 struct input;
 /*
@@ -34,12 +43,12 @@ struct input;
  */
 struct input *input_create(struct wl_event_loop *loop, const struct input_config *config, char *error, size_t error_size, int *exit_status);
 void input_destroy(struct input *input);
-/* The session went inactive / active: devices are closed and reopened. */
+/* The session went inactive / active: devices are closed (`gone` for each, releases before) and reopened. */
 void input_suspend(struct input *input);
 void input_resume(struct input *input);
 /* Keyboard lights, bit per LED_*. */
 void input_set_leds(struct input *input, uint32_t leds);
-/* A fresh device number for injected events (rayvmctl, UI prompt). */
+/* A fresh device number for injected events (rayvmctl, UI prompt); there are 8, further callers share the last. */
 uint32_t input_injector(struct input *input);
 /* Calls `each` with the name of every device in use. */
 void input_list(struct input *input, void (*each)(void *data, const char *name, bool keyboard, bool pointer), void *data);

@@ -3,6 +3,7 @@
  *
  * The owner of a key or button is fixed at its press (UI, guest or swallowed) and kept to its release. A toggle acts at
  * the press; what the losing side holds is released there at that moment, and the later physical release is swallowed.
+ * Events addressed to the guest are apart from this: a toggle neither releases nor redirects what is held through them.
  */
 #pragma once
 
@@ -30,7 +31,7 @@ struct router_keys {
 	uint16_t toggle, show, hide; /* evdev codes; 0: none */
 };
 
-/* Where decisions go. Called from within router_* on the same thread, in order. */
+/* Where decisions go. Called from within router_* on the same thread, in order; they must not call router_* that change it. */
 struct router_output {
 	/* Deliver to one side. Presses and releases always balance per sink and code. */
 	void (*deliver)(void *data, enum router_sink sink, const struct router_event *event);

@@ -1,0 +1,331 @@
+/* The pure part of the evdev backend: what a device is, and what its packets become. No device is needed: libevdev makes models. */
+#include <libevdev/libevdev.h>
+#include <limits.h>
+#include <linux/input.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "toggle/input_backend.h"
+#include "unit.h"
+
+static struct libevdev *model;
+static struct input input;
+static struct evdev_packet packet;
+static char trace[8192];
+
+static void on_event(void *data, const struct router_event *event)
+{
+	size_t used = strlen(trace);
+
+	(void)data;
+	ck_assert_uint_eq(event->device, 7);
+	ck_assert_uint_eq(event->time_ns, 3000000500000ull);
+	snprintf(trace + used, sizeof(trace) - used, "%s=%d ", libevdev_event_code_get_name(event->type, event->code), event->value);
+}
+
+static void on_frame(void *data, uint32_t device, uint64_t time_ns)
+{
+	(void)data;
+	ck_assert_uint_eq(device, 7);
+	ck_assert_uint_eq(time_ns, 3000000500000ull);
+	strcat(trace, ". ");
+}
+
+static void setup(void)
+{
+	model = libevdev_new();
+	memset(&input, 0, sizeof(input));
+	input.config.event = on_event;
+	input.config.frame = on_frame;
+	trace[0] = '\0';
+}
+
+static void teardown(void)
+{
+	libevdev_free(model);
+}
+
+static void has(unsigned type, unsigned code)
+{
+	ck_assert_int_eq(libevdev_enable_event_code(model, type, code, NULL), 0);
+}
+
+static void has_axis(unsigned code, int min, int max, int resolution)
+{
+	struct input_absinfo info = { .minimum = min, .maximum = max, .resolution = resolution };
+	ck_assert_int_eq(libevdev_enable_event_code(model, EV_ABS, code, &info), 0);
+}
+
+static void classified(bool wanted, bool wanted_keyboard, bool wanted_pointer)
+{
+	bool keyboard, pointer, used = evdev_classify(model, &keyboard, &pointer);
+
+	ck_assert_int_eq(used, wanted);
+	if (!wanted)
+		return;
+	ck_assert_int_eq(keyboard, wanted_keyboard);
+	ck_assert_int_eq(pointer, wanted_pointer);
+	input.device[7] = (struct input_device){ .input = &input, .number = 7, .used = true, .keyboard = keyboard, .pointer = pointer };
+	evdev_packet_init(&packet, model, &input.device[7]);
+}
+
+static void feed(uint16_t type, uint16_t code, int32_t value)
+{
+	struct input_event event = { .type = type, .code = code, .value = value };
+
+	event.input_event_sec = 3000;
+	event.input_event_usec = 500;
+	evdev_packet_event(&packet, &event);
+}
+
+static void sync_expect(const char *text)
+{
+	feed(EV_SYN, SYN_REPORT, 0);
+	ck_assert_str_eq(trace, text);
+	trace[0] = '\0';
+}
+
+static void make_keyboard(void)
+{
+	for (unsigned code = KEY_ESC; code <= KEY_F12; code++)
+		has(EV_KEY, code);
+}
+
+static void make_mouse(void)
+{
+	has(EV_KEY, BTN_LEFT);
+	has(EV_REL, REL_X);
+	has(EV_REL, REL_Y);
+	has(EV_REL, REL_WHEEL);
+	has(EV_REL, REL_HWHEEL);
+}
+
+START_TEST(keyboard)
+{
+	make_keyboard();
+	classified(true, true, false);
+	feed(EV_MSC, MSC_SCAN, 0x29);
+	feed(EV_KEY, KEY_GRAVE, 1);
+	ck_assert_str_eq(trace, "");
+	sync_expect("KEY_GRAVE=1 . ");
+	feed(EV_KEY, KEY_GRAVE, 2);
+	sync_expect("");
+	feed(EV_KEY, KEY_GRAVE, 0);
+	feed(EV_KEY, KEY_A, 1);
+	sync_expect("KEY_GRAVE=0 KEY_A=1 . ");
+	sync_expect("");
+}
+END_TEST
+
+START_TEST(more_keys_than_a_packet_holds_are_all_sent_in_order)
+{
+	char expected[4096] = "";
+
+	make_keyboard();
+	classified(true, true, false);
+	for (unsigned code = KEY_ESC; code < KEY_ESC + EVDEV_PACKET_KEYS + 5; code++) {
+		feed(EV_KEY, (uint16_t)code, 1);
+		snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected), "%s=1 ", libevdev_event_code_get_name(EV_KEY, code));
+	}
+	strcat(expected, ". ");
+	sync_expect(expected);
+}
+END_TEST
+
+START_TEST(mouse)
+{
+	make_mouse();
+	classified(true, false, true);
+	feed(EV_REL, REL_X, -5);
+	feed(EV_REL, REL_Y, 9);
+	feed(EV_KEY, BTN_LEFT, 1);
+	sync_expect("REL_X=-5 REL_Y=9 BTN_LEFT=1 . ");
+	/* A kernel or device without fine wheel events: both are made. */
+	feed(EV_REL, REL_WHEEL, -2);
+	feed(EV_REL, REL_HWHEEL, 1);
+	sync_expect("REL_WHEEL_HI_RES=-240 REL_WHEEL=-2 REL_HWHEEL_HI_RES=120 REL_HWHEEL=1 . ");
+	sync_expect("");
+}
+END_TEST
+
+START_TEST(fine_wheel_makes_whole_detents)
+{
+	make_mouse();
+	has(EV_REL, REL_WHEEL_HI_RES);
+	classified(true, false, true);
+	feed(EV_REL, REL_WHEEL_HI_RES, 50);
+	sync_expect("REL_WHEEL_HI_RES=50 . ");
+	/* The kernel's own detents are left out: they are made of the fine ones. */
+	feed(EV_REL, REL_WHEEL_HI_RES, 80);
+	feed(EV_REL, REL_WHEEL, 1);
+	sync_expect("REL_WHEEL_HI_RES=80 REL_WHEEL=1 . ");
+	feed(EV_REL, REL_WHEEL_HI_RES, 100);
+	sync_expect("REL_WHEEL_HI_RES=100 . ");
+	/* Turning back starts a new detent. */
+	feed(EV_REL, REL_WHEEL_HI_RES, -119);
+	sync_expect("REL_WHEEL_HI_RES=-119 . ");
+	feed(EV_REL, REL_WHEEL_HI_RES, -1);
+	sync_expect("REL_WHEEL_HI_RES=-1 REL_WHEEL=-1 . ");
+}
+END_TEST
+
+START_TEST(tablet)
+{
+	/* As QEMU's: absolute axes and mouse buttons. */
+	has(EV_KEY, BTN_LEFT);
+	has_axis(ABS_X, 0, 32767, 0);
+	has_axis(ABS_Y, -100, 100, 0);
+	classified(true, false, true);
+	feed(EV_ABS, ABS_X, 0);
+	feed(EV_ABS, ABS_Y, -100);
+	sync_expect("ABS_X=0 ABS_Y=0 . ");
+	feed(EV_ABS, ABS_X, 32767);
+	feed(EV_ABS, ABS_Y, 100);
+	sync_expect("ABS_X=65535 ABS_Y=65535 . ");
+	feed(EV_ABS, ABS_Y, 0);
+	sync_expect("ABS_Y=32767 . ");
+	feed(EV_ABS, ABS_X, 40000);
+	feed(EV_ABS, ABS_Y, -40000);
+	sync_expect("ABS_X=65535 ABS_Y=0 . ");
+}
+END_TEST
+
+START_TEST(axes_with_the_widest_and_with_no_range)
+{
+	has(EV_KEY, BTN_LEFT);
+	has_axis(ABS_X, INT_MIN, INT_MAX, 0);
+	has_axis(ABS_Y, 5, 5, 0);
+	classified(true, false, true);
+	feed(EV_ABS, ABS_X, INT_MAX);
+	feed(EV_ABS, ABS_Y, 5);
+	sync_expect("ABS_X=65535 ABS_Y=0 . ");
+	feed(EV_ABS, ABS_X, INT_MIN);
+	feed(EV_ABS, ABS_Y, 50);
+	sync_expect("ABS_X=0 ABS_Y=0 . ");
+}
+END_TEST
+
+START_TEST(touch_screen)
+{
+	libevdev_enable_property(model, INPUT_PROP_DIRECT);
+	has(EV_KEY, BTN_TOUCH);
+	has_axis(ABS_X, 0, 65535, 10);
+	has_axis(ABS_Y, 0, 65535, 10);
+	classified(true, false, true);
+	/* The button is reported first by the kernel; the position must be told first. */
+	feed(EV_KEY, BTN_TOUCH, 1);
+	feed(EV_ABS, ABS_X, 100);
+	feed(EV_ABS, ABS_Y, 200);
+	sync_expect("ABS_X=100 ABS_Y=200 BTN_LEFT=1 . ");
+	feed(EV_KEY, BTN_TOUCH, 0);
+	sync_expect("BTN_LEFT=0 . ");
+}
+END_TEST
+
+START_TEST(pen)
+{
+	has(EV_KEY, BTN_TOOL_PEN);
+	has(EV_KEY, BTN_TOUCH);
+	has(EV_KEY, BTN_STYLUS);
+	has_axis(ABS_X, 0, 65535, 10);
+	has_axis(ABS_Y, 0, 65535, 10);
+	classified(true, false, true);
+	feed(EV_KEY, BTN_TOOL_PEN, 1);
+	feed(EV_ABS, ABS_X, 9);
+	sync_expect("ABS_X=9 . ");
+	feed(EV_KEY, BTN_TOUCH, 1);
+	feed(EV_KEY, BTN_STYLUS, 1);
+	sync_expect("BTN_LEFT=1 BTN_RIGHT=1 . ");
+}
+END_TEST
+
+START_TEST(touchpad_is_a_mouse)
+{
+	libevdev_enable_property(model, INPUT_PROP_POINTER);
+	has(EV_KEY, BTN_TOOL_FINGER);
+	has(EV_KEY, BTN_TOUCH);
+	has(EV_KEY, BTN_LEFT);
+	has_axis(ABS_X, 0, 5000, 48); /* 12 pixels in a millimetre of 48 units: 4 units a pixel */
+	has_axis(ABS_Y, 0, 2000, 0);  /* 1000 pixels over the pad: 2 units a pixel */
+	classified(true, false, true);
+	feed(EV_KEY, BTN_TOUCH, 1);
+	feed(EV_KEY, BTN_TOOL_FINGER, 1);
+	feed(EV_ABS, ABS_X, 1000);
+	feed(EV_ABS, ABS_Y, 1000);
+	sync_expect("");
+	feed(EV_ABS, ABS_X, 1006);
+	feed(EV_ABS, ABS_Y, 990);
+	sync_expect("REL_X=1 REL_Y=-5 . ");
+	/* The half pixel left over is not lost. */
+	feed(EV_ABS, ABS_X, 1008);
+	sync_expect("REL_X=1 . ");
+	/* Finger up and down elsewhere: no jump. */
+	feed(EV_KEY, BTN_TOUCH, 0);
+	sync_expect("");
+	feed(EV_KEY, BTN_TOUCH, 1);
+	feed(EV_ABS, ABS_X, 4000);
+	sync_expect("");
+	feed(EV_KEY, BTN_LEFT, 1);
+	sync_expect("BTN_LEFT=1 . ");
+}
+END_TEST
+
+START_TEST(others)
+{
+	/* A power button has a key and is no keyboard. */
+	has(EV_KEY, KEY_POWER);
+	classified(true, false, false);
+}
+END_TEST
+
+START_TEST(joystick)
+{
+	has(EV_KEY, BTN_TRIGGER);
+	has(EV_KEY, BTN_GAMEPAD);
+	has_axis(ABS_X, 0, 255, 0);
+	has_axis(ABS_Y, 0, 255, 0);
+	classified(false, false, false);
+}
+END_TEST
+
+START_TEST(accelerometer)
+{
+	libevdev_enable_property(model, INPUT_PROP_ACCELEROMETER);
+	has(EV_KEY, BTN_LEFT);
+	has_axis(ABS_X, 0, 255, 0);
+	has_axis(ABS_Y, 0, 255, 0);
+	classified(false, false, false);
+}
+END_TEST
+
+START_TEST(lid)
+{
+	has(EV_SW, SW_LID);
+	classified(false, false, false);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+	Suite *suite = suite_create("evdev-packet");
+	TCase *tcase = tcase_create("packets");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, keyboard);
+	tcase_add_test(tcase, more_keys_than_a_packet_holds_are_all_sent_in_order);
+	tcase_add_test(tcase, mouse);
+	tcase_add_test(tcase, fine_wheel_makes_whole_detents);
+	tcase_add_test(tcase, tablet);
+	tcase_add_test(tcase, axes_with_the_widest_and_with_no_range);
+	tcase_add_test(tcase, touch_screen);
+	tcase_add_test(tcase, pen);
+	tcase_add_test(tcase, touchpad_is_a_mouse);
+	tcase_add_test(tcase, others);
+	tcase_add_test(tcase, joystick);
+	tcase_add_test(tcase, accelerometer);
+	tcase_add_test(tcase, lid);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+UNIT_MAIN(make_suite)
