@@ -6,13 +6,32 @@
 #include "link/link.h"
 #include "virtio/device.h"
 
+/* Largest ABS_X and ABS_Y that the guest is told of and that vinput_packet() takes; 0 is the left, upper edge of its picture. */
+#define VINPUT_ABS_MAX 32767
+
 struct stats;
 struct vinput;
 
+/* The device's own state: plain, without pointers. Bitmaps hold one bit per KEY_* code. */
+#define VINPUT_KEY_WORDS 12
+struct vinput_state {
+	uint32_t version;
+	uint8_t select, subsel; /* config space registers */
+	uint8_t pad[2];
+	uint64_t told[VINPUT_KEY_WORDS]; /* keys the guest believes held */
+	uint64_t owed[VINPUT_KEY_WORDS]; /* of these, the ones whose release waits for room */
+	uint32_t leds; /* bit per LED_* */
+	uint32_t leds_changed;
+};
+
+/* One device; the caller's thread polls its kick_fds and calls ops->run. stats is borrowed and may be NULL. NULL with errno. */
 struct vinput *vinput_create(const struct guest_memory *memory, enum link_device kind, struct stats *stats);
 void vinput_destroy(struct vinput *input);
 struct virtio_device *vinput_device(struct vinput *input);
-/* Delivers one LINK_INPUT packet, whole or not at all; a packet with releases waits for room instead of being lost. */
+/*
+ * Delivers one LINK_INPUT packet, whole or not at all. When the guest gave no room the packet is dropped and counted, but
+ * releases of keys it believes held are remembered (one bit each) and delivered as soon as there is room.
+ */
 void vinput_packet(struct vinput *input, const struct link_message *message);
 /* LEDs the guest asked for since the last call (bit per LED_*); false when nothing changed. */
 bool vinput_take_leds(struct vinput *input, uint32_t *leds);

@@ -231,17 +231,23 @@ bool virtq_must_notify(struct virtq *queue)
 
 bool virtq_rearm(struct virtq *queue)
 {
+	return virtq_rearm_beyond(queue, 0);
+}
+
+bool virtq_rearm_beyond(struct virtq *queue, uint32_t seen)
+{
 	if (!queue->enabled || queue->broken)
 		return false;
+	uint16_t expected = (uint16_t)(queue->next_avail + seen);
 	if (queue->event_idx) {
-		__atomic_store_n(avail_event(queue), queue->next_avail, __ATOMIC_RELAXED);
+		__atomic_store_n(avail_event(queue), expected, __ATOMIC_RELAXED);
 	} else {
 		struct used *used = queue->used;
 		__atomic_store_n(&used->flags, 0, __ATOMIC_RELAXED);
 	}
 	/* The wish must be visible before the index is read again: either the driver sees it, or this sees the chain. */
 	atomic_thread_fence(memory_order_seq_cst);
-	return avail_index(queue) != queue->next_avail;
+	return avail_index(queue) != expected;
 }
 
 /* Copies between `at` (to or from, by `write`) and bytes [offset, offset + size) of n pieces. */

@@ -56,6 +56,8 @@ void virtq_push(struct virtq *queue, uint16_t head, uint32_t written);
 bool virtq_must_notify(struct virtq *queue);
 /* Asks the driver for notifications and says whether chains arrived meanwhile (then go on draining). */
 bool virtq_rearm(struct virtq *queue);
+/* The same for a device that cannot go on with the `seen` chains that wait: asks for a notification when more than that wait, and says whether they do already. */
+bool virtq_rearm_beyond(struct virtq *queue, uint32_t seen);
 
 /* Copies bytes [offset, offset+size) of the readable / writable part. Return the number copied (less when the part is shorter). */
 uint64_t virtq_chain_read(const struct virtq_chain *chain, uint64_t offset, void *to, uint64_t size);
