@@ -115,6 +115,7 @@ struct link_message {
 		struct {
 			uint32_t action;     /* enum link_action */
 			uint32_t argument;   /* enum link_vm_command, or a key code */
+			uint32_t held[3];    /* GUEST_KEY: keys held down meanwhile, in this order, 0: none */
 		} action;
 		struct {
 			uint32_t leds;       /* bit per evdev LED_* */

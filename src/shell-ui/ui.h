@@ -2,6 +2,13 @@
  * shell-ui - the native UI: banner, status lines, transcript, prompt. A producer on the link with two heads: 0 the UI, 1 the
  * placeholder for a guest without a picture. One thread ("ui") with a wl_event_loop; draws with pixman and fcft into its own
  * memfd. May include base and link. Never touches DRM, devices or the machine; what it wants it asks for with LINK_ACTION.
+ *
+ *   ui.c         thread, link, keys -> prompt -> commands -> actions and answers
+ *   output.c     one head's buffers and frames          view.c     both faces as scenes
+ *   scene.c      retained tree, damage, rendering       layout.c   where things stand (pure)
+ *   text.c       fonts, cells, UTF-8                    prompt.c   line editor (pure)
+ *   keyboard.c   evdev codes to characters              transcript.c  wrapped, bounded history (pure)
+ *   commands.c   what a line means (pure)               answers.c  what is said
  */
 #pragma once
 
@@ -17,7 +24,8 @@ struct ui_config {
 	struct status_board *board;
 	const char *hint;    /* how to configure a guest; shown when none is, or NULL */
 	const char *toggle_key, *show_key, *hide_key; /* names for the help text, e.g. "`", "F11", "F12" */
-	uint32_t max_width, max_height; /* largest output to expect, pixels: sizes the memfd (sparse) */
+	uint32_t max_width, max_height; /* largest output to expect, pixels: sizes the memfd (sparse); 0: 3840x2160 */
+	int (*key_code)(const char *name); /* evdev code of "KEY_ENTER" ..., -1: none (libevdev_event_code_from_name); NULL: no `press` */
 };
 
 /* Makes the memfd and the link. NULL, and a line in error (no font found ...). */

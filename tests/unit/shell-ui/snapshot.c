@@ -1,0 +1,63 @@
+/* Draws both faces of the native UI as they stand after some typing and writes PNG files: ui-snapshot DIR WIDTHxHEIGHT [LINE...] */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <png.h>
+
+#include "fake_panel.h"
+
+static bool write_png(const char *path, const uint32_t *pixels, uint32_t width, uint32_t height)
+{
+	png_image image = { .version = PNG_IMAGE_VERSION, .width = width, .height = height, .format = PNG_FORMAT_BGRA };
+	uint32_t *opaque = malloc((size_t)width * height * 4);
+	if (!opaque)
+		return false;
+	for (size_t i = 0; i < (size_t)width * height; i++)
+		opaque[i] = pixels[i] | 0xff000000u;
+	bool written = png_image_write_to_file(&image, path, 0, opaque, 0, NULL) != 0;
+	free(opaque);
+	return written;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned width, height;
+	if (argc < 3 || sscanf(argv[2], "%ux%u", &width, &height) != 2) {
+		fprintf(stderr, "usage: %s DIR WIDTHxHEIGHT [LINE...]\n", argv[0]);
+		return 2;
+	}
+	struct fake_panel panel;
+	fake_panel_open(&panel, width, height, getenv("UI_HINT"));
+	status_board_line(panel.board, STATUS_VM, STATUS_OK, "running: 4 CPUs, 2 GiB, Debian 6.12.48");
+	status_board_line(panel.board, STATUS_DISPLAY, STATUS_OK, "HDMI-A-1 %ux%u 60.00 Hz, virtio_gpu, atomic", width, height);
+	status_board_line(panel.board, STATUS_INPUT, STATUS_BUSY, "2 keyboards, waiting for a pointer");
+	status_board_line(panel.board, STATUS_DISK, STATUS_OFF, "none: --disk FILE gives the machine one");
+	status_board_line(panel.board, STATUS_MEMORY, STATUS_BAD, "2048 MiB for the machine, 310 MiB left for everything else on this computer");
+	fake_panel_vm(&panel, VM_STARTING);
+	fake_panel_display(&panel, width, height);
+	if (!getenv("UI_HINT"))
+		fake_panel_vm(&panel, VM_RUNNING);
+	else
+		fake_panel_vm(&panel, VM_NONE);
+	fake_panel_settle(&panel);
+	for (int i = 3; i < argc; i++) {
+		fake_panel_type(&panel, argv[i]);
+		if (i < argc - 1)
+			fake_panel_tap(&panel, KEY_ENTER);
+		fake_panel_settle(&panel);
+	}
+	for (uint32_t head = 0; head < 2; head++) {
+		char path[512];
+		uint32_t w, h, *pixels = fake_panel_picture(&panel, head, &w, &h);
+		snprintf(path, sizeof(path), "%s/%s-%ux%u.png", argv[1], head == 0 ? "ui" : "placeholder", width, height);
+		if (!pixels || !write_png(path, pixels, w, h)) {
+			fprintf(stderr, "cannot write %s\n", path);
+			return 1;
+		}
+		free(pixels);
+	}
+	fake_panel_close(&panel);
+	return 0;
+}
