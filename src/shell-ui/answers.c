@@ -58,7 +58,8 @@ static void help(struct out *out, const struct answer_context *context)
 	say(out, MARK_STRONG "This system" MARK_PLAIN "\n");
 	help_row(out, "status", "everything known, line by line");
 	help_row(out, "devices, memory", "what is attached, what is free");
-	help_row(out, "time, uptime, version", "");
+	help_row(out, "time, uptime", "the clock, and for how long this runs");
+	help_row(out, "version", "which program this is");
 	help_row(out, "clear", "empty this transcript");
 	say(out, MARK_DIM "Keys: " MARK_ACCENT "%s" MARK_DIM " flips between here and Linux, " MARK_ACCENT "%s" MARK_DIM " shows Linux, " MARK_ACCENT
 		"%s" MARK_DIM " comes back." MARK_PLAIN "\n", context->toggle_key, context->show_key, context->hide_key);

@@ -6,7 +6,7 @@
 
 #define STATUS_LINES 5      /* above the transcript: one a slot */
 #define SIDEBAR_COLUMNS 34
-#define SIDEBAR_FROM 100    /* columns of screen that make a sidebar worth its room */
+#define SIDEBAR_FROM 116    /* columns of screen that make a sidebar worth its room */
 #define LEAST_ROWS 4        /* of the transcript; the status card gives way to them */
 
 int layout_font_size(int width, int height)

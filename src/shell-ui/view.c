@@ -23,9 +23,11 @@ struct view {
 	/* placeholder */
 	struct scene_node *card, *head_row, *state_row, *key_row;
 	struct scene_node *advice_row[8];
+	struct box card_box; /* at its tallest */
+	int advice_x, advice_y;
 };
 
-/* RayOS' mark: a sun's quarter with its rays, in the accent's hues, drawn by coverage of 4x4 samples a pixel. */
+/* RayOS' mark: a sun and its eight rays, from yellow to orange, drawn by coverage of 8x8 samples a pixel. */
 static pixman_image_t *make_mark(int side)
 {
 	pixman_image_t *image = pixman_image_create_bits(PIXMAN_a8r8g8b8, side, side, NULL, 0);
@@ -35,22 +37,21 @@ static pixman_image_t *make_mark(int side)
 	int stride = pixman_image_get_stride(image) / 4;
 	for (int y = 0; y < side; y++) {
 		for (int x = 0; x < side; x++) {
-			int inside = 0;
-			for (int s = 0; s < 16; s++) {
-				/* from the lower left corner, in units of the side / 1024 */
-				long px = ((long)x * 8 + (s % 4) * 2 + 1) * 1024 / (side * 8);
-				long py = 1024 - ((long)y * 8 + (s / 4) * 2 + 1) * 1024 / (side * 8);
-				long d = px * px + py * py;
-				bool disc = d <= 400L * 400L;
-				bool ring1 = d >= 540L * 540L && d <= 690L * 690L;
-				bool ring2 = d >= 830L * 830L && d <= 980L * 980L;
-				inside += disc || ring1 || ring2;
+			uint32_t inside = 0;
+			for (int s = 0; s < 64; s++) {
+				/* from the centre; the half side is 1000 */
+				long px = ((long)x * 16 + (s % 8) * 2 + 1) * 2000 / (side * 16) - 1000;
+				long py = ((long)y * 16 + (s / 8) * 2 + 1) * 2000 / (side * 16) - 1000;
+				long d = px * px + py * py, sum = labs(px + py), difference = labs(px - py);
+				bool disc = d <= 460L * 460L;
+				/* on an axis or a diagonal (where the distance is |x+-y| / sqrt 2), outside the disc */
+				bool on_line = labs(px) <= 85 || labs(py) <= 85 || sum <= 120 || difference <= 120;
+				inside += disc || (on_line && d >= 620L * 620L && d <= 960L * 960L);
 			}
-			/* from orange at the source to blue at the rim */
-			int along = (x + side - 1 - y) * 255 / (2 * side);
-			int r = 0xfc + (0x72 - 0xfc) * along / 255, g = 0xaf + (0x9f - 0xaf) * along / 255, b = 0x3e + (0xcf - 0x3e) * along / 255;
-			uint32_t a = (uint32_t)(inside * 255 / 16);
-			data[y * stride + x] = a << 24 | ((uint32_t)r * a / 255) << 16 | ((uint32_t)g * a / 255) << 8 | (uint32_t)b * a / 255;
+			uint32_t along = (uint32_t)(x + y) * 255 / (uint32_t)(2 * side);
+			uint32_t red = 0xfc - (0xfc - 0xf5) * along / 255, green = 0xd9 - (0xd9 - 0x8f) * along / 255,
+				 blue = 0x5f - (0x5f - 0x2e) * along / 255, alpha = inside * 255 / 64;
+			data[y * stride + x] = alpha << 24 | (red * alpha / 255) << 16 | (green * alpha / 255) << 8 | blue * alpha / 255;
 		}
 	}
 	return image;
@@ -96,7 +97,7 @@ static bool add_banner(struct view *view)
 	if (!mark)
 		return false;
 	/* the mark stands on the line the letters stand on */
-	int mark_y = banner->y + view->heading.baseline - side * 7 / 8;
+	int mark_y = banner->y + view->heading.baseline - side * 6 / 7;
 	struct scene_node *node = scene_pixels(root, mark, banner->x, mark_y);
 	pixman_image_unref(mark);
 	int x = banner->x + side + view->heading.width * 2 / 3;
@@ -192,6 +193,7 @@ struct view *view_create_placeholder(int width, int height)
 		card_h = height;
 	int x = (width - card_w) / 2, y = (height - card_h) * 2 / 5; /* a little above the middle looks centred */
 	view->card = scene_fill(root, TONE_CARD, view->layout.radius * 2, x, y, card_w, card_h);
+	view->card_box = (struct box){ x, y, card_w, card_h };
 	x += pad;
 	y += pad < card_h / 4 ? pad : card_h / 8;
 
@@ -199,13 +201,15 @@ struct view *view_create_placeholder(int width, int height)
 	pixman_image_t *mark = make_mark(side);
 	if (!mark)
 		goto fail;
-	struct scene_node *node = scene_pixels(root, mark, x, y + view->heading.baseline - side * 7 / 8);
+	struct scene_node *node = scene_pixels(root, mark, x, y + view->heading.baseline - side * 6 / 7);
 	pixman_image_unref(mark);
 	int head_x = x + side + view->heading.width * 2 / 3;
 	view->head_row = scene_text(root, &view->heading, head_x, y, (x + columns * cw - head_x) / view->heading.width);
 	y += view->heading.height + ch / 2;
 	view->state_row = scene_text(root, &view->text, x, y, columns);
 	y += ch + ch / 2;
+	view->advice_x = x;
+	view->advice_y = y;
 	for (int i = 0; i < n_advice; i++, y += ch) {
 		view->advice_row[i] = scene_text(root, &view->text, x, y, columns);
 		if (!view->advice_row[i])
@@ -338,7 +342,7 @@ static void update_lines(struct view *view, const struct status *status)
 		if (row < 5) {
 			const struct status_line *line = &status->line[slots[row].slot];
 			char name[16];
-			snprintf(name, sizeof(name), " %-9s", slots[row].name);
+			snprintf(name, sizeof(name), " %-8s ", slots[row].name);
 			put_tag(run, line->tag == STATUS_NONE ? STATUS_OFF : line->tag);
 			put(run, TONE_STRONG, CELL_BOLD, name);
 			put(run, TONE_DIM, 0, line->text[0] ? line->text : "not known yet");
@@ -351,9 +355,7 @@ static void update_state(struct view *view, const struct status *status)
 {
 	struct run *run = &view->run;
 	run_reset(run, TONE_DIM);
-	if (status->session == SESSION_INACTIVE)
-		run_text(run, "another console is shown");
-	else if (status->scanout_width > 0) {
+	if (status->scanout_width > 0) {
 		char text[64];
 		snprintf(text, sizeof(text), "Linux desktop %u\u00d7%u", status->scanout_width, status->scanout_height);
 		run_text(run, text);
@@ -446,10 +448,18 @@ static void update_prompt(struct view *view, const struct prompt *prompt)
 	scene_text_set(view->prompt_text, run->cell, run->n);
 }
 
+/* A key's name on a key cap, and what it does. */
 static void put_key(struct run *run, const char *key, const char *what)
 {
-	put(run, TONE_ACCENT, CELL_BOLD, key);
-	put(run, TONE_FAINT, 0, " ");
+	size_t from = run->n;
+	put(run, TONE_STRONG, CELL_BOLD, " ");
+	run_text(run, key);
+	run_text(run, " ");
+	for (size_t at = from; at < run->n; at++) {
+		run->cell[at].flags |= CELL_FILLED;
+		run->cell[at].back = TONE_LINE;
+	}
+	put(run, TONE_DIM, 0, " ");
 	run_text(run, what);
 }
 
@@ -457,11 +467,15 @@ static void update_footer(struct view *view, const struct answer_context *contex
 {
 	struct run *run = &view->run;
 	size_t columns = (size_t)scene_text_columns(view->footer);
-	bool roomy = columns >= 76;
+	bool roomy = columns >= 84;
 	run_reset(run, TONE_FAINT);
-	put_key(run, context->toggle_key, roomy ? "flip to Linux and back    " : "flip  ");
-	put_key(run, context->show_key, roomy ? "Linux desktop    " : "Linux  ");
+	put_key(run, context->toggle_key, roomy ? "Linux and back    " : "flip   ");
+	put_key(run, context->show_key, roomy ? "Linux desktop    " : "Linux   ");
 	put_key(run, context->hide_key, roomy ? "this screen" : "here");
+	if (roomy && columns >= 110) {
+		run_text(run, "    ");
+		put_key(run, "PgUp", "scroll back");
+	}
 	char right[48];
 	if (below > 0)
 		snprintf(right, sizeof(right), "\u2193 %zu more row%s", below, below == 1 ? "" : "s");
@@ -508,15 +522,22 @@ static void update_placeholder(struct view *view, const struct answer_context *c
 		line += strcspn(line, "\n");
 		line += *line == '\n';
 	}
+	int used = row;
 	while (row < 5)
 		scene_text_set(view->advice_row[row++], NULL, 0);
 
 	run_reset(run, TONE_DIM);
-	put(run, TONE_ACCENT, CELL_BOLD, context->toggle_key);
-	put(run, TONE_DIM, 0, " or ");
-	put(run, TONE_ACCENT, CELL_BOLD, context->hide_key);
-	put(run, TONE_DIM, 0, " goes back to the native screen");
+	put_key(run, context->toggle_key, "or ");
+	put_key(run, context->hide_key, "goes back to the native screen");
 	set_row(view->key_row, run);
+
+	/* The card ends below what it says. */
+	int y = view->advice_y + used * view->text.height + view->text.height;
+	if (y + view->text.height + view->advice_x - view->card_box.x > view->card_box.y + view->card_box.h)
+		y = view->card_box.y + view->card_box.h - view->text.height - view->text.height / 2;
+	scene_node_place(view->key_row, view->advice_x, y, 0, 0);
+	scene_node_place(view->card, view->card_box.x, view->card_box.y, view->card_box.w,
+		y + view->text.height + (view->advice_x - view->card_box.x) - view->card_box.y);
 }
 
 void view_update(struct view *view, const struct view_model *model)

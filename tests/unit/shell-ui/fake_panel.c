@@ -38,6 +38,7 @@ void fake_panel_open(struct fake_panel *panel, uint32_t max_width, uint32_t max_
 		exit(1);
 	}
 	panel->link = ui_link(panel->ui);
+	panel->room = link_room_to_producer(panel->link);
 	panel->table = link_table_create(link_pixels_size(panel->link));
 }
 
@@ -166,8 +167,32 @@ bool fake_panel_pump(struct fake_panel *panel, int timeout_ms)
 
 void fake_panel_settle(struct fake_panel *panel)
 {
-	while (fake_panel_pump(panel, 100))
-		;
+	uint64_t quiet_since = clock_now_ns();
+	while (clock_now_ns() - quiet_since < 250 * NSEC_PER_MSEC) {
+		bool unread = link_room_to_producer(panel->link) < panel->room;
+		if (fake_panel_pump(panel, 20) || unread)
+			quiet_since = clock_now_ns();
+	}
+}
+
+static bool stands(struct fake_panel *panel, uint32_t head, uint32_t width, uint32_t height)
+{
+	const struct link_head *shown = link_table_head(panel->table, head);
+	if (!shown->buffer)
+		return width == 0;
+	return shown->buffer->width == width && shown->buffer->height == height;
+}
+
+bool fake_panel_wait_size(struct fake_panel *panel, uint32_t width, uint32_t height)
+{
+	uint64_t until = clock_now_ns() + 30 * NSEC_PER_SEC;
+	while (!stands(panel, 0, width, height) || !stands(panel, 1, width, height)) {
+		if (clock_now_ns() > until)
+			return false;
+		fake_panel_pump(panel, 50);
+	}
+	fake_panel_settle(panel);
+	return true;
 }
 
 uint32_t *fake_panel_picture(struct fake_panel *panel, uint32_t head, uint32_t *width, uint32_t *height)

@@ -23,6 +23,7 @@ struct fake_panel {
 	struct link_message action[16];
 	uint32_t n_actions;
 	uint32_t leds;
+	uint32_t room;                     /* of the empty ring towards the UI */
 };
 
 /* Creates and starts a UI without telling it a display yet. Exits the program with a line on failure. */
@@ -39,8 +40,10 @@ void fake_panel_tap(struct fake_panel *panel, uint32_t code);
 void fake_panel_type(struct fake_panel *panel, const char *text);
 /* Takes what came; true when a message was among it. Acknowledges frames. */
 bool fake_panel_pump(struct fake_panel *panel, int timeout_ms);
-/* Pumps until nothing came for a tenth of a second. */
+/* Pumps until the UI has read everything and nothing came for a quarter of a second. */
 void fake_panel_settle(struct fake_panel *panel);
+/* Waits until both heads show pictures of this size (0, 0: none), then settles. False after 30 s. */
+bool fake_panel_wait_size(struct fake_panel *panel, uint32_t width, uint32_t height);
 /* A copy of the head's picture, width * height pixels, to be freed; NULL without one. */
 uint32_t *fake_panel_picture(struct fake_panel *panel, uint32_t head, uint32_t *width, uint32_t *height);
 /* evdev codes of a few names, as libevdev would give them. */

@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 		fake_panel_vm(&panel, VM_RUNNING);
 	else
 		fake_panel_vm(&panel, VM_NONE);
-	fake_panel_settle(&panel);
+	fake_panel_wait_size(&panel, width, height);
 	for (int i = 3; i < argc; i++) {
 		fake_panel_type(&panel, argv[i]);
 		if (i < argc - 1)
