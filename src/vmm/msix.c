@@ -20,6 +20,34 @@
 #define CONTROL_ENABLE 0x80   /* in the high byte of message control */
 #define CONTROL_MASK_ALL 0x40
 
+/* Takes a vector's route back; msix lock held. */
+static void unroute(struct pci_device *device, uint32_t index)
+{
+	struct msix_vector *vector = &device->msix.vector[index];
+	const struct pci_bus *bus = device->bus;
+	if (vector->routed && bus->ops->msi_unroute(bus->host, vector->gsi, vector->event_fd) < 0)
+		log_warn("%s: vector %u cannot be disconnected: %s", device->name, index, strerror(errno));
+	vector->routed = false;
+}
+
+void msix_reset(struct pci_device *device)
+{
+	struct msix *msix = &device->msix;
+	pthread_mutex_lock(&msix->lock);
+	msix->enabled = msix->function_masked = false;
+	for (uint32_t i = 0; i < msix->n_vectors; i++) {
+		struct msix_vector *vector = &msix->vector[i];
+		/* The hypervisor may make a new VM after a reset: nothing may be left in the old one. */
+		unroute(device, i);
+		vector->address = 0;
+		vector->data = 0;
+		vector->masked = true;
+		vector->pending = false;
+		vector->stale = true;
+	}
+	pthread_mutex_unlock(&msix->lock);
+}
+
 int msix_init(struct pci_device *device, int bar, uint32_t table_offset, uint32_t pba_offset, uint32_t n_vectors)
 {
 	struct msix *msix = &device->msix;
@@ -48,22 +76,6 @@ int msix_init(struct pci_device *device, int bar, uint32_t table_offset, uint32_
 	return 0;
 }
 
-void msix_reset(struct pci_device *device)
-{
-	struct msix *msix = &device->msix;
-	pthread_mutex_lock(&msix->lock);
-	msix->enabled = msix->function_masked = false;
-	for (uint32_t i = 0; i < msix->n_vectors; i++) {
-		struct msix_vector *vector = &msix->vector[i];
-		vector->address = 0;
-		vector->data = 0;
-		vector->masked = true;
-		vector->pending = false;
-		vector->stale = true;
-	}
-	pthread_mutex_unlock(&msix->lock);
-}
-
 int msix_attach(struct pci_device *device)
 {
 	struct msix *msix = &device->msix;
@@ -84,14 +96,11 @@ int msix_attach(struct pci_device *device)
 void msix_detach(struct pci_device *device)
 {
 	struct msix *msix = &device->msix;
-	const struct pci_bus *bus = device->bus;
 	pthread_mutex_lock(&msix->lock);
 	msix->enabled = false;
 	for (uint32_t i = 0; i < msix->n_vectors; i++) {
 		struct msix_vector *vector = &msix->vector[i];
-		if (vector->routed && bus->ops->msi_unroute(bus->host, vector->gsi, vector->event_fd) < 0)
-			log_warn("%s: vector %u cannot be disconnected: %s", device->name, i, strerror(errno));
-		vector->routed = false;
+		unroute(device, i);
 		if (vector->event_fd >= 0)
 			close(vector->event_fd);
 		vector->event_fd = -1;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vmm/memory.h"
@@ -13,18 +14,18 @@
 #define VM_MAX_CPUS 254
 
 struct stats;
-
-enum vm_serial { VM_SERIAL_NONE, VM_SERIAL_STDIO, VM_SERIAL_FILE };
+struct vm_payload; /* vm_internal.h */
 
 struct vm_config {
 	const char *name;
-	const char *kernel;  /* path */
+	const char *kernel;  /* path; NULL only with a payload */
 	const char *initrd;  /* path or NULL */
 	const char *cmdline; /* kernel command line or NULL */
 	uint64_t memory;     /* bytes */
 	uint32_t cpus;
 	int serial_in, serial_out; /* COM1's descriptors, -1: none; borrowed */
 	struct stats *stats;
+	const struct vm_payload *payload; /* raw code instead of a kernel, for tests; NULL otherwise */
 };
 
 /* Why the vCPUs stopped. */
@@ -33,7 +34,7 @@ enum vm_event { VM_EVENT_NONE, VM_EVENT_POWEROFF, VM_EVENT_RESET, VM_EVENT_CRASH
 struct vm;
 
 /*
- * What is wrong with this machine's KVM, checked without making a VM: 0 and *api, or -1 and a line in error. The text
+ * What is wrong with this machine's KVM, checked with a VM that is thrown away: 0, or -1 and a line in error. The text
  * names the thing and the remedy. slow (may be NULL): true when ring 0 is emulated so slowly that a kernel would not boot in reasonable time.
  */
 int vm_probe(char *error, size_t error_size, bool *slow);

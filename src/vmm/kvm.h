@@ -1,0 +1,49 @@
+/*
+ * /dev/kvm: probing, and one KVM virtual machine with its memory slots, in-kernel irqchip, routes, irqfds and ioeventfds.
+ * vCPUs are in vcpu.h. Machine's thread unless said otherwise.
+ */
+#pragma once
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/memory.h"
+
+#define KVM_ROUTES 600 /* irqchip pins and one MSI for each GSI a PCI device may have */
+
+struct kvm {
+	int device_fd, vm_fd;
+	int run_size; /* bytes of a vCPU's shared page */
+	bool bus_lock_exits;
+	pthread_mutex_t routes_lock; /* guards the table, and vm_fd while it changes */
+	uint32_t n_routes;
+	struct kvm_irq_routing_entry routes[KVM_ROUTES];
+};
+
+/* Opens /dev/kvm and checks version and capabilities. -1 with a line in error. */
+int kvm_open(struct kvm *kvm, char *error, size_t error_size);
+void kvm_close(struct kvm *kvm);
+/* Makes the VM: irqchip, PIT, default routes, memory. -1 with a line in error. */
+int kvm_create_vm(struct kvm *kvm, const struct guest_memory *memory, char *error, size_t error_size);
+/* Closes the VM's descriptor; its vCPUs must be closed already. */
+void kvm_destroy_vm(struct kvm *kvm);
+
+/* struct pci_host_ops, with struct kvm as host; any thread. */
+int kvm_msi_route(void *kvm, uint32_t gsi, uint64_t address, uint32_t data, int event_fd);
+int kvm_msi_unroute(void *kvm, uint32_t gsi, int event_fd);
+int kvm_ioeventfd(void *kvm, uint64_t gpa, uint32_t size, int event_fd, bool add);
+/* Sets the level of an ISA interrupt line; any thread. */
+void kvm_irq_line(struct kvm *kvm, uint32_t gsi, bool level);
+
+/* ioctl() that is retried when a signal came in between. */
+int kvm_ioctl(int fd, unsigned long request, void *argument);
+/* The CPUID entries this KVM supports: malloc'd, or NULL with errno. */
+struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm);
+/*
+ * Instructions per second that ring 0 runs at, measured with a guest of some ten thousand instructions; 0 when it could not be
+ * measured. CPU time of the calling thread, so that a busy machine does not look slow.
+ */
+double kvm_measure_speed(const struct kvm *kvm);

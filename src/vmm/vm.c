@@ -1,0 +1,409 @@
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#define LOG_MODULE "vm"
+#include "base/base.h"
+#include "base/thread.h"
+#include "vmm/acpi.h"
+#include "vmm/cpuid.h"
+#include "vmm/layout.h"
+#include "vmm/vm_internal.h"
+
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+#define MEMORY_MIN (16 * MIB)
+#define SLOW_BELOW 20e6 /* instructions a second; a kernel needs some hundred million to boot */
+#define VCPU_NICE 10    /* below the front thread and the devices */
+
+#define EXIT_SETTINGS 2
+#define EXIT_KVM 3
+
+int vm_probe(char *error, size_t error_size, bool *slow)
+{
+	struct kvm kvm;
+	if (kvm_open(&kvm, error, error_size) < 0)
+		return -1;
+	int result = kvm_create_vm(&kvm, NULL, error, error_size);
+	if (result == 0 && slow) {
+		double speed = kvm_measure_speed(&kvm);
+		*slow = speed > 0 && speed < SLOW_BELOW;
+		log_debug("ring 0 runs at %.1f million instructions a second", speed / 1e6);
+	}
+	kvm_close(&kvm);
+	return result;
+}
+
+/* --- creation ------------------------------------------------------------------------------------------------------------ */
+
+static bool check_settings(const struct vm_config *config, char *error, size_t error_size)
+{
+	if (config->cpus < 1 || config->cpus > VM_MAX_CPUS) {
+		snprintf(error, error_size, "%u CPUs are impossible; give 1 to %d with --cpus", config->cpus, VM_MAX_CPUS);
+		return false;
+	}
+	struct sysinfo host;
+	uint64_t host_ram = sysinfo(&host) == 0 ? (uint64_t)host.totalram * host.mem_unit : UINT64_MAX;
+	if (config->memory < MEMORY_MIN || config->memory % MIB != 0 || config->memory > LAYOUT_RAM_MAX) {
+		snprintf(error, error_size, "%llu bytes of memory are impossible; give whole MiB, 16M to 1024G, with --memory",
+			(unsigned long long)config->memory);
+		return false;
+	}
+	if (config->memory > host_ram) {
+		snprintf(error, error_size, "%llu MiB of memory are more than the %llu MiB of this machine; give less with --memory",
+			(unsigned long long)(config->memory / MIB), (unsigned long long)(host_ram / MIB));
+		return false;
+	}
+	if (config->payload)
+		return true;
+	if (!config->kernel) {
+		snprintf(error, error_size, "no kernel given; name a bzImage or vmlinux with --kernel");
+		return false;
+	}
+	struct boot_request request = { .kernel = config->kernel, .initrd = config->initrd, .cmdline = config->cmdline };
+	return boot_check(&request, config->memory, error, error_size);
+}
+
+/* The 64-bit window lies in the upper half of the CPU's physical addresses, or above RAM; none when there is no room. */
+static void place_windows(struct vm *vm)
+{
+	uint32_t bits = cpuid_physical_bits(vm->cpuid->entries, vm->cpuid->nent);
+	uint64_t limit = 1ull << (bits > 46 ? 46 : bits);
+	uint64_t ram_end = vm->memory.size > LAYOUT_LOW_RAM_MAX ? LAYOUT_HIGH_RAM + vm->memory.size - LAYOUT_LOW_RAM_MAX : LAYOUT_HIGH_RAM;
+	uint64_t base = (ram_end + GIB - 1) & ~(GIB - 1);
+	if (base < limit / 2)
+		base = limit / 2;
+	uint64_t size = limit / 4 < 64 * GIB ? limit / 4 : 64 * GIB;
+	if (base + size > limit)
+		base = size = 0;
+	vm->windows = (struct pci_windows){
+		.mmio32_base = LAYOUT_MMIO32, .mmio32_size = LAYOUT_MMIO32_SIZE, .mmio64_base = base, .mmio64_size = size,
+		.ecam_base = LAYOUT_ECAM, .ecam_size = LAYOUT_ECAM_SIZE,
+	};
+}
+
+static const struct pci_host_ops host_ops = {
+	.msi_route = kvm_msi_route,
+	.msi_unroute = kvm_msi_unroute,
+	.ioeventfd = kvm_ioeventfd,
+};
+
+static char *copy_string(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_status)
+{
+	*exit_status = EXIT_KVM;
+	if (kvm_open(&vm->kvm, error, error_size) < 0)
+		return false;
+	int max = ioctl(vm->kvm.device_fd, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_MAX_VCPUS);
+	if (max > 0 && vm->config.cpus > (uint32_t)max) {
+		snprintf(error, error_size, "%u CPUs are more than KVM's %d; give fewer with --cpus", vm->config.cpus, max);
+		*exit_status = EXIT_SETTINGS;
+		return false;
+	}
+	vm->tsc_deadline = ioctl(vm->kvm.device_fd, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	vm->cpuid = kvm_supported_cpuid(&vm->kvm);
+	if (!vm->cpuid) {
+		snprintf(error, error_size, "KVM does not tell which CPU features it has: %s; run Linux 5.10 or newer", strerror(errno));
+		return false;
+	}
+	return kvm_create_vm(&vm->kvm, &vm->memory, error, error_size) == 0 && vcpu_create_all(vm, error, error_size) == 0;
+}
+
+struct vm *vm_create(const struct vm_config *config, char *error, size_t error_size, int *exit_status)
+{
+	*exit_status = EXIT_SETTINGS;
+	if (!check_settings(config, error, error_size))
+		return NULL;
+	struct vm *vm = calloc(1, sizeof(*vm));
+	if (!vm) {
+		snprintf(error, error_size, "no memory for a VM");
+		*exit_status = 1;
+		return NULL;
+	}
+	vm->config = *config;
+	vm->memory.fd = vm->kvm.device_fd = vm->kvm.vm_fd = vm->event_fd = -1;
+	vm->io_wake_fd = vm->io_timer_fd = vm->io_stop_fd = -1;
+	snprintf(vm->name, sizeof(vm->name), "%s", config->name ? config->name : "vm");
+	vm->kernel = copy_string(config->kernel);
+	vm->initrd = copy_string(config->initrd);
+	vm->cmdline = copy_string(config->cmdline);
+	vm->vcpu = calloc(config->cpus, sizeof(*vm->vcpu));
+	pthread_mutex_init(&vm->run_lock, NULL);
+	pthread_cond_init(&vm->run_changed, NULL);
+	pthread_mutex_init(&vm->event_lock, NULL);
+	vm_ports_init(vm);
+	if (!vm->vcpu || (config->kernel && !vm->kernel) || (config->initrd && !vm->initrd) || (config->cmdline && !vm->cmdline)) {
+		snprintf(error, error_size, "no memory for a VM");
+		goto fail;
+	}
+	if (guest_memory_init(&vm->memory, config->memory) < 0) {
+		snprintf(error, error_size, "%llu MiB of guest memory: %s; give less with --memory",
+			(unsigned long long)(config->memory / MIB), strerror(errno));
+		goto fail;
+	}
+	if (!create_kvm(vm, error, error_size, exit_status))
+		goto fail;
+	place_windows(vm);
+	vm->fresh = true;
+	vm->pci = pci_bus_create(&host_ops, &vm->kvm, &vm->windows);
+	vm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!vm->pci || vm->event_fd < 0 || vm_io_start(vm) < 0) {
+		snprintf(error, error_size, "cannot set up the VM: %s; raise the limits of open files and threads", strerror(errno));
+		*exit_status = 1;
+		goto fail;
+	}
+	return vm;
+fail:
+	vm_destroy(vm);
+	return NULL;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	vm_halt(vm);
+	vm_io_stop(vm);
+	pci_bus_destroy(vm->pci);
+	if (vm->vcpu)
+		vcpu_destroy_all(vm);
+	kvm_close(&vm->kvm);
+	guest_memory_finish(&vm->memory);
+	vm_ports_finish(vm);
+	if (vm->event_fd >= 0)
+		close(vm->event_fd);
+	pthread_mutex_destroy(&vm->event_lock);
+	pthread_cond_destroy(&vm->run_changed);
+	pthread_mutex_destroy(&vm->run_lock);
+	free(vm->cpuid);
+	free(vm->vcpu);
+	free(vm->kernel);
+	free(vm->initrd);
+	free(vm->cmdline);
+	free(vm);
+}
+
+struct guest_memory *vm_memory(struct vm *vm)
+{
+	return &vm->memory;
+}
+
+struct pci_bus *vm_pci(struct vm *vm)
+{
+	return vm->pci;
+}
+
+/* --- events -------------------------------------------------------------------------------------------------------------- */
+
+int vm_event_fd(const struct vm *vm)
+{
+	return vm->event_fd;
+}
+
+void vm_post_event(struct vm *vm, enum vm_event event, const char *format, ...)
+{
+	pthread_mutex_lock(&vm->event_lock);
+	if (vm->event == VM_EVENT_NONE && !atomic_load(&vm->stop)) {
+		vm->event = event;
+		va_list arguments;
+		va_start(arguments, format);
+		vsnprintf(vm->detail, sizeof(vm->detail), format, arguments);
+		va_end(arguments);
+		uint64_t one = 1;
+		if (write(vm->event_fd, &one, sizeof(one)) < 0)
+			log_error("%s: event lost: %s", vm->name, strerror(errno));
+	}
+	pthread_mutex_unlock(&vm->event_lock);
+	atomic_store(&vm->stop, true);
+	vcpu_kick_all(vm);
+}
+
+enum vm_event vm_take_event(struct vm *vm, char *detail, size_t detail_size)
+{
+	uint64_t count;
+	pthread_mutex_lock(&vm->event_lock);
+	if (read(vm->event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_error("%s: events: %s", vm->name, strerror(errno));
+	enum vm_event event = vm->event;
+	if (detail_size)
+		snprintf(detail, detail_size, "%s", vm->detail);
+	vm->event = VM_EVENT_NONE;
+	vm->detail[0] = '\0';
+	pthread_mutex_unlock(&vm->event_lock);
+	return event;
+}
+
+/* --- starting and stopping ------------------------------------------------------------------------------------------------- */
+
+/*
+ * Power-on state for a machine that ran before. KVM has many corners that a reset would have to visit (clocks, APICs, paravirtual
+ * features); a new KVM VM over the same memory has them all at their beginnings.
+ */
+static bool renew(struct vm *vm, char *error, size_t error_size)
+{
+	pci_bus_reset(vm->pci);
+	vm_ports_reset(vm);
+	vcpu_destroy_all(vm);
+	kvm_destroy_vm(&vm->kvm);
+	/* Gives the memory back to the host; what the guest finds is zero again. */
+	if (fallocate(vm->memory.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)vm->memory.size) < 0) {
+		snprintf(error, error_size, "guest memory cannot be cleared: %s", strerror(errno));
+		return false;
+	}
+	return kvm_create_vm(&vm->kvm, &vm->memory, error, error_size) == 0 && vcpu_create_all(vm, error, error_size) == 0;
+}
+
+static bool load(struct vm *vm, struct boot_entry *entry, enum vm_payload_mode *mode, char *error, size_t error_size)
+{
+	struct acpi_config acpi = { .cpus = vm->config.cpus, .windows = vm->windows };
+	uint8_t *tables = guest_memory_at(&vm->memory, LAYOUT_ACPI, LAYOUT_ACPI_SIZE, GUEST_WRITE);
+	if (!tables || acpi_build(&acpi, LAYOUT_ACPI, tables, LAYOUT_ACPI_SIZE) == 0) {
+		snprintf(error, error_size, "ACPI tables do not fit; give fewer --cpus");
+		return false;
+	}
+	const struct vm_payload *payload = vm->config.payload;
+	if (payload) {
+		*entry = (struct boot_entry){ .rip = payload->gpa, .cr3 = LAYOUT_PAGE_TABLES };
+		*mode = payload->mode;
+		boot_write_tables(&vm->memory);
+		if (guest_memory_write(&vm->memory, payload->gpa, payload->code, payload->size))
+			return true;
+		snprintf(error, error_size, "the payload does not fit into guest memory");
+		return false;
+	}
+	struct boot_request request = { .kernel = vm->kernel, .initrd = vm->initrd, .cmdline = vm->cmdline, .rsdp = LAYOUT_ACPI };
+	*mode = VM_PAYLOAD_LONG64;
+	return boot_load(&vm->memory, &request, entry, error, error_size);
+}
+
+int vm_start(struct vm *vm, char *error, size_t error_size)
+{
+	vm_halt(vm);
+	if (!vm->fresh && !renew(vm, error, error_size))
+		return -1;
+	vm->fresh = false;
+	struct boot_entry entry;
+	enum vm_payload_mode mode;
+	if (!load(vm, &entry, &mode, error, error_size))
+		return -1;
+	for (uint32_t i = 0; i < vm->config.cpus; i++) {
+		if (vcpu_set_up(&vm->vcpu[i], mode, &entry) < 0) {
+			snprintf(error, error_size, "KVM refuses the state of vCPU %u: %s; run Linux 5.10 or newer", i, strerror(errno));
+			return -1;
+		}
+	}
+	char detail[1];
+	vm_take_event(vm, detail, 0);
+	atomic_store(&vm->stop, false);
+	vm->paused = false;
+	vm->paused_at_ns = 0;
+	atomic_store(&vm->stopped_ns, clock_now_ns());
+	for (uint32_t i = 0; i < vm->config.cpus; i++) {
+		struct vcpu *vcpu = &vm->vcpu[i];
+		char name[16];
+		snprintf(name, sizeof(name), "vcpu%u", i);
+		pthread_t thread;
+		if (thread_start(&thread, name, VCPU_NICE, vcpu_thread, vcpu) < 0) {
+			snprintf(error, error_size, "cannot start vCPU %u of %u: %s; raise the limit of threads or give fewer --cpus", i + 1,
+				vm->config.cpus, strerror(errno));
+			vm_halt(vm);
+			return -1;
+		}
+		pthread_mutex_lock(&vm->run_lock);
+		vcpu->thread = thread;
+		vcpu->started = true;
+		pthread_mutex_unlock(&vm->run_lock);
+	}
+	log_info("%s: started with %u vCPUs and %llu MiB", vm->name, vm->config.cpus, (unsigned long long)(vm->config.memory / MIB));
+	return 0;
+}
+
+void vm_halt(struct vm *vm)
+{
+	atomic_store(&vm->stop, true);
+	if (!vm->vcpu)
+		return;
+	vcpu_kick_all(vm);
+	for (uint32_t i = 0; i < vm->config.cpus; i++) {
+		struct vcpu *vcpu = &vm->vcpu[i];
+		pthread_mutex_lock(&vm->run_lock);
+		bool started = vcpu->started;
+		/* From here on nobody signals it: a thread's id is void once it was joined. It was kicked above. */
+		vcpu->started = false;
+		pthread_mutex_unlock(&vm->run_lock);
+		if (started)
+			pthread_join(vcpu->thread, NULL);
+	}
+}
+
+/* --- pausing ----------------------------------------------------------------------------------------------------------------- */
+
+uint64_t vm_time_ns(struct vm *vm)
+{
+	return clock_now_ns() - atomic_load(&vm->stopped_ns);
+}
+
+static bool all_parked(const struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->config.cpus; i++)
+		if (vm->vcpu[i].started && !vm->vcpu[i].parked)
+			return false;
+	return true;
+}
+
+void vm_pause(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	bool was = vm->paused;
+	vm->paused = true;
+	pthread_mutex_unlock(&vm->run_lock);
+	if (was)
+		return;
+	vcpu_kick_all(vm);
+	pthread_mutex_lock(&vm->run_lock);
+	/* A vCPU that ended because of an event does not park; the event tells. */
+	while (!all_parked(vm) && !atomic_load(&vm->stop))
+		pthread_cond_wait(&vm->run_changed, &vm->run_lock);
+	vm->paused_at_ns = clock_now_ns();
+	memset(&vm->clock, 0, sizeof(vm->clock));
+	if (kvm_ioctl(vm->kvm.vm_fd, KVM_GET_CLOCK, &vm->clock) < 0)
+		log_warn("%s: the guest's clock cannot be stopped: %s", vm->name, strerror(errno));
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+void vm_resume(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->run_lock);
+	if (vm->paused) {
+		struct kvm_clock_data clock = { .clock = vm->clock.clock };
+		if (kvm_ioctl(vm->kvm.vm_fd, KVM_SET_CLOCK, &clock) < 0)
+			log_warn("%s: the guest's clock cannot be set back: %s", vm->name, strerror(errno));
+		atomic_fetch_add(&vm->stopped_ns, clock_now_ns() - vm->paused_at_ns);
+		vm->paused = false;
+		pthread_cond_broadcast(&vm->run_changed);
+	}
+	pthread_mutex_unlock(&vm->run_lock);
+}
+
+void vm_power_button(struct vm *vm)
+{
+	acpi_pm_power_button(&vm->pm);
+}
+
+void vm_serial_input(struct vm *vm, const void *bytes, uint32_t size)
+{
+	serial_input(&vm->serial, bytes, size);
+}

@@ -1,0 +1,134 @@
+/*
+ * The I/O thread: writes what COM1 sent, reads what is typed into it, ticks the clock. The descriptors are borrowed and
+ * may be a terminal shared with other programs, so their flags are left alone: poll() first, then small pieces.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_MODULE "vm"
+#include "base/base.h"
+#include "base/thread.h"
+#include "vmm/vm_internal.h"
+
+#define PIECE 256 /* a writable terminal or pipe takes this many bytes without blocking */
+
+static void drain_counter(int fd)
+{
+	uint64_t count;
+	if (read(fd, &count, sizeof(count)) < 0)
+		return; /* nothing was there */
+}
+
+/* False: the descriptor is dead. */
+static bool write_output(struct vm *vm)
+{
+	char piece[PIECE];
+	uint32_t n = serial_peek(&vm->serial, piece, sizeof(piece));
+	if (n == 0)
+		return true;
+	ssize_t done = write(vm->config.serial_out, piece, n);
+	if (done > 0)
+		serial_sent(&vm->serial, (uint32_t)done);
+	return done >= 0 || errno == EINTR || errno == EAGAIN;
+}
+
+/* False: end of input or dead. */
+static bool read_input(struct vm *vm)
+{
+	char piece[PIECE];
+	uint32_t room = min_u32(serial_input_room(&vm->serial), sizeof(piece));
+	ssize_t n = read(vm->config.serial_in, piece, room);
+	if (n > 0)
+		serial_input(&vm->serial, piece, (uint32_t)n);
+	return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
+}
+
+static void *io_thread(void *data)
+{
+	struct vm *vm = data;
+	int in = vm->config.serial_in, out = vm->config.serial_out;
+	enum { STOP, WAKE, TICK, OUT, IN, N };
+	for (;;) {
+		char one;
+		bool waiting = out >= 0 && serial_peek(&vm->serial, &one, 1) > 0;
+		bool full = serial_input_room(&vm->serial) == 0;
+		struct pollfd fds[N] = {
+			[STOP] = { vm->io_stop_fd, POLLIN, 0 },
+			[WAKE] = { vm->io_wake_fd, POLLIN, 0 },
+			[TICK] = { vm->io_timer_fd, POLLIN, 0 },
+			[OUT] = { waiting ? out : -1, POLLOUT, 0 },
+			[IN] = { full ? -1 : in, POLLIN, 0 },
+		};
+		/* With a full backlog nobody tells when the guest reads: look again soon. */
+		if (poll(fds, N, full && in >= 0 ? 50 : -1) < 0)
+			continue;
+		if (fds[STOP].revents) {
+			/* The last words, as far as the reader takes them at once. */
+			struct pollfd last = { out, POLLOUT, 0 };
+			while (out >= 0 && serial_peek(&vm->serial, &one, 1) > 0 && poll(&last, 1, 0) > 0 && (last.revents & POLLOUT) &&
+			       write_output(vm))
+				continue;
+			return NULL;
+		}
+		if (fds[WAKE].revents)
+			drain_counter(vm->io_wake_fd);
+		if (fds[TICK].revents) {
+			drain_counter(vm->io_timer_fd);
+			rtc_tick(&vm->rtc, time(NULL));
+		}
+		if (fds[OUT].revents && (!(fds[OUT].revents & POLLOUT) || !write_output(vm))) {
+			log_warn("%s: COM1's output is gone; what the guest sends is dropped from here on", vm->name);
+			out = -1;
+		}
+		if (fds[IN].revents && !read_input(vm))
+			in = -1;
+	}
+}
+
+int vm_io_start(struct vm *vm)
+{
+	vm->io_stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vm->io_wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vm->io_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (vm->io_stop_fd < 0 || vm->io_wake_fd < 0 || vm->io_timer_fd < 0)
+		return -1;
+	if (thread_start(&vm->io_thread, "vm-io", 0, io_thread, vm) < 0)
+		return -1;
+	vm->io_started = true;
+	return 0;
+}
+
+void vm_io_stop(struct vm *vm)
+{
+	if (vm->io_started) {
+		uint64_t one = 1;
+		if (write(vm->io_stop_fd, &one, sizeof(one)) == sizeof(one))
+			pthread_join(vm->io_thread, NULL);
+		vm->io_started = false;
+	}
+	int *fds[] = { &vm->io_stop_fd, &vm->io_wake_fd, &vm->io_timer_fd };
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+void vm_io_wake(struct vm *vm)
+{
+	uint64_t one = 1;
+	if (write(vm->io_wake_fd, &one, sizeof(one)) < 0)
+		return; /* full: it is awake */
+}
+
+void vm_io_tick(struct vm *vm, bool wanted)
+{
+	struct itimerspec when = { .it_value.tv_sec = wanted, .it_interval.tv_sec = wanted };
+	if (vm->io_timer_fd >= 0)
+		timerfd_settime(vm->io_timer_fd, 0, &when, NULL);
+}
