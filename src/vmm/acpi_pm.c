@@ -8,6 +8,8 @@
 #define PM1_TIMER 0x0001
 #define PM1_GLOBAL_LOCK 0x0020
 #define PM1_POWER_BUTTON 0x0100
+#define PM1_SLEEP_BUTTON 0x0200
+#define PM1_RTC 0x0400
 #define PM1_STATUS_BITS (PM1_TIMER | PM1_GLOBAL_LOCK | PM1_POWER_BUTTON | 0x8000)
 #define CONTROL_SCI_ENABLE 0x0001
 #define CONTROL_SLEEP_TYPE(value) (((value) >> 10) & 7)
@@ -84,7 +86,8 @@ void acpi_pm_access(struct acpi_pm *pm, uint32_t offset, void *data, uint32_t si
 	memcpy(&clear, block, 2);
 	pm->status &= (uint16_t)~(clear & PM1_STATUS_BITS);
 	memcpy(&pm->enable, block + 2, 2);
-	pm->enable &= PM1_TIMER | PM1_GLOBAL_LOCK | PM1_POWER_BUTTON;
+	/* Enables stick even for what never happens here: Linux reads back what it set (drivers/acpi/acpica/evxfevnt.c). */
+	pm->enable &= PM1_TIMER | PM1_GLOBAL_LOCK | PM1_POWER_BUTTON | PM1_SLEEP_BUTTON | PM1_RTC;
 	if (offset < 6 && offset + size > 4) {
 		uint16_t untrusted_control;
 		memcpy(&untrusted_control, block + 4, 2);
