@@ -7,7 +7,7 @@
 
 #define EDID_MAX_SIDE 4095   /* active pixels or lines: 12 bits */
 #define EDID_MAX_CLOCK 65535 /* 10 kHz units: 16 bits */
-#define EDID_MAX_MM 4095     /* 12 bits */
+#define EDID_MAX_MM 2550     /* the timing has 12 bits, but may not exceed the 255 cm of the basic parameters */
 
 /* Blanking as in VESA CVT 1.2 with reduced blanking, which keeps 4K at 60 Hz inside the 16-bit pixel clock. */
 #define RB_H_BLANK 160
@@ -79,7 +79,7 @@ static void put_timing(uint8_t *d, const struct timing *t, uint32_t width_mm, ui
 	d[17] = 0x1a; /* digital separate sync, horizontal positive, vertical negative: CVT reduced blanking */
 }
 
-/* Display descriptor with text, section 3.10.3: 13 bytes, ended by a line feed and padded with spaces. */
+/* Display descriptor with text, section 3.10.3: 13 bytes, ended by a line feed and padded with spaces; never empty. */
 static void put_text(uint8_t *d, uint8_t tag, const char *text, size_t size)
 {
 	memset(d, 0, 5);
@@ -90,6 +90,10 @@ static void put_text(uint8_t *d, uint8_t tag, const char *text, size_t size)
 	/* Readers take trailing spaces for padding: a name may not end with one. */
 	while (n > 0 && d[5 + n - 1] == ' ')
 		n--;
+	if (n == 0) {
+		memcpy(d + 5, "rayvm", 5);
+		n = 5;
+	}
 	if (n < 13)
 		d[5 + n++] = '\n';
 	memset(d + 5 + n, ' ', 13 - n);
@@ -119,8 +123,8 @@ bool edid_make(const struct edid_info *info, uint8_t edid[EDID_SIZE])
 	edid[19] = 4;
 	edid[20] = 0xa5; /* digital, 8 bits a colour, DisplayPort */
 	/* Centimetres; both 0 would mean unknown, one 0 an aspect ratio. */
-	edid[21] = (uint8_t)max_u32(1, min_u32((width_mm + 5) / 10, 255));
-	edid[22] = (uint8_t)max_u32(1, min_u32((height_mm + 5) / 10, 255));
+	edid[21] = (uint8_t)max_u32(1, (width_mm + 5) / 10);
+	edid[22] = (uint8_t)max_u32(1, (height_mm + 5) / 10);
 	edid[23] = 120;  /* gamma 2.2 */
 	edid[24] = 0x06; /* sRGB is the default colour space; the first timing is the native one */
 	/* sRGB primaries and white point as the standard's example gives them, section 3.7. */
@@ -128,7 +132,7 @@ bool edid_make(const struct edid_info *info, uint8_t edid[EDID_SIZE])
 	memcpy(edid + 25, srgb, sizeof srgb);
 	memset(edid + 38, 0x01, 16); /* standard timings: unused */
 	put_timing(edid + 54, &timing, width_mm, height_mm);
-	put_text(edid + 72, 0xfc, info->name[0] != '\0' ? info->name : "rayvm", sizeof info->name);
+	put_text(edid + 72, 0xfc, info->name, sizeof info->name);
 	edid[90 + 3] = 0x10; /* two dummy descriptors */
 	edid[108 + 3] = 0x10;
 	uint8_t sum = 0;
