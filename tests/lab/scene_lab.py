@@ -147,6 +147,20 @@ def test_screendump_shows_the_console(machine):
     picture.save(machine.results / "console.png")
 
 
+def test_console_state(machine):
+    """What a program that takes the console over and dies leaves behind can be seen."""
+    def set_modes(mode, keyboard):
+        machine.run(["/usr/bin/python3", "-c", "import fcntl; t = open('/dev/tty1', 'rb+', buffering=0); "
+                     f"fcntl.ioctl(t, 0x4B3A, {mode}); fcntl.ioctl(t, 0x4B45, {keyboard})"], check=True)
+
+    before = machine.console()
+    assert before["mode"] == "text" and before["keyboard"] in ("unicode", "xlate") and before["active"] == 1, before
+    set_modes(1, 4)
+    assert machine.console() == {"mode": "graphics", "keyboard": "off", "active": 1}
+    set_modes(0, 3)
+    assert machine.console() == {"mode": "text", "keyboard": "unicode", "active": 1}
+
+
 def test_preferred_mode(machine):
     modes = machine.sh("cat /sys/class/drm/card0-*/modes", check=True).stdout.split()
     if machine.options.display == "cirrus-vga":

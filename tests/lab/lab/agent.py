@@ -18,6 +18,10 @@ import termios
 import time
 
 PORT_NAME = "org.rayvm.lab"
+# linux/kd.h, linux/vt.h
+KDGETMODE, KDGKBMODE, VT_GETSTATE = 0x4B3B, 0x4B44, 0x5603
+DISPLAY_MODES = {0: "text", 1: "graphics"}
+KEYBOARD_MODES = {0: "raw", 1: "xlate", 2: "mediumraw", 3: "unicode", 4: "off"}
 KEEP = 4 << 20      # bytes of captured output that are handed over, from the end
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
                "TERM": "linux", "LANG": "C.UTF-8", "USER": "root", "LOGNAME": "root", "XDG_RUNTIME_DIR": "/run/user/0"}
@@ -194,6 +198,20 @@ class Agent:
         return {"monotonic": time.monotonic(), "realtime": time.time()}
 
     @staticmethod
+    def console(request):
+        """The state of a virtual terminal, and which one is shown."""
+        fd = os.open(request["tty"], os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            mode, keyboard, state = bytearray(4), bytearray(4), bytearray(6)
+            for number, data in ((KDGETMODE, mode), (KDGKBMODE, keyboard), (VT_GETSTATE, state)):
+                fcntl.ioctl(fd, number, data)
+        finally:
+            os.close(fd)
+        mode, keyboard = struct.unpack("i", mode)[0], struct.unpack("i", keyboard)[0]
+        return {"mode": DISPLAY_MODES.get(mode, str(mode)), "keyboard": KEYBOARD_MODES.get(keyboard, str(keyboard)),
+                "active": struct.unpack("HHH", state)[0]}
+
+    @staticmethod
     def sync(_request):
         os.sync()
         return {}
@@ -208,7 +226,7 @@ class Agent:
     def obey(self, line):
         request = json.loads(line)
         handlers = {"start": self.start, "output": self.output, "signal": self.signal, "read": self.read,
-                    "put": self.put, "exists": self.exists, "clock": self.clock, "sync": self.sync}
+                    "put": self.put, "exists": self.exists, "clock": self.clock, "console": self.console, "sync": self.sync}
         answer = {"id": request["id"], "ok": True}
         try:
             answer.update(handlers[request["do"]](request))

@@ -100,10 +100,14 @@ class Job:
         The next call goes on after that line, unless AGAIN is given. It is an error when the program ends first.
         """
         search = re.compile(pattern, re.MULTILINE)
-        found = []
+        found, looked_at = [], [-1]
 
         def look():
+            size = self.log.stat().st_size if self.log.exists() else 0
+            if size == looked_at[0]:    # nothing new: long logs are not searched again and again
+                return False
             text = self.log_text()
+            looked_at[0] = size
             # A line still being written is not matched: the rest of it may change the match.
             match = search.search(text[:text.rfind("\n") + 1], 0 if again else self._log_at)
             if match:
@@ -373,6 +377,12 @@ class Machine:
     def exists(self, path):
         return self.request("exists", path=str(path))["exists"]
 
+    def console(self, tty="/dev/tty1"):
+        """A virtual terminal's state: {"mode": "text" or "graphics", "keyboard": "xlate", "unicode", "off" ...,
+        "active": number of the terminal that is shown}."""
+        answer = self.request("console", tty=tty)
+        return {name: answer[name] for name in ("mode", "keyboard", "active")}
+
     def clock(self):
         """L1's CLOCK_MONOTONIC and CLOCK_REALTIME, in seconds."""
         answer = self.request("clock")
@@ -410,7 +420,7 @@ class Machine:
 
     def move(self, x, y, size=None):
         """Move the tablet to X, Y in pixels of a screen of SIZE (default: the preferred mode)."""
-        width, height = size or self.options.size or (1280, 800)
+        width, height = size or self.options.size or qemu.default_size(self.options.display)
         scaled = [round(position * TABLET_RANGE / max(1, extent - 1)) for position, extent in ((x, width), (y, height))]
         self._input_events(*({"type": "abs", "data": {"axis": axis, "value": max(0, min(TABLET_RANGE, value))}}
                              for axis, value in zip("xy", scaled)))

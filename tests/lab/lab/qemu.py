@@ -62,6 +62,11 @@ def accelerator(wanted="auto"):
     raise LabError(f"unknown accelerator '{wanted}' (auto, kvm, tcg)")
 
 
+def default_size(display):
+    """The size in pixels of the mode L1's kernel prefers when none is asked for."""
+    return (1024, 768) if display == "cirrus-vga" else (1280, 800)
+
+
 def window_reason():
     """Why no window can be shown here, or None."""
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -87,7 +92,7 @@ def _display(options, folder):
             raise LabError(f"{options.display} has one head")
         properties.append(f"max_outputs={options.heads}")
     if options.display != "cirrus-vga":
-        width, height = options.size or (1280, 800)
+        width, height = options.size or default_size(options.display)
         properties.append(f"xres={width},yres={height}")
         if options.display in ("bochs-display", "std"):
             properties.append("edid=on")
