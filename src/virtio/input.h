@@ -6,8 +6,8 @@
 #include "link/link.h"
 #include "virtio/device.h"
 
-/* Largest ABS_X and ABS_Y that the guest is told of and that vinput_packet() takes; 0 is the left, upper edge of its picture. */
-#define VINPUT_ABS_MAX 32767
+/* Largest ABS_X and ABS_Y that the guest is told of and that vinput_packet() takes (the range of the router's events); 0 is the left, upper edge. */
+#define VINPUT_ABS_MAX 65535
 
 struct stats;
 struct vinput;

@@ -445,6 +445,13 @@ START_TEST(memory_disk)
 	ck_assert_uint_eq(ranges(DISCARD, (1ull << 31) - 8, 8, 0), OK);
 	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
 	stop();
+	/* Read-only memory is of little use, but it is not written either. */
+	start(&(struct blk_config){ .memory_size = 4096, .readonly = true }, DRIVER_ALL_FEATURES);
+	memset(driver_ptr(&d, data), 0x42, 512);
+	ck_assert_uint_eq(request(OUT, 0, 512), IOERR);
+	ck_assert_uint_eq(request(IN, 0, 512), OK);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data), 0);
+	stop();
 }
 END_TEST
 

@@ -252,7 +252,7 @@ START_TEST(pointers)
 	expect_nothing();
 	reopen(LINK_POINTER_ABSOLUTE);
 	give(RING);
-	packet(3, EV_ABS, ABS_X, -5, EV_ABS, ABS_Y, 40000, EV_KEY, BTN_LEFT, 1);
+	packet(3, EV_ABS, ABS_X, -5, EV_ABS, ABS_Y, 70000, EV_KEY, BTN_LEFT, 1);
 	expect(EV_ABS, ABS_X, 0);
 	expect(EV_ABS, ABS_Y, VINPUT_ABS_MAX);
 	expect(EV_KEY, BTN_LEFT, 1);

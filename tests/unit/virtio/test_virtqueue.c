@@ -256,6 +256,9 @@ START_TEST(malformed_chain)
 	struct driver_desc *desc = d.queue[0].desc;
 	desc[0] = (struct driver_desc){ bad_chain[_i].addr, bad_chain[_i].len, bad_chain[_i].flags, bad_chain[_i].next };
 	desc[1] = (struct driver_desc){ page, 16, bad_chain[_i].flags1, 0 };
+	/* What lies behind the table looks like good descriptors. */
+	memcpy(driver_ptr(&d, d.queue[0].desc_gpa + 16 * 64), &(struct driver_desc){ page, 16, 0, 0 }, 16);
+	memcpy(driver_ptr(&d, d.queue[0].desc_gpa + 16 * 0xffff), &(struct driver_desc){ page, 16, 0, 0 }, 16);
 	driver_offer(&d, 0, 0);
 	assert_needs_reset();
 }
@@ -307,6 +310,8 @@ END_TEST
 START_TEST(head_outside_the_table) /* Q5 */
 {
 	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	memcpy(driver_ptr(&d, d.queue[0].desc_gpa + 16 * 64), &(struct driver_desc){ page, 16, 0, 0 }, 16);
+	memcpy(driver_ptr(&d, d.queue[0].desc_gpa + 16 * 0xffff), &(struct driver_desc){ page, 16, 0, 0 }, 16);
 	driver_offer(&d, 0, _i == 0 ? 64 : 0xffff);
 	assert_needs_reset();
 }
@@ -315,6 +320,11 @@ END_TEST
 START_TEST(available_index_runs_away) /* Q6 */
 {
 	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	/* Every entry is a good chain: only the index is wrong. */
+	for (uint16_t i = 0; i < 64; i++) {
+		d.queue[0].desc[i] = (struct driver_desc){ page, 1, 0, 0 };
+		d.queue[0].avail[2 + i] = i;
+	}
 	d.queue[0].avail[1] = _i == 0 ? 65 : 0xffff;
 	ck_assert_uint_eq(virtq_available(&echo.device.queue[0]), 64);
 	assert_needs_reset();
