@@ -1,14 +1,288 @@
+#define LOG_MODULE "drm"
+#include "kms/card.h"
+
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "kms/backend.h"
+#include <drm_fourcc.h>
+
+#include "base/log.h"
+#include "kms/session.h"
+
+struct drm {
+	struct backend base;
+	struct session *session;
+	struct udev *udev;
+	struct udev_monitor *monitor;
+	struct drm_wish wish;
+	struct drm_output *output; /* adopted; NULL or not connected: nothing can be committed. Front. */
+	uint32_t mode_blob;
+	char path[128], driver[32], text[48];
+	dev_t devnum;
+	bool clips_refused, clear_refused; /* what the driver would not take is not tried again */
+};
+
+static struct drm *from(struct backend *backend)
+{
+	return container_of(backend, struct drm, base);
+}
+
+static struct output *drm_probe(struct backend *backend)
+{
+	struct drm_output *output = drm_output_probe(backend->fd, from(backend)->wish);
+	return output ? &output->base : NULL;
+}
+
+static void drm_adopt(struct backend *backend, struct output *output)
+{
+	struct drm *drm = from(backend);
+	free(drm->output);
+	if (drm->mode_blob)
+		drmModeDestroyPropertyBlob(backend->fd, drm->mode_blob);
+	drm->mode_blob = 0;
+	drm->output = output ? container_of(output, struct drm_output, base) : NULL;
+	drm->clips_refused = drm->clear_refused = false;
+	if (drm->output && drm->output->base.connected &&
+	    drmModeCreatePropertyBlob(backend->fd, &drm->output->mode, sizeof(drm->output->mode), &drm->mode_blob) != 0)
+		log_error("mode of %s: %s", drm->output->base.name, strerror(errno));
+}
+
+static int commit_request(struct drm *drm, drmModeAtomicReq *request, uint32_t flags, uint32_t epoch)
+{
+	int result = drmModeAtomicCommit(drm->base.fd, request, flags, (void *)(uintptr_t)epoch);
+	if (result == 0)
+		return 0;
+	errno = -result;
+	return -1;
+}
+
+/* Everything: connector, CRTC, plane, and what a previous owner left. Blocks until it is on the screen. */
+static int commit_full(struct drm *drm, const struct commit *commit)
+{
+	const struct drm_output *o = drm->output;
+	drmModeAtomicReq *request = drmModeAtomicAlloc();
+	if (!request) {
+		errno = ENOMEM;
+		return -1;
+	}
+	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, o->crtc);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, drm->mode_blob);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, 1);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, commit->buffer->fb);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.plane_crtc_id, o->crtc);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_x, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_y, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_w, (uint64_t)commit->buffer->width << 16);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_h, (uint64_t)commit->buffer->height << 16);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_x, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_y, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_w, commit->buffer->width);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_h, commit->buffer->height);
+	int cursor = drmModeAtomicGetCursor(request);
+	for (uint32_t i = 0; !drm->clear_refused && i < o->n_clear; i++)
+		drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
+	int result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
+	if (result != 0 && errno != EACCES && errno != EPERM && errno != EBUSY && o->n_clear && !drm->clear_refused) {
+		log_warn("%s does not let go of what was shown before (%s): leaving it", drm->driver, strerror(errno));
+		drm->clear_refused = true;
+		drmModeAtomicSetCursor(request, cursor);
+		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
+	}
+	int error = errno;
+	drmModeAtomicFree(request);
+	errno = error;
+	return result;
+}
+
+/* Another framebuffer on the primary plane, nothing else: what every driver can flip without a modeset. */
+static int commit_flip(struct drm *drm, const struct commit *commit)
+{
+	const struct drm_output *o = drm->output;
+	drmModeAtomicReq *request = drmModeAtomicAlloc();
+	if (!request) {
+		errno = ENOMEM;
+		return -1;
+	}
+	uint32_t flags = DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, blob = 0;
+	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, commit->buffer->fb);
+	int cursor = drmModeAtomicGetCursor(request);
+	if (o->prop.damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
+		struct drm_mode_rect clip = {
+			.x1 = (int32_t)commit->damage.x,
+			.y1 = (int32_t)commit->damage.y,
+			.x2 = (int32_t)(commit->damage.x + commit->damage.w),
+			.y2 = (int32_t)(commit->damage.y + commit->damage.h),
+		};
+		if (drmModeCreatePropertyBlob(drm->base.fd, &clip, sizeof(clip), &blob) == 0)
+			drmModeAtomicAddProperty(request, o->plane, o->prop.damage_clips, blob);
+	}
+	int result = commit_request(drm, request, flags, commit->epoch);
+	if (result != 0 && errno == EINVAL && blob) {
+		drm->clips_refused = true;
+		drmModeAtomicSetCursor(request, cursor);
+		result = commit_request(drm, request, flags, commit->epoch);
+	}
+	int error = errno;
+	if (blob)
+		drmModeDestroyPropertyBlob(drm->base.fd, blob);
+	drmModeAtomicFree(request);
+	errno = error;
+	return result;
+}
+
+static int drm_commit(struct backend *backend, const struct commit *commit)
+{
+	struct drm *drm = from(backend);
+	if (!drm->output || !drm->output->base.connected || !drm->mode_blob) {
+		errno = ENODEV;
+		return -1;
+	}
+	return commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
+}
+
+static void drm_dispatch(struct backend *backend)
+{
+	uint64_t data[128]; /* aligned for the events in it; the kernel returns whole ones */
+	ssize_t length = read(backend->fd, data, sizeof(data));
+	const uint8_t *bytes = (const uint8_t *)data;
+	for (ssize_t at = 0; at + (ssize_t)sizeof(struct drm_event) <= length;) {
+		struct drm_event event;
+		memcpy(&event, bytes + at, sizeof(event));
+		if (event.length < sizeof(event) || at + (ssize_t)event.length > length)
+			break;
+		if (event.type == DRM_EVENT_FLIP_COMPLETE && event.length >= sizeof(struct drm_event_vblank)) {
+			struct drm_event_vblank flip;
+			memcpy(&flip, bytes + at, sizeof(flip));
+			uint64_t time = (uint64_t)flip.tv_sec * NSEC_PER_SEC + (uint64_t)flip.tv_usec * NSEC_PER_USEC;
+			backend->flipped(backend->data, (uint32_t)flip.user_data, time ? time : clock_now_ns());
+		}
+		at += event.length;
+	}
+}
+
+static bool drm_hotplug(struct backend *backend)
+{
+	struct drm *drm = from(backend);
+	bool ours = false;
+	struct udev_device *device;
+	while ((device = udev_monitor_receive_device(drm->monitor))) {
+		const char *action = udev_device_get_action(device);
+		if (action && strcmp(action, "change") == 0 && udev_device_get_devnum(device) == drm->devnum)
+			ours = true;
+		udev_device_unref(device);
+	}
+	return ours;
+}
+
+static const char *drm_describe(const struct backend *backend)
+{
+	return container_of(backend, struct drm, base)->text;
+}
+
+static void drm_free_buffer(struct backend *backend, struct scanout_buffer *buffer)
+{
+	if (buffer->pixels)
+		munmap(buffer->pixels, buffer->size);
+	if (buffer->fb)
+		drmModeRmFB(backend->fd, buffer->fb);
+	if (buffer->handle)
+		drmModeDestroyDumbBuffer(backend->fd, buffer->handle);
+	memset(buffer, 0, sizeof(*buffer));
+}
+
+static int drm_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
+{
+	memset(buffer, 0, sizeof(*buffer));
+	buffer->width = width;
+	buffer->height = height;
+	if (drmModeCreateDumbBuffer(backend->fd, width, height, 32, 0, &buffer->handle, &buffer->pitch, &buffer->size) != 0)
+		return -1;
+	uint64_t offset;
+	uint32_t handles[4] = {buffer->handle}, pitches[4] = {buffer->pitch}, offsets[4] = {0};
+	if (drmModeAddFB2(backend->fd, width, height, DRM_FORMAT_XRGB8888, handles, pitches, offsets, &buffer->fb, 0) != 0 ||
+	    drmModeMapDumbBuffer(backend->fd, buffer->handle, &offset) != 0)
+		goto fail;
+	void *pixels = mmap(NULL, buffer->size, PROT_READ | PROT_WRITE, MAP_SHARED, backend->fd, (off_t)offset);
+	if (pixels == MAP_FAILED)
+		goto fail;
+	buffer->pixels = pixels;
+	return 0;
+fail:;
+	int error = errno;
+	drm_free_buffer(backend, buffer);
+	errno = error;
+	return -1;
+}
+
+static void drm_destroy(struct backend *backend)
+{
+	struct drm *drm = from(backend);
+	if (backend->fd >= 0) {
+		drm_adopt(backend, NULL);
+		session_close_device(drm->session, backend->fd);
+	}
+	if (drm->monitor)
+		udev_monitor_unref(drm->monitor);
+	if (drm->udev)
+		udev_unref(drm->udev);
+	free(drm);
+}
+
+static const struct backend_ops drm_ops = {
+	.probe = drm_probe,
+	.adopt = drm_adopt,
+	.commit = drm_commit,
+	.dispatch = drm_dispatch,
+	.hotplug = drm_hotplug,
+	.describe = drm_describe,
+	.make_buffer = drm_make_buffer,
+	.free_buffer = drm_free_buffer,
+	.destroy = drm_destroy,
+};
 
 struct backend *drm_create(struct session *session, const char *card, uint32_t wish_width, uint32_t wish_height, uint32_t wish_refresh_mhz,
 	char *error, size_t error_size, int *exit_status)
 {
-	(void)session; (void)card; (void)wish_width; (void)wish_height; (void)wish_refresh_mhz;
-	snprintf(error, error_size, "cards are not supported: use --display headless");
 	*exit_status = 4;
+	struct drm *drm = calloc(1, sizeof(*drm));
+	if (!drm) {
+		snprintf(error, error_size, "display: out of memory");
+		return NULL;
+	}
+	drm->base = (struct backend){.ops = &drm_ops, .fd = -1, .hotplug_fd = -1};
+	drm->session = session;
+	drm->wish = (struct drm_wish){wish_width, wish_height, wish_refresh_mhz};
+	drm->udev = udev_new();
+	if (!drm->udev) {
+		snprintf(error, error_size, "display: udev: %s", strerror(errno));
+		goto fail;
+	}
+	drm->base.fd = drm_card_open(session, drm->udev, card, drm->path, sizeof(drm->path), error, error_size);
+	if (drm->base.fd < 0)
+		goto fail;
+	struct stat st;
+	if (fstat(drm->base.fd, &st) == 0)
+		drm->devnum = st.st_rdev;
+	drmVersion *version = drmGetVersion(drm->base.fd);
+	snprintf(drm->driver, sizeof(drm->driver), "%.31s", version ? version->name : "unknown driver");
+	drmFreeVersion(version);
+	snprintf(drm->text, sizeof(drm->text), "%s, atomic", drm->driver);
+
+	/* Uevents of the kernel, not of udevd: they come also where none runs. */
+	drm->monitor = udev_monitor_new_from_netlink(drm->udev, "kernel");
+	if (drm->monitor && udev_monitor_filter_add_match_subsystem_devtype(drm->monitor, "drm", NULL) >= 0 &&
+	    udev_monitor_enable_receiving(drm->monitor) >= 0)
+		drm->base.hotplug_fd = udev_monitor_get_fd(drm->monitor);
+	else
+		log_warn("no news of monitors plugged in later: %s", strerror(errno));
+	log_info("card %s: %s", drm->path, drm->text);
+	return &drm->base;
+fail:
+	drm_destroy(&drm->base);
 	return NULL;
 }

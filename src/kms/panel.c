@@ -276,8 +276,10 @@ static enum latch_result try_commit(struct panel *panel)
 		return LATCH_NOTHING;
 	struct face *face = &panel->face[want];
 	bool same_face = panel->now.valid && panel->now.face == want && panel->now.set == panel->set;
+	/* What stands in for a face that is not drawn yet is no answer to a toggle. */
+	bool answers = (panel->presentation == PRESENTATION_PRESENTED) == (want != PANEL_FACE_UI);
 	if (same_face && panel->now.index == face->latest && !full) {
-		panel->toggled = false;
+		panel->toggled &= !answers;
 		return LATCH_NOTHING;
 	}
 	const struct scanout_buffer *buffer = face->buffer[face->latest];
@@ -300,7 +302,7 @@ static enum latch_result try_commit(struct panel *panel)
 	atomic_fetch_add(&panel->config.stats->commits, 1);
 	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest]};
 	face->damage = (struct rect){0};
-	if (panel->toggled) {
+	if (panel->toggled && answers) {
 		panel->toggled = false;
 		panel->next.toggle_ns = panel->toggle_ns;
 		uint64_t now = clock_now_ns();

@@ -1,0 +1,47 @@
+/* The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_card.c (which card) and drm_output.c (which connector). */
+#pragma once
+
+#include <libudev.h>
+#include <xf86drm.h>
+#include <xf86drmMode.h>
+
+#include "kms/backend.h"
+
+#define DRM_CLEAR_MAX 256
+
+/* A property to set on an object. */
+struct drm_property {
+	uint32_t object, id;
+	uint64_t value;
+};
+
+/* What a commit needs to know of connector, CRTC and plane. Plain data, so that a probe may be thrown away with free(). */
+struct drm_output {
+	struct output base; /* first */
+	uint32_t connector, crtc, plane;
+	drmModeModeInfo mode;
+	struct {
+		uint32_t connector_crtc_id;
+		uint32_t mode_id, active;
+		uint32_t fb_id, plane_crtc_id;
+		uint32_t src_x, src_y, src_w, src_h, crtc_x, crtc_y, crtc_w, crtc_h;
+		uint32_t damage_clips; /* 0: the driver takes none */
+	} prop;
+	/* What the previous owner of the display may have left: other planes, other CRTCs, colour tables, rotation. */
+	struct drm_property clear[DRM_CLEAR_MAX];
+	uint32_t n_clear;
+};
+
+struct drm_wish {
+	uint32_t width, height, refresh_mhz; /* 0: no wish */
+};
+
+/*
+ * Opens a card through the session and checks that it can do what is needed and is ours (DRM master). Waits at most 10 s
+ * for one. card: path or NULL. -1 and a line in error. *path (size path_size) receives the device's path.
+ */
+int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size);
+/* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
+struct drm_output *drm_output_probe(int fd, struct drm_wish wish);
+/* The current pixels per second of a mode as millihertz of refreshes. */
+uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode);

@@ -1,0 +1,140 @@
+#define LOG_MODULE "drm"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "kms/card.h"
+#include "kms/session.h"
+
+#define CARDS 16
+#define WAIT_NS (10 * NSEC_PER_SEC)
+#define LOOK_MS 250
+
+/* Since Linux 6.6 virtual machines' cursor planes are shown only to who says it knows hotspots; Debian 12's header has no name for it. */
+#ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
+#define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6
+#endif
+
+struct card {
+	char path[128];
+	int rank; /* higher is tried first */
+};
+
+static bool is_one(struct udev_device *device, const char *attribute)
+{
+	const char *value = device ? udev_device_get_sysattr_value(device, attribute) : NULL;
+	return value && strcmp(value, "1") == 0;
+}
+
+/* The seat's cards, the one that firmware and kernel showed the boot on first. */
+static uint32_t list_cards(struct udev *udev, const char *seat, struct card *cards)
+{
+	uint32_t n = 0;
+	struct udev_enumerate *enumerate = udev_enumerate_new(udev);
+	if (!enumerate)
+		return 0;
+	udev_enumerate_add_match_subsystem(enumerate, "drm");
+	udev_enumerate_add_match_sysname(enumerate, "card[0-9]*");
+	udev_enumerate_scan_devices(enumerate);
+	for (struct udev_list_entry *entry = udev_enumerate_get_list_entry(enumerate); entry && n < CARDS; entry = udev_list_entry_get_next(entry)) {
+		struct udev_device *device = udev_device_new_from_syspath(udev, udev_list_entry_get_name(entry));
+		if (!device)
+			continue;
+		const char *node = udev_device_get_devnode(device), *its_seat = udev_device_get_property_value(device, "ID_SEAT");
+		/* Connectors are called card0-..., and have no node. */
+		if (node && strchr(udev_device_get_sysname(device), '-') == NULL && strcmp(its_seat ? its_seat : "seat0", seat) == 0 &&
+		    strlen(node) < sizeof(cards[0].path)) {
+			struct udev_device *pci = udev_device_get_parent_with_subsystem_devtype(device, "pci", NULL);
+			struct card card = {.rank = is_one(device, "boot_display") || is_one(pci, "boot_display") ? 2 : is_one(pci, "boot_vga") ? 1 : 0};
+			memcpy(card.path, node, strlen(node) + 1);
+			uint32_t at = n++;
+			for (; at > 0 && cards[at - 1].rank < card.rank; at--)
+				cards[at] = cards[at - 1];
+			cards[at] = card;
+		}
+		udev_device_unref(device);
+	}
+	udev_enumerate_unref(enumerate);
+	return n;
+}
+
+/* -1 with the reason in why. *final: waiting will not change it. */
+static int try_card(struct session *session, const char *path, char *why, size_t why_size, bool *final)
+{
+	*final = false;
+	int fd = session_open_device(session, path);
+	if (fd < 0) {
+		snprintf(why, why_size, "%.120s: %s", path, strerror(errno));
+		*final = errno == EACCES || errno == EPERM;
+		return -1;
+	}
+	uint64_t dumb = 0;
+	drmModeRes *resources = drmModeGetResources(fd);
+	if (!resources || resources->count_crtcs == 0 || resources->count_connectors == 0)
+		snprintf(why, why_size, "%.120s: has no outputs", path);
+	else if (drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &dumb) != 0 || dumb == 0)
+		snprintf(why, why_size, "%.120s: cannot make framebuffers (no dumb buffers)", path);
+	else if (drmSetClientCap(fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES, 1) != 0 || drmSetClientCap(fd, DRM_CLIENT_CAP_ATOMIC, 1) != 0)
+		snprintf(why, why_size, "%.120s: its driver has no atomic commits", path);
+	else if (!drmIsMaster(fd) && drmSetMaster(fd) != 0) {
+		/* libseat hands the card out all the same. */
+		snprintf(why, why_size, "%.120s: another program holds the display: end it (a display server?) or give another --card", path);
+		*final = true;
+	} else {
+		drmSetClientCap(fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT, 1); /* refused by older kernels, which show the plane anyway */
+		drmModeFreeResources(resources);
+		int flags = fcntl(fd, F_GETFL);
+		if (flags >= 0)
+			fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+		return fd;
+	}
+	if (resources)
+		drmModeFreeResources(resources);
+	session_close_device(session, fd);
+	return -1;
+}
+
+int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size)
+{
+	uint64_t start = clock_now_ns(), said = 0;
+	for (;;) {
+		struct card cards[CARDS];
+		char reasons[512] = "", why[256];
+		size_t length = 0;
+		bool final = false;
+		uint32_t n = 1;
+		if (card)
+			snprintf(cards[0].path, sizeof(cards[0].path), "%s", card);
+		else
+			n = list_cards(udev, session_seat(session), cards);
+		for (uint32_t i = 0; i < n; i++) {
+			bool this_final;
+			int fd = try_card(session, cards[i].path, why, sizeof(why), &this_final);
+			if (fd >= 0) {
+				snprintf(path, path_size, "%s", cards[i].path);
+				return fd;
+			}
+			final |= this_final;
+			if (length < sizeof(reasons))
+				length += (size_t)snprintf(reasons + length, sizeof(reasons) - length, "%s%s", length ? "; " : "", why);
+		}
+		uint64_t now = clock_now_ns();
+		if (final || now - start >= WAIT_NS) {
+			if (n == 0)
+				snprintf(error, error_size, "no display: no card in /dev/dri within 10 s; load its kernel driver, or use --display headless");
+			else
+				snprintf(error, error_size, "no usable display: %s", reasons);
+			return -1;
+		}
+		if (now - said >= 2 * NSEC_PER_SEC) {
+			said = now;
+			log_info("waiting for a display card%s%s", n ? ": " : "", reasons);
+		}
+		poll(NULL, 0, LOOK_MS);
+	}
+}

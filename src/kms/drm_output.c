@@ -1,0 +1,288 @@
+#define LOG_MODULE "drm"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <drm_fourcc.h>
+
+#include "base/log.h"
+#include "kms/card.h"
+
+uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode)
+{
+	uint64_t total = (uint64_t)mode->htotal * mode->vtotal;
+	if (total == 0)
+		return 60000;
+	uint64_t mhz = ((uint64_t)mode->clock * 1000000 + total / 2) / total;
+	if (mode->flags & DRM_MODE_FLAG_INTERLACE)
+		mhz *= 2;
+	if (mode->flags & DRM_MODE_FLAG_DBLSCAN)
+		mhz /= 2;
+	if (mode->vscan > 1)
+		mhz /= mode->vscan;
+	return (uint32_t)mhz;
+}
+
+/* A property's id by name, 0 when the object has none; its present value in *value. */
+static uint32_t property(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value)
+{
+	for (uint32_t i = 0; properties && i < properties->count_props; i++) {
+		drmModePropertyRes *p = drmModeGetProperty(fd, properties->props[i]);
+		if (!p)
+			continue;
+		bool found = strcmp(p->name, name) == 0;
+		uint32_t id = p->prop_id;
+		drmModeFreeProperty(p);
+		if (found) {
+			if (value)
+				*value = properties->prop_values[i];
+			return id;
+		}
+	}
+	return 0;
+}
+
+static void clear(struct drm_output *output, int fd, drmModeObjectProperties *properties, uint32_t object, const char *name, uint64_t value)
+{
+	uint64_t present;
+	uint32_t id = property(fd, properties, name, &present);
+	if (id && output->n_clear < DRM_CLEAR_MAX)
+		output->clear[output->n_clear++] = (struct drm_property){object, id, value};
+}
+
+/* Blob ids of two reads differ even when nothing is set: only what is set is cleared, so that a plain driver gets a plain commit. */
+static void clear_if_set(struct drm_output *output, int fd, drmModeObjectProperties *properties, uint32_t object, const char *name, uint64_t value)
+{
+	uint64_t present;
+	if (property(fd, properties, name, &present) && present != value)
+		clear(output, fd, properties, object, name, value);
+}
+
+static const drmModeModeInfo *choose_mode(const drmModeConnector *connector, struct drm_wish wish)
+{
+	const drmModeModeInfo *best = NULL, *preferred = &connector->modes[0];
+	uint32_t best_off = UINT32_MAX;
+	for (int i = connector->count_modes - 1; i >= 0; i--) {
+		const drmModeModeInfo *mode = &connector->modes[i];
+		if (mode->type & DRM_MODE_TYPE_PREFERRED)
+			preferred = mode;
+		if (wish.width == 0 || mode->hdisplay != wish.width || mode->vdisplay != wish.height)
+			continue;
+		uint32_t mhz = drm_mode_refresh_mhz(mode);
+		/* Without a wish for it the highest refresh. */
+		uint32_t target = wish.refresh_mhz ? wish.refresh_mhz : UINT32_MAX;
+		uint32_t off = mhz > target ? mhz - target : target - mhz;
+		if (off <= best_off) {
+			best_off = off;
+			best = mode;
+		}
+	}
+	if (wish.width && !best)
+		log_warn("the monitor has no mode %ux%u: taking its preferred %ux%u", wish.width, wish.height, preferred->hdisplay, preferred->vdisplay);
+	return best ? best : preferred;
+}
+
+static bool non_desktop(int fd, const drmModeConnector *connector)
+{
+	uint64_t value = 0;
+	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector->connector_id, DRM_MODE_OBJECT_CONNECTOR);
+	property(fd, properties, "non-desktop", &value);
+	drmModeFreeObjectProperties(properties);
+	return value != 0;
+}
+
+/* The CRTC the connector has now, else the first it can have. Index into the resources, -1 for none. */
+static int choose_crtc(int fd, const drmModeRes *resources, const drmModeConnector *connector)
+{
+	uint32_t possible = 0, present = 0;
+	for (int i = 0; i < connector->count_encoders; i++) {
+		drmModeEncoder *encoder = drmModeGetEncoder(fd, connector->encoders[i]);
+		if (!encoder)
+			continue;
+		possible |= encoder->possible_crtcs;
+		if (encoder->encoder_id == connector->encoder_id)
+			present = encoder->crtc_id;
+		drmModeFreeEncoder(encoder);
+	}
+	int first = -1;
+	for (int i = 0; i < resources->count_crtcs && i < 32; i++) {
+		if (!(possible & 1u << i))
+			continue;
+		if (resources->crtcs[i] == present)
+			return i;
+		if (first < 0)
+			first = i;
+	}
+	return first;
+}
+
+static bool takes_xrgb(const drmModePlane *plane)
+{
+	for (uint32_t i = 0; i < plane->count_formats; i++)
+		if (plane->formats[i] == DRM_FORMAT_XRGB8888)
+			return true;
+	return false;
+}
+
+/* Finds the primary plane of the CRTC and notes what other planes and it must lose. */
+static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
+{
+	drmModePlaneRes *planes = drmModeGetPlaneResources(fd);
+	if (!planes)
+		return false;
+	uint32_t chosen = 0;
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint32_t i = 0; i < planes->count_planes; i++) {
+			drmModePlane *plane = drmModeGetPlane(fd, planes->planes[i]);
+			drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, planes->planes[i], DRM_MODE_OBJECT_PLANE);
+			uint64_t type = DRM_PLANE_TYPE_OVERLAY;
+			property(fd, properties, "type", &type);
+			if (plane && properties) {
+				if (pass == 0) {
+					bool fits = type == DRM_PLANE_TYPE_PRIMARY && plane->possible_crtcs & 1u << crtc_index && takes_xrgb(plane);
+					if (fits && (chosen == 0 || plane->crtc_id == output->crtc))
+						chosen = plane->plane_id;
+				} else if (plane->plane_id != chosen) {
+					if (plane->fb_id) {
+						clear(output, fd, properties, plane->plane_id, "FB_ID", 0);
+						clear(output, fd, properties, plane->plane_id, "CRTC_ID", 0);
+					}
+				} else {
+					output->prop.fb_id = property(fd, properties, "FB_ID", NULL);
+					output->prop.plane_crtc_id = property(fd, properties, "CRTC_ID", NULL);
+					output->prop.src_x = property(fd, properties, "SRC_X", NULL);
+					output->prop.src_y = property(fd, properties, "SRC_Y", NULL);
+					output->prop.src_w = property(fd, properties, "SRC_W", NULL);
+					output->prop.src_h = property(fd, properties, "SRC_H", NULL);
+					output->prop.crtc_x = property(fd, properties, "CRTC_X", NULL);
+					output->prop.crtc_y = property(fd, properties, "CRTC_Y", NULL);
+					output->prop.crtc_w = property(fd, properties, "CRTC_W", NULL);
+					output->prop.crtc_h = property(fd, properties, "CRTC_H", NULL);
+					output->prop.damage_clips = property(fd, properties, "FB_DAMAGE_CLIPS", NULL);
+					clear_if_set(output, fd, properties, plane->plane_id, "rotation", DRM_MODE_ROTATE_0);
+					clear_if_set(output, fd, properties, plane->plane_id, "alpha", 0xffff);
+				}
+			}
+			if (properties)
+				drmModeFreeObjectProperties(properties);
+			if (plane)
+				drmModeFreePlane(plane);
+		}
+	}
+	drmModeFreePlaneResources(planes);
+	output->plane = chosen;
+	return chosen && output->prop.fb_id;
+}
+
+static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *resources)
+{
+	for (int i = 0; i < resources->count_crtcs; i++) {
+		uint32_t crtc = resources->crtcs[i];
+		drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, crtc, DRM_MODE_OBJECT_CRTC);
+		if (!properties)
+			continue;
+		if (crtc == output->crtc) {
+			output->prop.mode_id = property(fd, properties, "MODE_ID", NULL);
+			output->prop.active = property(fd, properties, "ACTIVE", NULL);
+			clear_if_set(output, fd, properties, crtc, "GAMMA_LUT", 0);
+			clear_if_set(output, fd, properties, crtc, "DEGAMMA_LUT", 0);
+			clear_if_set(output, fd, properties, crtc, "CTM", 0);
+			clear_if_set(output, fd, properties, crtc, "VRR_ENABLED", 0);
+		} else {
+			uint64_t active = 0;
+			property(fd, properties, "ACTIVE", &active);
+			if (active) {
+				clear(output, fd, properties, crtc, "ACTIVE", 0);
+				clear(output, fd, properties, crtc, "MODE_ID", 0);
+			}
+		}
+		drmModeFreeObjectProperties(properties);
+	}
+	for (int i = 0; i < resources->count_connectors; i++) {
+		uint32_t connector = resources->connectors[i];
+		drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
+		if (connector == output->connector)
+			output->prop.connector_crtc_id = property(fd, properties, "CRTC_ID", NULL);
+		else
+			clear_if_set(output, fd, properties, connector, "CRTC_ID", 0);
+		drmModeFreeObjectProperties(properties);
+	}
+}
+
+/* The name a monitor gives itself: EDID display descriptor FC (VESA E-EDID 1.4, 3.10.3). */
+static void monitor_name(int fd, uint32_t connector, char *name, size_t size)
+{
+	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
+	uint64_t blob_id = 0;
+	property(fd, properties, "EDID", &blob_id);
+	drmModeFreeObjectProperties(properties);
+	drmModePropertyBlobRes *blob = blob_id ? drmModeGetPropertyBlob(fd, (uint32_t)blob_id) : NULL;
+	if (!blob)
+		return;
+	const uint8_t *edid = blob->data;
+	for (uint32_t at = 54; blob->length >= 128 && at <= 108; at += 18) {
+		const uint8_t *d = edid + at;
+		if (d[0] || d[1] || d[3] != 0xfc)
+			continue;
+		size_t n = 0;
+		while (n < 13 && n + 1 < size && d[5 + n] >= ' ' && d[5 + n] < 127) {
+			name[n] = (char)d[5 + n];
+			n++;
+		}
+		name[n] = '\0';
+	}
+	drmModeFreePropertyBlob(blob);
+}
+
+static bool fill(int fd, struct drm_output *output, const drmModeRes *resources, const drmModeConnector *connector, struct drm_wish wish)
+{
+	int crtc_index = choose_crtc(fd, resources, connector);
+	if (crtc_index < 0)
+		return false;
+	output->n_clear = 0;
+	output->connector = connector->connector_id;
+	output->crtc = resources->crtcs[crtc_index];
+	if (!choose_plane(fd, output, crtc_index))
+		return false;
+	note_crtcs(fd, output, resources);
+	output->mode = *choose_mode(connector, wish);
+
+	const char *type = drmModeGetConnectorTypeName(connector->connector_type);
+	snprintf(output->base.name, sizeof(output->base.name), "%.20s-%u", type ? type : "Unknown", connector->connector_type_id);
+	snprintf(output->base.monitor, sizeof(output->base.monitor), "%.15s", output->base.name);
+	monitor_name(fd, output->connector, output->base.monitor, sizeof(output->base.monitor));
+	output->base.width = output->mode.hdisplay;
+	output->base.height = output->mode.vdisplay;
+	output->base.refresh_mhz = drm_mode_refresh_mhz(&output->mode);
+	output->base.width_mm = connector->mmWidth;
+	output->base.height_mm = connector->mmHeight;
+	/* Drivers without a vblank say EOPNOTSUPP; others may refuse while the CRTC is off. */
+	uint64_t sequence, ns;
+	output->base.vblank = drmCrtcGetSequence(fd, output->crtc, &sequence, &ns) == 0 || errno != EOPNOTSUPP;
+	output->base.connected = true;
+	return true;
+}
+
+struct drm_output *drm_output_probe(int fd, struct drm_wish wish)
+{
+	drmModeRes *resources = drmModeGetResources(fd);
+	struct drm_output *output = calloc(1, sizeof(*output));
+	if (!resources || !output) {
+		if (resources)
+			drmModeFreeResources(resources);
+		free(output);
+		return NULL;
+	}
+	for (int i = 0; i < resources->count_connectors && !output->base.connected; i++) {
+		drmModeConnector *connector = drmModeGetConnector(fd, resources->connectors[i]);
+		if (!connector)
+			continue;
+		if (connector->connection == DRM_MODE_CONNECTED && connector->count_modes > 0 && !non_desktop(fd, connector) &&
+		    !fill(fd, output, resources, connector, wish))
+			log_warn("connector %u has no CRTC or plane that could show XRGB8888", connector->connector_id);
+		drmModeFreeConnector(connector);
+	}
+	drmModeFreeResources(resources);
+	return output;
+}
