@@ -42,11 +42,13 @@ int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(voi
 	sigset_t all, old;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	/* Threads must not inherit a realtime policy of the front thread. */
+	/* Threads must not inherit a realtime policy of the front thread; its priority would be taken unless one is set. */
+	struct sched_param normal = { .sched_priority = 0 };
 	pthread_attr_t attributes;
 	pthread_attr_init(&attributes);
 	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
 	pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
+	pthread_attr_setschedparam(&attributes, &normal);
 	int error = pthread_create(thread, &attributes, trampoline, start);
 	pthread_attr_destroy(&attributes);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -1,0 +1,60 @@
+/*
+ * control - the control socket: one JSON object a line, see rayvm-protocol(7). A thread of its own ("control") parses,
+ * answers status and stats by itself, and posts everything else to the front thread, which never waits for it.
+ * May include base. The rest it gets as function pointers.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mailbox;
+struct stats;
+struct status_board;
+struct control;
+
+enum control_kind {
+	CONTROL_SHOW,    /* argument: enum control_show */
+	CONTROL_KEY,     /* code, value 0 or 1, to_guest */
+	CONTROL_POINTER, /* x, y: 0..65535 across the panel (to_guest: across the guest's picture) */
+	CONTROL_VM,      /* argument: enum control_vm */
+	CONTROL_QUIT,
+	CONTROL_SHOT,    /* argument: enum control_shot; the picture goes to control_shot_done(shot, ...) */
+	CONTROL_DONE,    /* the end of one client's command: answer with control_done(token) */
+};
+
+enum control_show { CONTROL_SHOW_UI, CONTROL_SHOW_GUEST, CONTROL_SHOW_TOGGLE };
+enum control_vm { CONTROL_VM_START, CONTROL_VM_PAUSE, CONTROL_VM_RESUME, CONTROL_VM_POWERDOWN, CONTROL_VM_RESET, CONTROL_VM_STOP };
+enum control_shot { CONTROL_SHOT_SCREEN, CONTROL_SHOT_UI, CONTROL_SHOT_GUEST };
+
+/* What the control thread asks of the front thread, by mailbox. */
+struct control_request {
+	uint32_t kind; /* enum control_kind */
+	uint32_t argument;
+	uint16_t code;
+	int32_t value;
+	uint32_t x, y;
+	bool to_guest;
+	uint64_t token;
+	void *shot;
+};
+
+struct control_config {
+	const char *path; /* socket, mode 0600 */
+	struct status_board *board;
+	struct stats *stats;
+	struct mailbox *front; /* of struct control_request */
+	/* evdev code of a key name, -1 unknown. */
+	int (*key_code)(const char *name);
+};
+
+/* Binds the socket. NULL, and a line in error: another rayvm uses it, no right ... A stale socket is replaced. */
+struct control *control_create(const struct control_config *config, char *error, size_t error_size);
+int control_start(struct control *control);
+/* Ends the thread and removes the socket. */
+void control_destroy(struct control *control);
+/* Answers the command with this token: error NULL for success. Any thread; never blocks. */
+void control_done(struct control *control, uint64_t token, const char *error);
+/* The picture that CONTROL_SHOT asked for: malloc'ed XRGB8888 pixels, now the control's, or NULL. Once for each request. Any thread. */
+void control_shot_done(void *shot, uint32_t *pixels, uint32_t width, uint32_t height);

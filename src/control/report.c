@@ -1,0 +1,146 @@
+#include "control/report.h"
+
+#include <stddef.h>
+
+#include "base/base.h"
+#include "base/log.h"
+
+static const char *presentation_name(enum presentation presentation)
+{
+	return presentation == PRESENTATION_PRESENTED ? "presented" : "hidden";
+}
+
+static void add_text(json_object *object, const char *name, const char *text)
+{
+	json_object_object_add(object, name, json_object_new_string(text));
+}
+
+static void add_number(json_object *object, const char *name, uint64_t value)
+{
+	json_object_object_add(object, name, json_object_new_uint64(value));
+}
+
+static json_object *size(uint32_t width, uint32_t height)
+{
+	json_object *object = json_object_new_object();
+	add_number(object, "width", width);
+	add_number(object, "height", height);
+	return object;
+}
+
+json_object *report_status(const struct status *status)
+{
+	static const char *const slots[STATUS_SLOTS] = { "vm", "display", "input", "disk", "memory", "path", "control" };
+	json_object *object = json_object_new_object();
+
+	add_text(object, "version", RAYVM_VERSION);
+	add_text(object, "presentation", presentation_name(status->presentation));
+	add_text(object, "vm", status_vm_name(status->vm));
+	add_number(object, "desktop", (uint64_t)status_desktop_number(status));
+	add_text(object, "session", status->session == SESSION_ACTIVE ? "active" : "inactive");
+	json_object_object_add(object, "scanout", size(status->scanout_width, status->scanout_height));
+	json_object_object_add(object, "first_frame", json_object_new_boolean(status->first_frame));
+	add_text(object, "path", status->zero_copy ? "zero-copy" : "copy");
+	add_number(object, "keyboards", status->keyboards);
+	add_number(object, "pointers", status->pointers);
+
+	json_object *outputs = json_object_new_array();
+	for (uint32_t i = 0; i < status->n_outputs && i < STATUS_OUTPUTS; i++) {
+		json_object *output = size(status->output[i].width, status->output[i].height);
+		add_text(output, "name", status->output[i].name);
+		json_object_object_add(output, "refresh", json_object_new_double(status->output[i].refresh_mhz / 1000.0));
+		json_object_object_add(output, "connected", json_object_new_boolean(status->output[i].connected));
+		json_object_array_add(outputs, output);
+	}
+	json_object_object_add(object, "outputs", outputs);
+
+	json_object *lines = json_object_new_object();
+	for (int i = 0; i < STATUS_SLOTS; i++) {
+		if (status->line[i].tag == STATUS_NONE)
+			continue;
+		json_object *line = json_object_new_object();
+		add_text(line, "tag", status_tag_text(status->line[i].tag));
+		add_text(line, "text", status->line[i].text);
+		json_object_object_add(lines, slots[i], line);
+	}
+	json_object_object_add(object, "lines", lines);
+	return object;
+}
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counters[] = {
+#define COUNTER(field) { #field, offsetof(struct stats, field) }
+	COUNTER(frames_flushed), COUNTER(frames_presented), COUNTER(frames_dropped), COUNTER(bytes_copied),
+	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(front_stalls),
+	COUNTER(input_dropped), COUNTER(vcpu_exits), COUNTER(disk_requests), COUNTER(disk_bytes), COUNTER(disk_errors),
+#undef COUNTER
+}, histograms[] = {
+	{ "toggle_commit_us", offsetof(struct stats, toggle_commit_us) },
+	{ "toggle_flip_us", offsetof(struct stats, toggle_flip_us) },
+	{ "key_guest_us", offsetof(struct stats, key_guest_us) },
+};
+
+json_object *report_stats(const struct stats *stats)
+{
+	json_object *object = json_object_new_object();
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
+		const _Atomic uint64_t *value = (const _Atomic uint64_t *)(const void *)((const char *)stats + counters[i].offset);
+		add_number(object, counters[i].name, atomic_load_explicit(value, memory_order_relaxed));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(histograms); i++) {
+		struct histogram_summary summary;
+		histogram_summarise((const struct histogram *)(const void *)((const char *)stats + histograms[i].offset), &summary);
+		json_object *histogram = json_object_new_object();
+		add_number(histogram, "count", summary.count);
+		add_number(histogram, "p50", summary.p50);
+		add_number(histogram, "p95", summary.p95);
+		add_number(histogram, "p99", summary.p99);
+		add_number(histogram, "max", summary.max);
+		json_object_object_add(object, histograms[i].name, histogram);
+	}
+	add_number(object, "log_dropped", log_dropped());
+	return object;
+}
+
+void report_stats_reset(struct stats *stats)
+{
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		atomic_store((_Atomic uint64_t *)(void *)((char *)stats + counters[i].offset), 0);
+	for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
+		histogram_reset((struct histogram *)(void *)((char *)stats + histograms[i].offset));
+}
+
+static json_object *event(const char *name)
+{
+	json_object *object = json_object_new_object();
+	add_text(object, "event", name);
+	return object;
+}
+
+void report_events(const struct status *old, const struct status *now, void (*send)(void *data, json_object *event), void *data)
+{
+	if (old->presentation != now->presentation) {
+		json_object *object = event("presentation");
+		add_text(object, "state", presentation_name(now->presentation));
+		send(data, object);
+	}
+	if (old->vm != now->vm) {
+		json_object *object = event("vm-state");
+		add_text(object, "state", status_vm_name(now->vm));
+		send(data, object);
+	}
+	if (old->session != now->session) {
+		json_object *object = event("session");
+		add_text(object, "state", now->session == SESSION_ACTIVE ? "active" : "inactive");
+		send(data, object);
+	}
+	if (old->scanout_width != now->scanout_width || old->scanout_height != now->scanout_height) {
+		json_object *object = event("scanout");
+		json_object_object_add(object, "scanout", size(now->scanout_width, now->scanout_height));
+		send(data, object);
+	}
+	if (!old->first_frame && now->first_frame)
+		send(data, event("first-frame"));
+}

@@ -1,0 +1,607 @@
+#define LOG_MODULE "front"
+#include "front.h"
+
+#include <errno.h>
+#include <linux/input-event-codes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <wayland-server-core.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/stats.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "control/control.h"
+#include "kms/panel.h"
+#include "kms/session.h"
+#include "options.h"
+#include "packet.h"
+#include "toggle/input.h"
+
+#define STALL_NS NSEC_PER_MSEC
+#define RETRY_MS 20 /* releases that found a full ring */
+
+struct front {
+	struct front_config config;
+	struct wl_event_loop *loop;
+	struct session *session;
+	struct panel *panel;
+	struct input *input;
+	struct router *router;
+	struct control *control;
+	struct wl_event_source *signals, *requests, *guest_messages, *retry;
+	int signal_fd;
+	uint32_t injector;
+	struct packer guest, ui;
+	uint32_t leds_ui, leds_guest;
+	enum vm_state vm;
+	bool quit;
+	int exit_status;
+};
+
+/* Status board edits, run under its lock. */
+static void set_presentation(struct status *status, void *data)
+{
+	status->presentation = *(enum presentation *)data;
+}
+
+static void set_session(struct status *status, void *data)
+{
+	status->session = *(enum session_state *)data;
+}
+
+static void set_vm(struct status *status, void *data)
+{
+	status->vm = *(enum vm_state *)data;
+	if (status->vm == VM_STARTING) {
+		status->vm_generation++;
+		status->first_frame = false;
+	}
+}
+
+static void set_scanout(struct status *status, void *data)
+{
+	const uint32_t *size = data;
+	status->scanout_width = size[0];
+	status->scanout_height = size[1];
+}
+
+static void set_first_frame(struct status *status, void *data)
+{
+	(void)data;
+	status->first_frame = true;
+}
+
+static void set_inputs(struct status *status, void *data)
+{
+	const uint32_t *count = data;
+	status->keyboards = count[0];
+	status->pointers = count[1];
+}
+
+static bool send_guest(struct front *front, const struct link_message *message)
+{
+	if (front->config.guest == NULL)
+		return false;
+	if (front->panel != NULL)
+		return panel_send(front->panel, PANEL_FACE_GUEST, message);
+	return link_send_to_producer(front->config.guest, message);
+}
+
+/* packet_send of both packers. */
+static bool send_packet(void *data, bool to_guest, const struct link_message *message)
+{
+	struct front *front = data;
+	if (to_guest)
+		return send_guest(front, message);
+	return front->panel != NULL && panel_send(front->panel, PANEL_FACE_UI, message);
+}
+
+static void flush_packets(struct front *front)
+{
+	bool owed = packer_flush(&front->guest);
+	owed |= packer_flush(&front->ui);
+	if (owed)
+		wl_event_source_timer_update(front->retry, RETRY_MS);
+}
+
+static int retry_packets(void *data)
+{
+	flush_packets(data);
+	return 0;
+}
+
+static void vm_command(struct front *front, enum link_vm_command command)
+{
+	struct link_message message = { .type = LINK_COMMAND, .command = { command } };
+	if (!send_guest(front, &message))
+		log_warn("the machine does not take commands now");
+}
+
+/* "presented" is told when there is something to see. */
+static void tell_presented(struct front *front)
+{
+	struct status status;
+	status_board_read(front->config.board, &status);
+	if (status.presentation == PRESENTATION_PRESENTED && status.scanout_width > 0)
+		log_marker("RAYOS_LINUX_DESKTOP_PRESENTED:ok:%ux%u", status.scanout_width, status.scanout_height);
+}
+
+static void deliver(void *data, enum router_sink sink, const struct router_event *event)
+{
+	struct front *front = data;
+	if (sink == ROUTER_GUEST) {
+		struct router_event mapped = *event;
+		if (event->type == EV_ABS && !event->to_guest && front->panel != NULL) {
+			uint32_t width, height;
+			struct rect picture;
+			panel_geometry(front->panel, &width, &height, &picture);
+			mapped.value = packet_map_axis(event->value, event->code == ABS_X ? width : height,
+				event->code == ABS_X ? picture.x : picture.y, event->code == ABS_X ? picture.w : picture.h);
+		}
+		packer_add(&front->guest, &mapped);
+	} else if (sink == ROUTER_UI) {
+		packer_add(&front->ui, event);
+	}
+}
+
+static void present(void *data, enum presentation state, uint64_t time_ns)
+{
+	struct front *front = data;
+	flush_packets(front); /* releases reach the losing side before it learns anything else */
+	if (front->panel != NULL)
+		panel_present(front->panel, state, time_ns);
+	status_board_update(front->config.board, set_presentation, &state);
+	log_marker("RAYOS_HOST_EVENT_V0:LINUX_PRESENTATION:%s", state == PRESENTATION_PRESENTED ? "PRESENTED" : "HIDDEN");
+	tell_presented(front);
+	if (front->panel != NULL && front->input != NULL)
+		input_set_leds(front->input, state == PRESENTATION_PRESENTED ? front->leds_guest : front->leds_ui);
+	/* Asking for the desktop starts a VM that is not there or was stopped, not one that crashed. */
+	if (state == PRESENTATION_PRESENTED && front->config.guest != NULL && !front->config.options->dev_scanout &&
+		(front->vm == VM_NONE || front->vm == VM_STOPPED))
+		vm_command(front, LINK_VM_START);
+}
+
+/* Devices -> router. */
+static void input_event(void *data, const struct router_event *event)
+{
+	struct front *front = data;
+	router_handle(front->router, event);
+}
+
+static void input_frame(void *data, uint32_t device, uint64_t time_ns)
+{
+	(void)device;
+	(void)time_ns;
+	flush_packets(data);
+}
+
+static void input_devices(void *data, uint32_t keyboards, uint32_t pointers)
+{
+	struct front *front = data;
+	uint32_t count[2] = { keyboards, pointers };
+	status_board_update(front->config.board, set_inputs, count);
+	if (keyboards == 0)
+		status_board_line(front->config.board, STATUS_INPUT, STATUS_OFF, "no keyboard: plug one in");
+	else
+		status_board_line(front->config.board, STATUS_INPUT, STATUS_OK, "%u keyboard%s, %u pointer%s", keyboards,
+			keyboards == 1 ? "" : "s", pointers, pointers == 1 ? "" : "s");
+}
+
+static void input_gone(void *data, uint32_t device, uint64_t time_ns)
+{
+	struct front *front = data;
+	router_device_gone(front->router, device, time_ns);
+	flush_packets(front);
+}
+
+static int open_device(void *data, const char *path)
+{
+	struct front *front = data;
+	return session_open_device(front->session, path);
+}
+
+static void close_device(void *data, int fd)
+{
+	struct front *front = data;
+	session_close_device(front->session, fd);
+}
+
+/* The seat came or went. */
+static void session_changed(void *data, bool active)
+{
+	struct front *front = data;
+	enum session_state state = active ? SESSION_ACTIVE : SESSION_INACTIVE;
+	status_board_update(front->config.board, set_session, &state);
+	if (!active && front->router != NULL) {
+		router_release_all(front->router, ROUTER_NOBODY, clock_now_ns());
+		flush_packets(front);
+	}
+	if (front->input != NULL)
+		active ? input_resume(front->input) : input_suspend(front->input);
+	if (front->panel != NULL)
+		panel_session(front->panel, active);
+}
+
+static void vm_state_changed(struct front *front, const struct link_message *message)
+{
+	static const enum status_tag tags[] = {
+		[VM_NONE] = STATUS_OFF, [VM_STARTING] = STATUS_BUSY, [VM_RUNNING] = STATUS_OK, [VM_PAUSED] = STATUS_OFF,
+		[VM_STOPPING] = STATUS_BUSY, [VM_STOPPED] = STATUS_OFF, [VM_CRASHED] = STATUS_BAD,
+	};
+	if (message->vm_state.state > VM_CRASHED)
+		return;
+	enum vm_state state = (enum vm_state)message->vm_state.state;
+	char text[sizeof message->vm_state.text];
+	memcpy(text, message->vm_state.text, sizeof text);
+	text[sizeof text - 1] = '\0';
+	front->vm = state;
+	status_board_update(front->config.board, set_vm, &state);
+	status_board_line(front->config.board, STATUS_VM, tags[state], "%s%s%.70s", status_vm_name(state), text[0] != '\0' ? ": " : "", text);
+	if (state == VM_STARTING && front->panel != NULL)
+		panel_guest_started(front->panel);
+	/* A guest that begins anew holds no keys. */
+	if (state == VM_STARTING || state == VM_STOPPED || state == VM_CRASHED) {
+		router_release_all(front->router, ROUTER_GUEST, clock_now_ns());
+		packer_forget(&front->guest);
+	}
+}
+
+static void quit(struct front *front, int status)
+{
+	front->quit = true;
+	front->exit_status = status;
+}
+
+static void guest_key(struct front *front, uint32_t code)
+{
+	for (int32_t value = 1; value >= 0; value--) {
+		struct router_event event = { clock_now_ns(), front->injector, EV_KEY, (uint16_t)code, value, true };
+		router_handle(front->router, &event);
+		flush_packets(front);
+	}
+}
+
+static void action(struct front *front, enum panel_face from, uint32_t untrusted_action, uint32_t untrusted_argument)
+{
+	/* The guest's side may only ask for the end, which is what a policy of the settings means. */
+	if (from == PANEL_FACE_GUEST) {
+		if (untrusted_action == LINK_ACTION_QUIT)
+			quit(front, untrusted_argument != 0 ? EXIT_FAILED : EXIT_ASKED);
+		return;
+	}
+	switch (untrusted_action) {
+	case LINK_ACTION_SHOW:
+		router_present(front->router, PRESENTATION_SHOW, clock_now_ns());
+		break;
+	case LINK_ACTION_HIDE:
+		router_present(front->router, PRESENTATION_HIDE, clock_now_ns());
+		break;
+	case LINK_ACTION_TOGGLE:
+		router_present(front->router, PRESENTATION_TOGGLE, clock_now_ns());
+		break;
+	case LINK_ACTION_VM:
+		if (untrusted_argument < LINK_VM_QUIT)
+			vm_command(front, (enum link_vm_command)untrusted_argument);
+		break;
+	case LINK_ACTION_GUEST_KEY:
+		if (untrusted_argument > 0 && untrusted_argument < KEY_MAX)
+			guest_key(front, untrusted_argument);
+		break;
+	case LINK_ACTION_QUIT:
+		quit(front, EXIT_ASKED);
+		break;
+	default:
+		break;
+	}
+	flush_packets(front);
+}
+
+static void panel_message(void *data, enum panel_face from, const struct link_message *message)
+{
+	struct front *front = data;
+	switch (message->type) {
+	case LINK_VM_STATE:
+		if (from == PANEL_FACE_GUEST)
+			vm_state_changed(front, message);
+		break;
+	case LINK_ACTION:
+		action(front, from, message->action.action, message->action.argument);
+		break;
+	case LINK_LEDS: {
+		bool shown = router_presentation(front->router) == PRESENTATION_PRESENTED;
+		uint32_t leds = message->leds.leds;
+		if (from == PANEL_FACE_GUEST)
+			front->leds_guest = leds;
+		else
+			front->leds_ui = leds;
+		if (front->input != NULL && shown == (from == PANEL_FACE_GUEST))
+			input_set_leds(front->input, leds);
+		break;
+	}
+	default:
+		break;
+	}
+}
+
+static void first_frame(void *data, uint32_t width, uint32_t height)
+{
+	struct front *front = data;
+	status_board_update(front->config.board, set_first_frame, NULL);
+	log_marker("RAYOS_LINUX_DESKTOP_FIRST_FRAME:ok:%ux%u", width, height);
+}
+
+static void scanout(void *data, uint32_t width, uint32_t height)
+{
+	struct front *front = data;
+	uint32_t size[2] = { width, height };
+	status_board_update(front->config.board, set_scanout, size);
+	tell_presented(front);
+}
+
+static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
+{
+	struct router_event event = { clock_now_ns(), front->injector, type, code, value, to_guest };
+	router_handle(front->router, &event);
+}
+
+/* A command of the control socket. */
+static void handle_request(struct front *front, const struct control_request *request)
+{
+	const char *error = NULL;
+	switch (request->kind) {
+	case CONTROL_SHOW: {
+		static const enum presentation_event events[] = { PRESENTATION_HIDE, PRESENTATION_SHOW, PRESENTATION_TOGGLE };
+		router_present(front->router, events[request->argument], clock_now_ns());
+		break;
+	}
+	case CONTROL_KEY:
+		inject(front, EV_KEY, request->code, request->value, request->to_guest);
+		break;
+	case CONTROL_POINTER:
+		inject(front, EV_ABS, ABS_X, (int32_t)request->x, request->to_guest);
+		inject(front, EV_ABS, ABS_Y, (int32_t)request->y, request->to_guest);
+		break;
+	case CONTROL_VM:
+		if (front->config.guest == NULL || front->config.options->dev_scanout)
+			error = "there is no VM: start rayvm with a kernel (-k)";
+		else
+			vm_command(front, (enum link_vm_command)request->argument);
+		control_done(front->control, request->token, error);
+		break;
+	case CONTROL_SHOT: {
+		static const enum panel_shot shots[] = { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };
+		if (front->panel == NULL || !panel_screenshot(front->panel, shots[request->argument], control_shot_done, request->shot))
+			control_shot_done(request->shot, NULL, 0, 0);
+		break;
+	}
+	case CONTROL_QUIT:
+		quit(front, EXIT_ASKED);
+		break;
+	case CONTROL_DONE:
+		control_done(front->control, request->token, NULL);
+		break;
+	default:
+		break;
+	}
+	flush_packets(front);
+}
+
+static int requests_arrived(int fd, uint32_t mask, void *data)
+{
+	(void)fd;
+	(void)mask;
+	struct front *front = data;
+	struct control_request request;
+	mailbox_ack(front->config.requests);
+	while (mailbox_take(front->config.requests, &request))
+		handle_request(front, &request);
+	return 0;
+}
+
+/* Without a panel nobody else reads the machine's messages. */
+static int guest_messages(int fd, uint32_t mask, void *data)
+{
+	(void)fd;
+	(void)mask;
+	struct front *front = data;
+	struct link_message message;
+	link_ack_panel(front->config.guest);
+	while (link_receive_for_panel(front->config.guest, &message))
+		panel_message(front, PANEL_FACE_GUEST, &message);
+	return 0;
+}
+
+static int signal_arrived(int fd, uint32_t mask, void *data)
+{
+	(void)mask;
+	struct front *front = data;
+	struct signalfd_siginfo info;
+	while (read(fd, &info, sizeof info) == sizeof info) {
+		switch (info.ssi_signo) {
+		case SIGINT:
+			/* ^C on the panel's keyboard is a key like others; without the panel it is what people expect of ^C. */
+			if (front->config.options->display != DISPLAY_KMS)
+				quit(front, EXIT_ASKED);
+			break;
+		case SIGTERM:
+		case SIGHUP:
+			log_info("signal %u: ending", info.ssi_signo);
+			quit(front, EXIT_ASKED);
+			break;
+		case SIGCHLD:
+			/* As the first process of a system orphans end here. The seat's helper is its own library's to wait for. */
+			if (getpid() == 1)
+				while (waitpid(-1, NULL, WNOHANG) > 0)
+					;
+			break;
+		default:
+			break;
+		}
+	}
+	return 0;
+}
+
+static int watch_signals(struct front *front)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	front->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (front->signal_fd < 0)
+		return -1;
+	front->signals = wl_event_loop_add_fd(front->loop, front->signal_fd, WL_EVENT_READABLE, signal_arrived, front);
+	return front->signals != NULL ? 0 : -1;
+}
+
+static int open_display(struct front *front, char *error, size_t error_size, int *exit_status)
+{
+	const struct options *options = front->config.options;
+	bool kms = options->display == DISPLAY_KMS;
+
+	if (kms) {
+		struct session_config session = { .active = session_changed, .data = front };
+		front->session = session_open(front->loop, &session, error, error_size, exit_status);
+		if (front->session == NULL)
+			return -1;
+	}
+	struct panel_config panel = {
+		.backend = kms ? PANEL_KMS : PANEL_HEADLESS,
+		.card = options->card,
+		.width = options->mode_width,
+		.height = options->mode_height,
+		.refresh_mhz = options->mode_mhz,
+		.session = front->session,
+		.board = front->config.board,
+		.stats = front->config.stats,
+		.message = panel_message,
+		.first_frame = first_frame,
+		.scanout = scanout,
+		.data = front,
+	};
+	front->panel = panel_create(front->loop, &panel, error, error_size, exit_status);
+	if (front->panel == NULL)
+		return -1;
+	if (kms) {
+		struct input_config input = {
+			.open = open_device, .close = close_device, .seat = session_seat(front->session), .data = front,
+			.event = input_event, .frame = input_frame, .devices = input_devices, .gone = input_gone,
+		};
+		front->input = input_create(front->loop, &input, error, error_size, exit_status);
+		if (front->input == NULL)
+			return -1;
+		front->injector = input_injector(front->input);
+	} else {
+		/* Keys come by the control socket only. */
+		front->injector = ROUTER_DEVICES - 1;
+		status_board_line(front->config.board, STATUS_INPUT, STATUS_OFF, "headless: keys come by rayvmctl");
+	}
+	if (panel_add_producer(front->panel, PANEL_FACE_UI, front->config.ui) < 0 ||
+		(front->config.guest != NULL && panel_add_producer(front->panel, PANEL_FACE_GUEST, front->config.guest) < 0)) {
+		snprintf(error, error_size, "cannot join the producers to the panel: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+struct front *front_create(const struct front_config *config, char *error, size_t error_size, int *exit_status)
+{
+	*exit_status = EXIT_FAILED;
+	snprintf(error, error_size, "cannot set up the front thread");
+	struct front *front = calloc(1, sizeof *front);
+	if (front == NULL)
+		return NULL;
+	front->config = *config;
+	front->signal_fd = -1;
+	packer_init(&front->guest, true, send_packet, front, config->stats);
+	packer_init(&front->ui, false, send_packet, front, config->stats);
+	struct router_output output = { .deliver = deliver, .present = present, .data = front };
+	front->router = router_create(&config->options->keys, &output, PRESENTATION_HIDDEN);
+	front->loop = wl_event_loop_create();
+	if (front->router == NULL || front->loop == NULL || watch_signals(front) < 0)
+		goto fail;
+	front->requests = wl_event_loop_add_fd(front->loop, mailbox_fd(config->requests), WL_EVENT_READABLE, requests_arrived, front);
+	front->retry = wl_event_loop_add_timer(front->loop, retry_packets, front);
+	if (front->requests == NULL || front->retry == NULL)
+		goto fail;
+	if (config->options->display != DISPLAY_NONE) {
+		if (open_display(front, error, error_size, exit_status) < 0)
+			goto fail;
+	} else if (config->guest != NULL) {
+		front->guest_messages = wl_event_loop_add_fd(front->loop, link_panel_fd(config->guest), WL_EVENT_READABLE, guest_messages, front);
+		if (front->guest_messages == NULL)
+			goto fail;
+	}
+	return front;
+
+fail:
+	front_destroy(front);
+	return NULL;
+}
+
+void front_set_control(struct front *front, struct control *control)
+{
+	front->control = control;
+}
+
+int front_run(struct front *front)
+{
+	int priority = thread_raise_self();
+	log_info("front thread runs at %s priority", priority == 2 ? "realtime" : priority == 1 ? "raised" : "normal");
+	if (front->panel != NULL && panel_start(front->panel) < 0) {
+		log_error("cannot start the panel: %s", strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (front->config.options->present_on_boot)
+		router_present(front->router, PRESENTATION_SHOW, 0);
+
+	struct pollfd ready = { .fd = wl_event_loop_get_fd(front->loop), .events = POLLIN };
+	while (!front->quit) {
+		wl_event_loop_dispatch_idle(front->loop);
+		if (poll(&ready, 1, -1) < 0 && errno != EINTR) {
+			log_error("the front thread cannot wait: %s", strerror(errno));
+			return EXIT_FAILED;
+		}
+		uint64_t start = clock_now_ns();
+		wl_event_loop_dispatch(front->loop, 0);
+		if (clock_now_ns() - start > STALL_NS)
+			atomic_fetch_add_explicit(&front->config.stats->front_stalls, 1, memory_order_relaxed);
+	}
+	return front->exit_status;
+}
+
+void front_destroy(struct front *front)
+{
+	if (front == NULL)
+		return;
+	if (front->input != NULL)
+		input_destroy(front->input);
+	front->input = NULL;
+	if (front->panel != NULL)
+		panel_destroy(front->panel);
+	front->panel = NULL;
+	if (front->session != NULL)
+		session_close(front->session);
+	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry };
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+		if (sources[i] != NULL)
+			wl_event_source_remove(sources[i]);
+	if (front->router != NULL)
+		router_destroy(front->router);
+	if (front->loop != NULL)
+		wl_event_loop_destroy(front->loop);
+	if (front->signal_fd >= 0)
+		close(front->signal_fd);
+	free(front);
+}

@@ -1,0 +1,468 @@
+#define LOG_MODULE "machine"
+#include "machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "options.h"
+#include "virtio/blk.h"
+#include "virtio/gpu.h"
+#include "virtio/input.h"
+#include "vmm/vm.h"
+
+/* Device numbers on the bus are fixed: a guest finds its devices where they were at its last boot. */
+enum { SLOT_GPU = 1, SLOT_KEYBOARD, SLOT_POINTER, SLOT_TABLET, SLOT_DISK };
+
+#define CLASS_DISPLAY 0x038000u
+#define CLASS_STORAGE 0x010000u
+#define CLASS_INPUT 0x098000u
+#define INPUTS 3
+#define POLL_FDS (4 + 2 + INPUTS * 2)
+
+struct machine {
+	const struct options *options;
+	struct status_board *board;
+	struct vm *vm;
+	struct link *link;
+	struct gpu *gpu;
+	struct vinput *input[INPUTS];
+	uint32_t n_inputs;
+	struct blk *disk[OPTIONS_DISKS];
+	struct virtio_pci *transport[1 + INPUTS + OPTIONS_DISKS];
+	uint32_t n_transports;
+	int serial_in, serial_out;
+	int quit_fd;
+	pthread_t thread;
+	bool thread_runs;
+	bool autoboot;
+	/* machine thread */
+	enum vm_state state;
+	uint32_t leds;
+};
+
+static void tell(struct machine *machine, enum vm_state state, const char *text)
+{
+	machine->state = state;
+	struct link_message message = { .type = LINK_VM_STATE, .vm_state = { .state = state } };
+	snprintf(message.vm_state.text, sizeof message.vm_state.text, "%s", text);
+	if (!link_send_to_panel(machine->link, &message))
+		log_warn("the panel does not take messages: it does not hear that the VM is %s", status_vm_name(state));
+	log_info("VM is %s%s%s", status_vm_name(state), *text != '\0' ? ": " : "", text);
+}
+
+static int attach(struct machine *machine, struct virtio_device *device, uint8_t slot, uint32_t class_code, char *error, size_t error_size)
+{
+	struct virtio_pci *transport = virtio_pci_create(device, vm_pci(machine->vm), slot, class_code);
+	if (transport == NULL) {
+		snprintf(error, error_size, "cannot put device %s on the bus: %s", device->name, strerror(errno));
+		return -1;
+	}
+	machine->transport[machine->n_transports++] = transport;
+	return 0;
+}
+
+static int open_serial(struct machine *machine, char *error, size_t error_size)
+{
+	const struct options *options = machine->options;
+	switch (options->serial) {
+	case SERIAL_STDIO:
+		machine->serial_in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+		machine->serial_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+		return 0;
+	case SERIAL_FILE:
+		machine->serial_out = open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+		if (machine->serial_out < 0) {
+			snprintf(error, error_size, "cannot open %s for the guest's serial port: %s", options->serial_path, strerror(errno));
+			return -1;
+		}
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int add_disks(struct machine *machine, struct stats *stats, char *error, size_t error_size)
+{
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < machine->options->n_disks; i++) {
+		const char *spec = machine->options->disk[i];
+		char *copy = malloc(strlen(spec) + 1);
+		struct blk_config config;
+		if (copy == NULL) {
+			snprintf(error, error_size, "out of memory");
+			return -1;
+		}
+		if (blk_parse(spec, &config, copy, error, error_size) == 0)
+			machine->disk[i] = blk_create(vm_memory(machine->vm), &config, stats, error, error_size);
+		free(copy);
+		if (machine->disk[i] == NULL ||
+			attach(machine, blk_device(machine->disk[i]), (uint8_t)(SLOT_DISK + i), CLASS_STORAGE, error, error_size) < 0)
+			return -1;
+		bytes += blk_size(machine->disk[i]);
+	}
+	if (machine->options->n_disks > 0)
+		status_board_line(machine->board, STATUS_DISK, STATUS_OK, "%u disk%s, %.1f GiB", machine->options->n_disks,
+			machine->options->n_disks == 1 ? "" : "s", (double)bytes / (1 << 30));
+	else
+		status_board_line(machine->board, STATUS_DISK, STATUS_OFF, "none");
+	return 0;
+}
+
+static int add_devices(struct machine *machine, struct stats *stats, char *error, size_t error_size)
+{
+	static const uint32_t slots[INPUTS] = { SLOT_KEYBOARD, SLOT_POINTER, SLOT_TABLET };
+	static const enum link_device kinds[INPUTS] = { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
+	struct guest_memory *memory = vm_memory(machine->vm);
+
+	if (machine->options->display != DISPLAY_NONE) {
+		machine->gpu = gpu_create(memory, machine->link, stats);
+		if (machine->gpu == NULL) {
+			snprintf(error, error_size, "cannot make the display device: %s", strerror(errno));
+			return -1;
+		}
+		if (attach(machine, gpu_device(machine->gpu), SLOT_GPU, CLASS_DISPLAY, error, error_size) < 0)
+			return -1;
+	}
+	if (machine->options->vmm_virtio_input && machine->options->display != DISPLAY_NONE) {
+		for (uint32_t i = 0; i < INPUTS; i++) {
+			machine->input[i] = vinput_create(memory, kinds[i], stats);
+			if (machine->input[i] == NULL) {
+				snprintf(error, error_size, "cannot make the input devices: %s", strerror(errno));
+				return -1;
+			}
+			machine->n_inputs++;
+			if (attach(machine, vinput_device(machine->input[i]), (uint8_t)slots[i], CLASS_INPUT, error, error_size) < 0)
+				return -1;
+		}
+	}
+	return add_disks(machine, stats, error, error_size);
+}
+
+struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status)
+{
+	*exit_status = EXIT_FAILED;
+	struct machine *machine = calloc(1, sizeof *machine);
+	if (machine == NULL) {
+		snprintf(error, error_size, "out of memory");
+		return NULL;
+	}
+	machine->options = options;
+	machine->board = board;
+	machine->serial_in = machine->serial_out = -1;
+	machine->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (machine->quit_fd < 0) {
+		snprintf(error, error_size, "cannot make an eventfd: %s", strerror(errno));
+		goto fail;
+	}
+	*exit_status = EXIT_USAGE;
+	if (open_serial(machine, error, error_size) < 0)
+		goto fail;
+
+	struct vm_config config = {
+		.name = "main",
+		.kernel = options->kernel,
+		.initrd = options->initrd,
+		.cmdline = options->cmdline,
+		.memory = options->memory,
+		.cpus = options->cpus,
+		.serial_in = machine->serial_in,
+		.serial_out = machine->serial_out,
+		.stats = stats,
+	};
+	machine->vm = vm_create(&config, error, error_size, exit_status);
+	if (machine->vm == NULL)
+		goto fail;
+	struct guest_memory *memory = vm_memory(machine->vm);
+	machine->link = link_create(memory->fd, memory->size);
+	if (machine->link == NULL) {
+		snprintf(error, error_size, "cannot join the machine to the panel: %s", strerror(errno));
+		*exit_status = EXIT_FAILED;
+		goto fail;
+	}
+	*exit_status = EXIT_USAGE;
+	if (add_devices(machine, stats, error, error_size) < 0)
+		goto fail;
+	status_board_line(board, STATUS_MEMORY, STATUS_OK, "%llu MiB for the guest, %u CPU%s",
+		(unsigned long long)(options->memory >> 20), options->cpus, options->cpus == 1 ? "" : "s");
+	return machine;
+
+fail:
+	machine_destroy(machine);
+	return NULL;
+}
+
+struct link *machine_link(struct machine *machine)
+{
+	return machine->link;
+}
+
+static void start_vm(struct machine *machine)
+{
+	char error[256];
+	tell(machine, VM_STARTING, "");
+	if (vm_start(machine->vm, error, sizeof error) < 0)
+		tell(machine, VM_STOPPED, error);
+	else
+		tell(machine, VM_RUNNING, "");
+}
+
+static void halt_vm(struct machine *machine, enum vm_state state, const char *why)
+{
+	vm_halt(machine->vm);
+	/* The devices forget the guest: nothing of it stays on the panel or in a ring. */
+	for (uint32_t i = 0; i < machine->n_transports; i++)
+		virtio_pci_reset(machine->transport[i]);
+	tell(machine, state, why);
+}
+
+static void command(struct machine *machine, uint32_t untrusted_command)
+{
+	bool runs = machine->state == VM_RUNNING || machine->state == VM_PAUSED || machine->state == VM_STOPPING;
+	switch (untrusted_command) {
+	case LINK_VM_START:
+		if (!runs)
+			start_vm(machine);
+		else if (machine->state == VM_PAUSED) {
+			vm_resume(machine->vm);
+			tell(machine, VM_RUNNING, "");
+		}
+		break;
+	case LINK_VM_PAUSE:
+		if (machine->state == VM_RUNNING) {
+			vm_pause(machine->vm);
+			tell(machine, VM_PAUSED, "");
+		}
+		break;
+	case LINK_VM_RESUME:
+		if (machine->state == VM_PAUSED) {
+			vm_resume(machine->vm);
+			tell(machine, VM_RUNNING, "");
+		}
+		break;
+	case LINK_VM_POWERDOWN:
+		if (machine->state == VM_PAUSED) {
+			vm_resume(machine->vm);
+			machine->state = VM_RUNNING;
+		}
+		if (machine->state == VM_RUNNING) {
+			vm_power_button(machine->vm);
+			tell(machine, VM_STOPPING, "power button pressed");
+		} else if (machine->state == VM_STOPPING) {
+			vm_power_button(machine->vm);
+		}
+		break;
+	case LINK_VM_RESET:
+		if (runs || machine->state == VM_CRASHED) {
+			halt_vm(machine, VM_STOPPED, "reset");
+			start_vm(machine);
+		}
+		break;
+	case LINK_VM_STOP:
+		if (runs)
+			halt_vm(machine, VM_STOPPED, "stopped");
+		break;
+	default:
+		break;
+	}
+}
+
+/* The guest powered off, reset or crashed. */
+static void vm_happened(struct machine *machine)
+{
+	char detail[96] = "";
+	enum vm_event event = vm_take_event(machine->vm, detail, sizeof detail);
+	enum policy policy;
+	switch (event) {
+	case VM_EVENT_POWEROFF:
+		policy = machine->options->on_poweroff;
+		halt_vm(machine, VM_STOPPED, "the guest powered off");
+		break;
+	case VM_EVENT_RESET:
+		policy = machine->options->on_reboot;
+		halt_vm(machine, VM_STOPPED, "the guest rebooted");
+		break;
+	case VM_EVENT_CRASH:
+		policy = machine->options->on_crash;
+		halt_vm(machine, VM_CRASHED, detail);
+		break;
+	default:
+		return;
+	}
+	if (policy == POLICY_RESTART) {
+		start_vm(machine);
+	} else if (policy == POLICY_EXIT) {
+		struct link_message message = { .type = LINK_ACTION, .action = { LINK_ACTION_QUIT, event == VM_EVENT_CRASH } };
+		link_send_to_panel(machine->link, &message);
+	}
+}
+
+static void take_messages(struct machine *machine)
+{
+	struct link_message message;
+	link_ack_producer(machine->link);
+	while (link_receive_for_producer(machine->link, &message)) {
+		switch (message.type) {
+		case LINK_COMMAND:
+			command(machine, message.command.command);
+			break;
+		case LINK_INPUT:
+			for (uint32_t i = 0; i < machine->n_inputs; i++)
+				if (message.input.device == i)
+					vinput_packet(machine->input[i], &message);
+			break;
+		default:
+			if (machine->gpu != NULL)
+				gpu_link_message(machine->gpu, &message);
+			break;
+		}
+	}
+}
+
+static void clear(int fd)
+{
+	uint64_t count;
+	ssize_t got = read(fd, &count, sizeof count);
+	(void)got;
+}
+
+static void kick(int fd)
+{
+	uint64_t one = 1;
+	ssize_t written = write(fd, &one, sizeof one);
+	(void)written;
+}
+
+/* Runs a queue for one bounded batch; what is left kicks itself, so that everything else gets its turn. */
+static void run_queue(struct virtio_device *device, uint32_t index)
+{
+	clear(device->kick_fd[index]);
+	if (device->ops->run(device, index))
+		kick(device->kick_fd[index]);
+}
+
+static void check_leds(struct machine *machine)
+{
+	uint32_t leds;
+	if (machine->n_inputs == 0 || !vinput_take_leds(machine->input[0], &leds))
+		return;
+	struct link_message message = { .type = LINK_LEDS, .leds = { leds } };
+	link_send_to_panel(machine->link, &message);
+}
+
+static void *run(void *arg)
+{
+	struct machine *machine = arg;
+	struct virtio_device *device[POLL_FDS] = { 0 };
+	uint32_t queue[POLL_FDS] = { 0 };
+	struct pollfd fds[POLL_FDS];
+	nfds_t n = 0;
+
+	fds[n++] = (struct pollfd){ .fd = machine->quit_fd, .events = POLLIN };
+	fds[n++] = (struct pollfd){ .fd = link_producer_fd(machine->link), .events = POLLIN };
+	fds[n++] = (struct pollfd){ .fd = vm_event_fd(machine->vm), .events = POLLIN };
+	fds[n++] = (struct pollfd){ .fd = machine->serial_in, .events = POLLIN }; /* -1: poll ignores it */
+	struct virtio_device *own[1 + INPUTS];
+	uint32_t n_own = 0;
+	if (machine->gpu != NULL)
+		own[n_own++] = gpu_device(machine->gpu);
+	for (uint32_t i = 0; i < machine->n_inputs; i++)
+		own[n_own++] = vinput_device(machine->input[i]);
+	for (uint32_t i = 0; i < n_own; i++) {
+		for (uint32_t q = 0; q < own[i]->n_queues && n < POLL_FDS; q++) {
+			device[n] = own[i];
+			queue[n] = q;
+			fds[n++] = (struct pollfd){ .fd = own[i]->kick_fd[q], .events = POLLIN };
+		}
+	}
+
+	if (machine->autoboot)
+		start_vm(machine);
+	for (;;) {
+		int timeout = -1;
+		if (machine->gpu != NULL) {
+			uint64_t now = clock_now_ns(), next = gpu_tick(machine->gpu, now);
+			if (next != UINT64_MAX)
+				timeout = next <= now ? 0 : (int)((next - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
+		}
+		if (poll(fds, n, timeout) < 0 && errno != EINTR) {
+			log_error("the machine's thread cannot wait: %s", strerror(errno));
+			break;
+		}
+		if (fds[0].revents != 0)
+			break;
+		if (fds[1].revents != 0)
+			take_messages(machine);
+		if (fds[2].revents != 0)
+			vm_happened(machine);
+		if (fds[3].revents != 0) {
+			char bytes[64];
+			ssize_t got = read(machine->serial_in, bytes, sizeof bytes);
+			if (got > 0)
+				vm_serial_input(machine->vm, bytes, (uint32_t)got);
+			else if (got == 0 || errno != EAGAIN)
+				fds[3].fd = -1; /* closed: the guest goes on without input */
+		}
+		for (nfds_t i = 4; i < n; i++)
+			if (fds[i].revents != 0)
+				run_queue(device[i], queue[i]);
+		check_leds(machine);
+	}
+	vm_halt(machine->vm);
+	return NULL;
+}
+
+int machine_start(struct machine *machine, bool autoboot)
+{
+	machine->autoboot = autoboot;
+	if (thread_start(&machine->thread, "machine", 0, run, machine) < 0)
+		return -1;
+	machine->thread_runs = true;
+	return 0;
+}
+
+void machine_stop(struct machine *machine)
+{
+	if (!machine->thread_runs)
+		return;
+	kick(machine->quit_fd);
+	pthread_join(machine->thread, NULL);
+	machine->thread_runs = false;
+}
+
+void machine_destroy(struct machine *machine)
+{
+	if (machine == NULL)
+		return;
+	machine_stop(machine);
+	while (machine->n_transports > 0)
+		virtio_pci_destroy(machine->transport[--machine->n_transports]);
+	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
+		if (machine->disk[i] != NULL)
+			blk_destroy(machine->disk[i]);
+	for (uint32_t i = 0; i < machine->n_inputs; i++)
+		vinput_destroy(machine->input[i]);
+	if (machine->gpu != NULL)
+		gpu_destroy(machine->gpu);
+	if (machine->link != NULL)
+		link_destroy(machine->link);
+	if (machine->vm != NULL)
+		vm_destroy(machine->vm);
+	if (machine->serial_in >= 0)
+		close(machine->serial_in);
+	if (machine->serial_out >= 0)
+		close(machine->serial_out);
+	if (machine->quit_fd >= 0)
+		close(machine->quit_fd);
+	free(machine);
+}

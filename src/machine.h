@@ -1,0 +1,25 @@
+/*
+ * The machine: a VM with its devices, as a producer on a link. One thread ("machine") owns the link's producer end, the gpu's and
+ * input's queues and the VM's life; what the panel wants arrives as LINK_COMMAND, what happens leaves as LINK_VM_STATE.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "link/link.h"
+
+struct machine;
+struct options;
+struct stats;
+struct status_board;
+
+/* KVM, memory, disks, devices; nothing runs yet. NULL, a line in error, and the program's exit status. */
+struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status);
+/* Owned by the machine, valid until machine_destroy(). */
+struct link *machine_link(struct machine *machine);
+/* Starts the thread; autoboot: and the VM. 0 or -1 with errno. */
+int machine_start(struct machine *machine, bool autoboot);
+/* Stops vCPUs, flushes disks, ends the thread. */
+void machine_stop(struct machine *machine);
+void machine_destroy(struct machine *machine);

@@ -1,0 +1,309 @@
+/* Start-up order and nothing else. */
+#define LOG_MODULE "main"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/input-event-codes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/stats.h"
+#include "base/status.h"
+#include "base/thread.h"
+#include "preflight.h"
+#include "control/control.h"
+#include "front.h"
+#include "link/synthetic.h"
+#include "machine.h"
+#include "options.h"
+#include "shell-ui/ui.h"
+
+/* The largest panel that the UI and the pattern prepare for; their memory is sparse. */
+#define PANEL_MAX_WIDTH 7680
+#define PANEL_MAX_HEIGHT 4320
+#define PATTERN_FPS 60
+
+struct program {
+	struct options options;
+	int markers_fd;
+	struct status_board *board;
+	struct stats *stats;
+	struct mailbox *requests;
+	struct machine *machine;
+	struct synthetic_config pattern;
+	pthread_t pattern_thread;
+	bool pattern_runs;
+	struct ui *ui;
+	struct front *front;
+	struct control *control;
+};
+
+static void complain(const char *text)
+{
+	fprintf(stderr, "rayvm: %s\n", text);
+}
+
+/* Every thread but the front one starts with all signals blocked; the front one reads these from a signalfd. */
+static void block_signals(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	/* Started by hand from a terminal that then writes to it while stopped: never stop for that. */
+	signal(SIGTTOU, SIG_IGN);
+}
+
+static int open_markers(const char *where, int *fd)
+{
+	*fd = STDERR_FILENO;
+	if (where == NULL)
+		return 0;
+	if (strncmp(where, "fd:", 3) == 0) {
+		char *end;
+		long number = strtol(where + 3, &end, 10);
+		if (end == where + 3 || *end != '\0' || number < 0 || fcntl((int)number, F_GETFD) < 0) {
+			fprintf(stderr, "rayvm: --markers: '%s' names no open descriptor\n", where);
+			return -1;
+		}
+		*fd = (int)number;
+		return 0;
+	}
+	*fd = open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
+	/* A pipe without a reader yet: opened for both, lines are dropped while it is full. */
+	if (*fd < 0 && errno == ENXIO)
+		*fd = open(where, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (*fd < 0) {
+		fprintf(stderr, "rayvm: cannot open %s for the markers: %s\n", where, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static void *run_pattern(void *arg)
+{
+	synthetic_run(arg);
+	return NULL;
+}
+
+static int prepare_pattern(struct program *program, char *error, size_t error_size)
+{
+	struct synthetic_config *pattern = &program->pattern;
+	pattern->pixels_fd = synthetic_memory(PANEL_MAX_WIDTH, PANEL_MAX_HEIGHT, &pattern->pixels_size);
+	pattern->stop_fd = eventfd(0, EFD_CLOEXEC);
+	pattern->fps = PATTERN_FPS;
+	pattern->stats = program->stats;
+	if (pattern->pixels_fd >= 0)
+		pattern->link = link_create(pattern->pixels_fd, pattern->pixels_size);
+	if (pattern->link == NULL || pattern->stop_fd < 0) {
+		snprintf(error, error_size, "cannot make the test pattern's memory: %s", strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static void pattern_is_on(struct status *status, void *data)
+{
+	(void)data;
+	status->vm = VM_RUNNING;
+	status->vm_generation = 1;
+}
+
+/* What makes the guest's picture: the machine, the pattern, or nothing. */
+static int prepare_guest(struct program *program, struct link **link, char *error, size_t error_size, int *exit_status)
+{
+	const struct options *options = &program->options;
+	*link = NULL;
+	if (options->dev_scanout) {
+		if (options->display == DISPLAY_NONE) {
+			snprintf(error, error_size, "dev_scanout is a picture: it needs --display kms or headless");
+			*exit_status = EXIT_USAGE;
+			return -1;
+		}
+		if (prepare_pattern(program, error, error_size) < 0) {
+			*exit_status = EXIT_FAILED;
+			return -1;
+		}
+		*link = program->pattern.link;
+		status_board_update(program->board, pattern_is_on, NULL);
+		status_board_line(program->board, STATUS_VM, STATUS_OK, "test pattern (dev_scanout), no VM");
+		status_board_line(program->board, STATUS_MEMORY, STATUS_OFF, "no VM");
+		status_board_line(program->board, STATUS_DISK, STATUS_OFF, "no VM");
+		return 0;
+	}
+	if (options->vmm_hypervisor && options->kernel != NULL) {
+		program->machine = machine_create(options, program->board, program->stats, error, error_size, exit_status);
+		if (program->machine == NULL)
+			return -1;
+		*link = machine_link(program->machine);
+		return 0;
+	}
+	if (options->display == DISPLAY_NONE) {
+		snprintf(error, error_size, "--display none without a kernel leaves nothing to do: give one with -k");
+		*exit_status = EXIT_USAGE;
+		return -1;
+	}
+	status_board_line(program->board, STATUS_VM, STATUS_OFF, "none: start rayvm with -k KERNEL");
+	status_board_line(program->board, STATUS_MEMORY, STATUS_OFF, "no VM");
+	status_board_line(program->board, STATUS_DISK, STATUS_OFF, "no VM");
+	return 0;
+}
+
+/* What is printed on the key, as far as its name tells: "`", "F11". */
+static const char *key_label(uint16_t code)
+{
+	const char *name = key_name(code);
+	if (code == KEY_GRAVE)
+		return "`";
+	return name != NULL && strncmp(name, "KEY_", 4) == 0 ? name + 4 : name;
+}
+
+static int prepare_ui(struct program *program, bool guest, char *error, size_t error_size)
+{
+	const struct router_keys *keys = &program->options.keys;
+	struct ui_config config = {
+		.board = program->board,
+		.hint = guest ? NULL : "No guest is configured. Start rayvm with -k KERNEL -i INITRD -d DISK, or name them in the settings file.",
+		.toggle_key = key_label(keys->toggle),
+		.show_key = key_label(keys->show),
+		.hide_key = key_label(keys->hide),
+		.max_width = PANEL_MAX_WIDTH,
+		.max_height = PANEL_MAX_HEIGHT,
+		.key_code = key_code_from_name,
+	};
+	program->ui = ui_create(&config, error, error_size);
+	return program->ui != NULL ? 0 : -1;
+}
+
+static int prepare(struct program *program, char *error, size_t error_size)
+{
+	int exit_status = EXIT_FAILED;
+	struct link *guest;
+	bool display = program->options.display != DISPLAY_NONE;
+
+	snprintf(error, error_size, "out of memory");
+	program->board = status_board_create();
+	program->stats = calloc(1, sizeof *program->stats);
+	program->requests = mailbox_create(4096, sizeof(struct control_request));
+	if (program->board == NULL || program->stats == NULL || program->requests == NULL)
+		return EXIT_FAILED;
+
+	/* Everything that can fail for a reason of the user's comes before the screen is touched. */
+	if (prepare_guest(program, &guest, error, error_size, &exit_status) < 0)
+		return exit_status;
+	struct control_config control = {
+		.path = program->options.control,
+		.board = program->board,
+		.stats = program->stats,
+		.front = program->requests,
+		.key_code = key_code_from_name,
+	};
+	program->control = control_create(&control, error, error_size);
+	if (program->control == NULL)
+		return EXIT_FAILED;
+	status_board_line(program->board, STATUS_CONTROL, STATUS_OK, "%.80s", program->options.control);
+	if (display && prepare_ui(program, guest != NULL, error, error_size) < 0)
+		return EXIT_FAILED;
+	struct front_config front = {
+		.options = &program->options,
+		.board = program->board,
+		.stats = program->stats,
+		.requests = program->requests,
+		.guest = guest,
+		.ui = display ? ui_link(program->ui) : NULL,
+	};
+	program->front = front_create(&front, error, error_size, &exit_status);
+	if (program->front == NULL)
+		return exit_status;
+	front_set_control(program->front, program->control);
+	return 0;
+}
+
+static int start_threads(struct program *program, char *error, size_t error_size)
+{
+	snprintf(error, error_size, "cannot start a thread");
+	if (log_start(program->options.log_level, program->markers_fd) < 0)
+		return -1;
+	if (program->ui != NULL && ui_start(program->ui) < 0)
+		return -1;
+	if (program->machine != NULL && machine_start(program->machine, true) < 0)
+		return -1;
+	if (program->pattern.link != NULL) {
+		if (thread_start(&program->pattern_thread, "pattern", 0, run_pattern, &program->pattern) < 0)
+			return -1;
+		program->pattern_runs = true;
+		log_marker("DEV_SCANOUT:enabled");
+	}
+	if (control_start(program->control) < 0)
+		return -1;
+	error[0] = '\0';
+	return 0;
+}
+
+/* Producers stop first, then the panel, then what they stand on. */
+static void finish(struct program *program)
+{
+	if (program->machine != NULL)
+		machine_stop(program->machine);
+	if (program->pattern_runs) {
+		uint64_t one = 1;
+		ssize_t written = write(program->pattern.stop_fd, &one, sizeof one);
+		(void)written;
+		pthread_join(program->pattern_thread, NULL);
+	}
+	if (program->ui != NULL)
+		ui_stop(program->ui);
+	front_destroy(program->front);
+	control_destroy(program->control);
+	if (program->ui != NULL)
+		ui_destroy(program->ui);
+	machine_destroy(program->machine);
+	if (program->pattern.link != NULL)
+		link_destroy(program->pattern.link);
+	mailbox_destroy(program->requests);
+	log_stop();
+	status_board_destroy(program->board);
+	free(program->stats);
+	options_finish(&program->options);
+}
+
+int main(int argc, char **argv)
+{
+	static struct program program;
+	char error[512] = "";
+	int status;
+
+	if (options_parse(&program.options, argc, argv, &status) < 0)
+		return status;
+	if (program.options.check)
+		return check_machine(&program.options);
+	if (open_markers(program.options.markers, &program.markers_fd) < 0)
+		return EXIT_USAGE;
+	block_signals();
+	log_set_level(program.options.log_level);
+
+	status = prepare(&program, error, sizeof error);
+	if (status == 0 && start_threads(&program, error, sizeof error) < 0)
+		status = EXIT_FAILED;
+	if (status == 0)
+		status = front_run(program.front);
+	else if (program.front != NULL) {
+		front_destroy(program.front); /* the screen back first, so that the line can be read */
+		program.front = NULL;
+	}
+	if (error[0] != '\0' && status != 0)
+		complain(error);
+	finish(&program);
+	return status;
+}

@@ -1,0 +1,48 @@
+/* Settings: command line over environment over file over defaults. Runs before any thread exists. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "toggle/router.h"
+
+/* Exit statuses that scripts rely on. */
+enum { EXIT_ASKED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_KVM = 3, EXIT_DISPLAY = 4, EXIT_INPUT = 5 };
+
+#define OPTIONS_DISKS 16
+
+enum display_kind { DISPLAY_KMS, DISPLAY_HEADLESS, DISPLAY_NONE };
+enum serial_kind { SERIAL_DEFAULT, SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE };
+enum policy { POLICY_DEFAULT, POLICY_EXIT, POLICY_RESTART, POLICY_STAY };
+
+struct options {
+	char *kernel, *initrd, *cmdline;
+	uint64_t memory; /* bytes */
+	uint32_t cpus;
+	char *disk[OPTIONS_DISKS]; /* specifications, see blk_parse() */
+	uint32_t n_disks;
+	enum display_kind display;
+	char *card;
+	uint32_t mode_width, mode_height, mode_mhz; /* 0: not asked for */
+	enum serial_kind serial;
+	char *serial_path;
+	bool vmm_hypervisor, vmm_virtio_input, dev_scanout;
+	bool present_on_boot;
+	struct router_keys keys;
+	char *control;
+	char *markers;
+	enum policy on_poweroff, on_reboot, on_crash;
+	enum log_level log_level;
+	bool check;
+};
+
+/* 0: go on. Otherwise the program ends with *exit_status; what was to be said has been printed. */
+int options_parse(struct options *options, int argc, char **argv, int *exit_status);
+void options_finish(struct options *options);
+
+/* "512M", "4G", "1048576" (bytes) and the like: false when it is not a size. */
+bool size_parse(const char *text, uint64_t *bytes);
+/* "1280x800" or "1280x800@60": false when it is not a mode. */
+bool mode_parse(const char *text, uint32_t *width, uint32_t *height, uint32_t *mhz);

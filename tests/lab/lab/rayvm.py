@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""rayvm inside L1: start it, command it, wait for its markers, tell its faces apart.
+
+    with Rayvm(machine, ["--features", "dev_scanout"]) as rayvm:
+        machine.press("KEY_GRAVE")
+        rayvm.marker("LINUX_PRESENTATION:PRESENTED")
+        print(rayvm.status()["presentation"], rayvm.stats()["toggle_flip_us"])
+"""
+
+import json
+import signal
+import subprocess
+import sys
+
+from . import paths
+
+sys.path.insert(0, str(paths.SOURCE / "tests" / "guests"))
+import tinypic  # noqa: E402  (lies with the guests)
+
+SOCKET = "/run/rayvm.sock"
+PREFIX = "RAYOS_HOST_EVENT_V0:LINUX_PRESENTATION:"
+
+
+def guest_files(maker, *arguments):
+    """What tests/guests/MAKER makes (kept in a cache), by name: {"vmlinuz": path, "initrd": path, ...}."""
+    command = [str(paths.SOURCE / "tests" / "guests" / maker), *arguments]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return {path.rsplit("/", 1)[1]: path for path in printed if "/" in path}
+
+
+def synthetic(picture):
+    """The frame counter of the synthetic scanout (the whole picture), or None when this is something else."""
+    width, height = picture.size
+    corners = (picture.pixel(5, 5), picture.pixel(width - 5, 5), picture.pixel(5, height - 5), picture.pixel(width - 5, height - 5))
+    wanted = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
+    if any(abs(a - b) > 8 for corner, want in zip(corners, wanted) for a, b in zip(corner, want)):
+        return None
+    return sum((picture.pixel(100 + 16 * i + 8, 108)[1] > 128) << (31 - i) for i in range(32))
+
+
+def tiny(picture):
+    """What the tiny guest shows (tinypic.Seen), or None when it is not on this picture."""
+    plain = tinypic.Picture(picture.width, picture.height, picture.data)
+    where = tinypic.find(plain)
+    if where is None:
+        return None
+    try:
+        return tinypic.read(plain, where)
+    except tinypic.NotTiny:
+        return None
+
+
+def is_ui(picture):
+    """The native UI: its dark background in the corners and some bright text."""
+    width, height = picture.size
+    corners = (picture.pixel(2, 2), picture.pixel(width - 3, 2), picture.pixel(2, height - 3), picture.pixel(width - 3, height - 3))
+    if len(set(corners)) != 1 or not 10 < sum(corners[0]) < 130:
+        return False
+    return picture.fraction(corners[0]) < 0.98
+
+
+class Rayvm:
+    """One run of rayvm in MACHINE. TTY: which terminal it is started on."""
+
+    def __init__(self, machine, arguments, log="rayvm.log", tty="/dev/tty1", env=None, cgroup=None, program=None):
+        self.machine = machine
+        argv = [str(program or paths.built("src/rayvm")), "--control", SOCKET, "--markers", f"/lab/{log}.markers", *map(str, arguments)]
+        markers = machine.results / f"{log}.markers"
+        markers.unlink(missing_ok=True)
+        environment = {"LIBSEAT_BACKEND": "builtin", **(env or {})}
+        self.job = machine.spawn(argv, log=log, tty=tty, env=environment, cgroup=cgroup)
+        self.markers_path, self._at = markers, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.machine.alive and self.job.status is None:
+            self.job.stop()
+
+    def markers(self):
+        return self.markers_path.read_text(errors="replace") if self.markers_path.exists() else ""
+
+    def marker(self, text, timeout=30):
+        """Wait for a marker line that contains TEXT, after the one found last. Returns the line."""
+        found = []
+
+        def look():
+            lines = self.markers()[self._at:]
+            at = 0
+            for line in lines.splitlines(keepends=True):
+                at += len(line)
+                if text in line and line.endswith("\n"):
+                    found.append(line.strip())
+                    self._at += at
+                    return True
+            if self.job.status is not None:
+                raise AssertionError(f"rayvm ended with {self.job.status} before the marker {text}\n{self.job.log_text()[-2000:]}")
+            return False
+
+        self.machine.wait_for(look, timeout, f"the marker {text}",
+                              lambda: f"markers so far:\n{self.markers()[-800:]}\nlog:\n{self.job.log_text()[-2500:]}")
+        return found[0]
+
+    def presentations(self):
+        """All presentation changes so far, "PRESENTED" and "HIDDEN"."""
+        return [line[len(PREFIX):] for line in self.markers().splitlines() if line.startswith(PREFIX)]
+
+    def ctl(self, *words, check=True, timeout=40):
+        return self.machine.run([str(paths.built("src/rayvmctl")), "-s", SOCKET, *map(str, words)], timeout, check=check)
+
+    def status(self):
+        return json.loads(self.ctl("status", "--json").stdout)
+
+    def stats(self, reset=False):
+        return json.loads(self.ctl("stats", "--json", *(["--reset"] if reset else [])).stdout)
+
+    def wait(self, state, timeout=60):
+        self.ctl("wait", state, "--timeout", timeout, timeout=timeout + 20)
+
+    def ready(self, timeout=60):
+        """Wait until the UI is on the panel."""
+        self.machine.wait_for(lambda: self.job.status is not None or self.machine.exists(SOCKET), timeout, "the control socket",
+                              lambda: self.job.log_text()[-2500:], interval=0.2)
+        assert self.job.status is None, f"rayvm ended with {self.job.status}:\n{self.job.log_text()[-2500:]}"
+        return self.machine.wait_screen(is_ui, timeout, "the native UI on the screen", 0.2)
+
+    def quit(self):
+        self.job.signal(signal.SIGTERM)
+        return self.job.wait(30)
+
+
+def console_state(machine, tty="/dev/tty1"):
+    """(text mode?, keyboard mode) of a virtual terminal: (True, 3) is what a fresh one has (K_UNICODE)."""
+    script = ("import fcntl,struct,os,sys\n"
+              f"fd=os.open({tty!r},os.O_RDWR|os.O_NOCTTY)\n"
+              "a=bytearray(4);fcntl.ioctl(fd,0x4B3B,a,True)\n"   # KDGETMODE
+              "b=bytearray(4);fcntl.ioctl(fd,0x4B44,b,True)\n"   # KDGKBMODE
+              "print(struct.unpack('i',a)[0],struct.unpack('i',b)[0])\n")
+    mode, keyboard = map(int, machine.run(["/usr/bin/python3", "-c", script], check=True).stdout.split())
+    return mode == 0, keyboard

@@ -1,0 +1,350 @@
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <linux/input-event-codes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/mailbox.h"
+#include "base/stats.h"
+#include "base/status.h"
+#include "control/control.h"
+#include "control/keyboard.h"
+#include "unit.h"
+
+/* A control socket with a front that the test plays itself. */
+struct fixture {
+	char path[64];
+	struct status_board *board;
+	struct stats *stats;
+	struct mailbox *front;
+	struct control *control;
+};
+
+static int key_code(const char *name)
+{
+	static const struct {
+		const char *name;
+		int code;
+	} keys[] = { { "KEY_A", KEY_A }, { "KEY_LEFTSHIFT", KEY_LEFTSHIFT }, { "KEY_LEFTCTRL", KEY_LEFTCTRL }, { "BTN_LEFT", BTN_LEFT } };
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (strcmp(keys[i].name, name) == 0)
+			return keys[i].code;
+	return -1;
+}
+
+static struct fixture f;
+
+static void setup(void)
+{
+	char error[256];
+	snprintf(f.path, sizeof f.path, "/tmp/rayvm-test-%d.sock", (int)getpid());
+	unlink(f.path);
+	f.board = status_board_create();
+	f.stats = calloc(1, sizeof *f.stats);
+	f.front = mailbox_create(256, sizeof(struct control_request));
+	struct control_config config = { .path = f.path, .board = f.board, .stats = f.stats, .front = f.front, .key_code = key_code };
+	f.control = control_create(&config, error, sizeof error);
+	ck_assert_msg(f.control != NULL, "%s", error);
+	ck_assert_int_eq(control_start(f.control), 0);
+}
+
+static void teardown(void)
+{
+	control_destroy(f.control);
+	ck_assert_int_ne(access(f.path, F_OK), 0);
+	mailbox_destroy(f.front);
+	free(f.stats);
+	status_board_destroy(f.board);
+}
+
+static int dial(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	strcpy(address.sun_path, f.path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+	struct timeval limit = { .tv_sec = 10 };
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static json_object *hear(int fd)
+{
+	char line[8192];
+	size_t n = 0;
+	while (n < sizeof line - 1) {
+		ck_assert_int_eq(recv(fd, line + n, 1, 0), 1);
+		if (line[n++] == '\n')
+			break;
+	}
+	line[n] = '\0';
+	json_object *object = json_tokener_parse(line);
+	ck_assert_msg(object != NULL, "no JSON: %s", line);
+	return object;
+}
+
+/* True when the answer is ok; the error goes to *error. */
+static bool ok(int fd, char *error)
+{
+	json_object *answer = hear(fd), *value;
+	ck_assert(json_object_object_get_ex(answer, "ok", &value));
+	bool result = json_object_get_boolean(value);
+	error[0] = '\0';
+	if (json_object_object_get_ex(answer, "error", &value))
+		snprintf(error, 200, "%s", json_object_get_string(value));
+	json_object_put(answer);
+	return result;
+}
+
+static struct control_request next_request(void)
+{
+	struct control_request request;
+	for (int i = 0; i < 5000; i++) {
+		if (mailbox_take(f.front, &request))
+			return request;
+		usleep(1000);
+	}
+	ck_abort_msg("the front got no request");
+	return request;
+}
+
+START_TEST(socket_is_private)
+{
+	struct stat info;
+	ck_assert_int_eq(stat(f.path, &info), 0);
+	ck_assert_int_eq(info.st_mode & 0777, 0600);
+	char error[256];
+	struct control_config config = { .path = f.path, .board = f.board, .stats = f.stats, .front = f.front, .key_code = key_code };
+	ck_assert_ptr_null(control_create(&config, error, sizeof error));
+	ck_assert_ptr_nonnull(strstr(error, "another rayvm"));
+	ck_assert_int_eq(access(f.path, F_OK), 0); /* the living one's socket stays */
+}
+END_TEST
+
+START_TEST(stale_socket_is_replaced)
+{
+	char path[80], error[256];
+	snprintf(path, sizeof path, "%s.stale", f.path);
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	strcpy(address.sun_path, path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	close(fd);
+	struct control_config config = { .path = path, .board = f.board, .stats = f.stats, .front = f.front, .key_code = key_code };
+	struct control *control = control_create(&config, error, sizeof error);
+	ck_assert_msg(control != NULL, "%s", error);
+	control_destroy(control);
+
+	/* What is no socket is never removed. */
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	ck_assert_ptr_null(control_create(&config, error, sizeof error));
+	ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+START_TEST(nonsense_gets_one_answer_each)
+{
+	static const char *const lines[] = {
+		"hello\n", "[]\n", "{}\n", "{\"command\":\"fly\"}\n", "{\"command\":7}\n",
+		"{\"command\":\"show\",\"arguments\":{\"what\":\"mars\"}}\n",
+		"{\"command\":\"show\",\"arguments\":[]}\n",
+		"{\"command\":\"press\",\"arguments\":{\"keys\":[\"KEY_NOSUCH\"]}}\n",
+		"{\"command\":\"press\",\"arguments\":{\"keys\":[]}}\n",
+		"{\"command\":\"press\",\"arguments\":{\"keys\":[\"KEY_A\",\"KEY_A+KEY_BAD\"]}}\n",
+		"{\"command\":\"press\",\"arguments\":{\"keys\":[5]}}\n",
+		"{\"command\":\"type\",\"arguments\":{\"text\":\"caf\\u00e9\"}}\n",
+		"{\"command\":\"type\",\"arguments\":{\"text\":\"a`b\"}}\n",
+		"{\"command\":\"wait\",\"arguments\":{\"state\":\"paradise\"}}\n",
+		"{\"command\":\"vm\",\"arguments\":{\"action\":\"explode\"}}\n",
+		"{\"command\":\"vm\",\"arguments\":{\"name\":\"other\",\"action\":\"start\"}}\n",
+		"{\"command\":\"screenshot\",\"arguments\":{\"path\":\"relative.png\"}}\n",
+		"{\"command\":\"pointer\",\"arguments\":{\"x\":-1,\"y\":5}}\n",
+		"{\"command\":\"click\",\"arguments\":{}}\n",
+	};
+	int fd = dial();
+	char error[256];
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		say(fd, lines[i]);
+		ck_assert_msg(!ok(fd, error), "accepted %s", lines[i]);
+		ck_assert_msg(error[0] != '\0', "no error text for %s", lines[i]);
+	}
+	struct control_request request;
+	ck_assert_msg(!mailbox_take(f.front, &request), "nonsense reached the front (kind %u)", request.kind);
+	close(fd);
+}
+END_TEST
+
+START_TEST(press_is_ordered_and_answered_after_the_front_did_it)
+{
+	int fd = dial();
+	char error[256];
+	say(fd, "{\"id\":7,\"command\":\"press\",\"arguments\":{\"keys\":[\"KEY_LEFTCTRL+KEY_A\"],\"guest\":true}}\n");
+	static const struct {
+		uint16_t code;
+		int32_t value;
+	} expected[] = { { KEY_LEFTCTRL, 1 }, { KEY_A, 1 }, { KEY_A, 0 }, { KEY_LEFTCTRL, 0 } };
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+		struct control_request request = next_request();
+		ck_assert_uint_eq(request.kind, CONTROL_KEY);
+		ck_assert_uint_eq(request.code, expected[i].code);
+		ck_assert_int_eq(request.value, expected[i].value);
+		ck_assert(request.to_guest);
+	}
+	struct control_request done = next_request();
+	ck_assert_uint_eq(done.kind, CONTROL_DONE);
+	char byte;
+	ck_assert_int_eq(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+	control_done(f.control, done.token, NULL);
+	ck_assert(ok(fd, error));
+	close(fd);
+}
+END_TEST
+
+static void run_vm(struct status *status, void *data)
+{
+	status->vm = *(enum vm_state *)data;
+}
+
+START_TEST(wait_and_events)
+{
+	int fd = dial(), other = dial();
+	char error[256];
+	say(other, "{\"command\":\"subscribe\"}\n");
+	ck_assert(ok(other, error));
+	say(fd, "{\"command\":\"wait\",\"arguments\":{\"state\":\"vm:running\",\"timeout\":0.05}}\n");
+	ck_assert(!ok(fd, error));
+	ck_assert_ptr_nonnull(strstr(error, "in time"));
+	say(fd, "{\"command\":\"wait\",\"arguments\":{\"state\":\"vm:running\",\"timeout\":20}}\n");
+	enum vm_state running = VM_RUNNING;
+	status_board_update(f.board, run_vm, &running);
+	ck_assert(ok(fd, error));
+	json_object *event = hear(other), *value;
+	ck_assert(json_object_object_get_ex(event, "event", &value));
+	ck_assert_str_eq(json_object_get_string(value), "vm-state");
+	ck_assert(json_object_object_get_ex(event, "vm", &value));
+	ck_assert_str_eq(json_object_get_string(value), "main");
+	json_object_put(event);
+	close(fd);
+	close(other);
+}
+END_TEST
+
+START_TEST(screenshot_is_a_png)
+{
+	char path[80], line[200], error[256];
+	snprintf(path, sizeof path, "%s.png", f.path);
+	snprintf(line, sizeof line, "{\"command\":\"screenshot\",\"arguments\":{\"path\":\"%s\"}}\n", path);
+	int fd = dial();
+	say(fd, line);
+	struct control_request request = next_request();
+	ck_assert_uint_eq(request.kind, CONTROL_SHOT);
+	uint32_t *pixels = calloc(6, 4);
+	pixels[0] = 0xff0000;
+	control_shot_done(request.shot, pixels, 3, 2);
+	ck_assert_msg(ok(fd, error), "%s", error);
+	int png = open(path, O_RDONLY);
+	char magic[24];
+	ck_assert_int_eq(read(png, magic, 24), 24);
+	ck_assert_int_eq(memcmp(magic, "\x89PNG", 4), 0);
+	ck_assert_int_eq(magic[19], 3);
+	ck_assert_int_eq(magic[23], 2);
+	close(png);
+	unlink(path);
+	say(fd, line);
+	request = next_request();
+	control_shot_done(request.shot, NULL, 0, 0);
+	ck_assert(!ok(fd, error));
+	/* The client goes while its picture is made. */
+	say(fd, line);
+	request = next_request();
+	close(fd);
+	usleep(20000);
+	control_shot_done(request.shot, calloc(6, 4), 3, 2);
+	usleep(20000);
+	ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(flood_and_long_lines)
+{
+	/* A client that never reads, and one that never ends its line, hurt only themselves. */
+	int deaf = dial(), endless = dial();
+	char filler[65536], error[256];
+	memset(filler, 'x', sizeof filler);
+	for (int i = 0; i < 4; i++)
+		if (send(endless, filler, sizeof filler, MSG_NOSIGNAL) < 0)
+			break;
+	fcntl(deaf, F_SETFL, O_NONBLOCK);
+	static const char status[] = "{\"command\":\"status\"}\n";
+	for (int i = 0; i < 20000; i++)
+		if (send(deaf, status, sizeof status - 1, MSG_NOSIGNAL) < 0)
+			break;
+	int fd = dial();
+	say(fd, "{\"command\":\"show\",\"arguments\":{\"what\":\"toggle\"}}\n");
+	ck_assert_uint_eq(next_request().kind, CONTROL_SHOW);
+	control_done(f.control, next_request().token, NULL);
+	ck_assert(ok(fd, error));
+	close(fd);
+	close(deaf);
+	close(endless);
+}
+END_TEST
+
+START_TEST(us_layout)
+{
+	uint16_t code;
+	bool shift;
+	static const struct {
+		char character;
+		uint16_t code;
+		bool shift;
+	} keys[] = {
+		{ 'a', KEY_A, false }, { 'Z', KEY_Z, true }, { '1', KEY_1, false }, { '!', KEY_1, true }, { ')', KEY_0, true },
+		{ '-', KEY_MINUS, false }, { '+', KEY_EQUAL, true }, { '{', KEY_LEFTBRACE, true }, { '\n', KEY_ENTER, false },
+		{ ';', KEY_SEMICOLON, false }, { '"', KEY_APOSTROPHE, true }, { '`', KEY_GRAVE, false }, { '~', KEY_GRAVE, true },
+		{ '\\', KEY_BACKSLASH, false }, { '|', KEY_BACKSLASH, true }, { '/', KEY_SLASH, false }, { '?', KEY_SLASH, true },
+		{ ' ', KEY_SPACE, false }, { '\t', KEY_TAB, false }, { 'm', KEY_M, false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		ck_assert_msg(us_key(keys[i].character, &code, &shift), "no key for '%c'", keys[i].character);
+		ck_assert_uint_eq(code, keys[i].code);
+		ck_assert_int_eq(shift, keys[i].shift);
+	}
+	ck_assert(!us_key('\x01', &code, &shift));
+	ck_assert(!us_key((char)0xe9, &code, &shift));
+	ck_assert(!us_key('\0', &code, &shift));
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("control");
+	TCase *c = tcase_create("socket");
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_test(c, socket_is_private);
+	tcase_add_test(c, stale_socket_is_replaced);
+	tcase_add_test(c, nonsense_gets_one_answer_each);
+	tcase_add_test(c, press_is_ordered_and_answered_after_the_front_did_it);
+	tcase_add_test(c, wait_and_events);
+	tcase_add_test(c, screenshot_is_a_png);
+	tcase_add_test(c, flood_and_long_lines);
+	suite_add_tcase(s, c);
+	c = tcase_create("layout");
+	tcase_add_test(c, us_layout);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
