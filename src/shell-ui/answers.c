@@ -41,7 +41,7 @@ static bool configured(const struct answer_context *context)
 
 static void help_row(struct out *out, const char *name, const char *what)
 {
-	say(out, "  " MARK_ACCENT "%-20s" MARK_PLAIN " %s\n", name, what);
+	say(out, "  " MARK_ACCENT "%-20s" MARK_PLAIN " " MARK_INDENT "%s\n", name, what);
 }
 
 static void help(struct out *out, const struct answer_context *context)
@@ -87,7 +87,7 @@ static void status_page(struct out *out, const struct answer_context *context)
 		const struct status_line *line = &status->line[i];
 		if (line->tag == STATUS_NONE && !line->text[0])
 			continue;
-		say(out, "%s%s" MARK_PLAIN " %-9s%s\n", tag_mark(line->tag), line->tag == STATUS_NONE ? "    " : status_tag_text(line->tag),
+		say(out, "%s%s" MARK_PLAIN " %-9s" MARK_INDENT "%s\n", tag_mark(line->tag), line->tag == STATUS_NONE ? "    " : status_tag_text(line->tag),
 			names[i], line->text);
 	}
 	say(out, "     %-9s%s\n", "Shown", status->presentation == PRESENTATION_PRESENTED ? "Linux desktop" : "this screen");

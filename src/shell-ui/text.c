@@ -213,6 +213,7 @@ uint32_t code_printable(uint32_t code)
 void run_reset(struct run *run, enum tone tone)
 {
 	run->n = 0;
+	run->indent = 0;
 	run->tone = (uint8_t)tone;
 	run->flags = 0;
 }
@@ -249,6 +250,10 @@ static void run_utf8(struct run *run, const char *text, bool markup)
 			do
 				append(run, ' ', tone, flags);
 			while (run->n % 8 != 0 && run->n < RUN_CELLS);
+			continue;
+		}
+		if (markup && code == 8) {
+			run->indent = run->n < 64 ? (uint8_t)run->n : 0;
 			continue;
 		}
 		if (!markup || code < 1 || code > 7) {

@@ -73,12 +73,13 @@ struct run {
 	size_t n;
 	uint8_t tone; /* of what is appended */
 	uint8_t flags;
+	uint8_t indent; /* cells: where the rows begin that it is wrapped to, the first one apart */
 };
 
 void run_reset(struct run *run, enum tone tone);
 /*
  * Appends UTF-8 text. Bytes 1..7 (MARK_*) switch the style: MARK_PLAIN back to the tone the run was reset to. Other controls
- * are shown as U+FFFD, a tab as blanks to the next multiple of 8 cells; it ends at NUL or a newline.
+ * are shown as U+FFFD (MARK_INDENT apart), a tab as blanks to the next multiple of 8 cells; it ends at NUL or a newline.
  */
 void run_markup(struct run *run, const char *text);
 /* The same without switches: for text of unknown origin. */
@@ -92,3 +93,4 @@ void run_code(struct run *run, uint32_t code);
 #define MARK_GOOD "\005"
 #define MARK_BUSY "\006"
 #define MARK_BAD "\007"
+#define MARK_INDENT "\010" /* when the line is wrapped, its further rows begin below this place */

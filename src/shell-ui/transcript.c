@@ -7,6 +7,7 @@ struct line {
 	struct cell *cells;
 	size_t n;
 	size_t rows; /* when wrapped to the present width, at least 1 */
+	uint8_t indent;
 };
 
 struct transcript {
@@ -45,12 +46,19 @@ size_t wrap_cells(const struct cell *cells, size_t n, size_t from, int columns, 
 	return end;
 }
 
+/* Of all rows but the first; none where too little would be left beside it. */
+static int indent_of(const struct line *line, int columns)
+{
+	return line->indent <= columns / 2 ? line->indent : 0;
+}
+
 static size_t count_rows(const struct line *line, int columns)
 {
 	size_t rows = 1, next = 0;
+	int rest = columns - indent_of(line, columns);
 	wrap_cells(line->cells, line->n, 0, columns, &next);
 	while (next < line->n) {
-		wrap_cells(line->cells, line->n, next, columns, &next);
+		wrap_cells(line->cells, line->n, next, rest, &next);
 		rows++;
 	}
 	return rows;
@@ -101,7 +109,7 @@ bool transcript_add(struct transcript *transcript, const struct run *run)
 		transcript->n--;
 	}
 	struct line *line = &transcript->line[(transcript->oldest + transcript->n++) % TRANSCRIPT_LINES];
-	*line = (struct line){ .cells = cells, .n = run->n };
+	*line = (struct line){ .cells = cells, .n = run->n, .indent = run->indent };
 	line->rows = count_rows(line, transcript->columns);
 	transcript->rows += line->rows;
 	if (transcript->below > 0)
@@ -162,9 +170,9 @@ size_t transcript_top(const struct transcript *transcript)
 	return most_below(transcript) - transcript->below;
 }
 
-const struct cell *transcript_row(const struct transcript *transcript, int row, size_t *n)
+const struct cell *transcript_row(const struct transcript *transcript, int row, size_t *n, size_t *indent)
 {
-	*n = 0;
+	*n = *indent = 0;
 	if (row < 0 || row >= transcript->view_rows)
 		return NULL;
 	size_t wanted = transcript_top(transcript) + (size_t)row;
@@ -180,7 +188,8 @@ const struct cell *transcript_row(const struct transcript *transcript, int row, 
 		size_t from = 0, next = 0, end = wrap_cells(line->cells, line->n, 0, transcript->columns, &next);
 		for (size_t skip = wanted - after; skip > 0; skip--) {
 			from = next;
-			end = wrap_cells(line->cells, line->n, from, transcript->columns, &next);
+			*indent = (size_t)indent_of(line, transcript->columns);
+			end = wrap_cells(line->cells, line->n, from, transcript->columns - (int)*indent, &next);
 		}
 		*n = end - from;
 		return line->cells + from;

@@ -27,8 +27,8 @@ size_t transcript_top(const struct transcript *transcript);
 size_t transcript_lines(const struct transcript *transcript);
 /* Rows of the view hidden below it: 0 at the end. */
 size_t transcript_below(const struct transcript *transcript);
-/* Cells of the view's row `row`; NULL and 0 where there is none. */
-const struct cell *transcript_row(const struct transcript *transcript, int row, size_t *n);
+/* Cells of the view's row `row`, to be shown *indent cells from the left; NULL and 0 where there is none. */
+const struct cell *transcript_row(const struct transcript *transcript, int row, size_t *n, size_t *indent);
 
 /*
  * Where a row of at most `columns` cells that begins at `from` ends (exclusive), broken at a blank where there is one; *next is where

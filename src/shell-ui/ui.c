@@ -46,7 +46,7 @@ struct ui {
 
 	/* the thread's own */
 	struct wl_event_loop *loop;
-	struct wl_event_source *repeat_timer, *retry_timer;
+	struct wl_event_source *repeat_timer, *retry_timer, *source[3];
 	bool stopping;
 	struct keyboard *keyboard;
 	struct keypress repeat; /* sym 0: none */
@@ -145,6 +145,7 @@ static void run_line(struct ui *ui, const char *line)
 		say(ui, TONE_TEXT, " ");
 	run_reset(&ui->run, TONE_INPUT);
 	run_text(&ui->run, "> ");
+	ui->run.indent = 2;
 	run_text(&ui->run, line);
 	transcript_add(ui->transcript, &ui->run);
 
@@ -529,10 +530,10 @@ static bool make_loop(struct ui *ui)
 		return false;
 	ui->repeat_timer = wl_event_loop_add_timer(ui->loop, on_repeat, ui);
 	ui->retry_timer = wl_event_loop_add_timer(ui->loop, on_retry, ui);
-	return ui->repeat_timer && ui->retry_timer &&
-		wl_event_loop_add_fd(ui->loop, ui->stop_fd, WL_EVENT_READABLE, on_stop, ui) &&
-		wl_event_loop_add_fd(ui->loop, ui->status_fd, WL_EVENT_READABLE, on_status, ui) &&
-		wl_event_loop_add_fd(ui->loop, link_producer_fd(ui->link), WL_EVENT_READABLE, on_link, ui);
+	ui->source[0] = wl_event_loop_add_fd(ui->loop, ui->stop_fd, WL_EVENT_READABLE, on_stop, ui);
+	ui->source[1] = wl_event_loop_add_fd(ui->loop, ui->status_fd, WL_EVENT_READABLE, on_status, ui);
+	ui->source[2] = wl_event_loop_add_fd(ui->loop, link_producer_fd(ui->link), WL_EVENT_READABLE, on_link, ui);
+	return ui->repeat_timer && ui->retry_timer && ui->source[0] && ui->source[1] && ui->source[2];
 }
 
 struct ui *ui_create(const struct ui_config *config, char *error, size_t error_size)
@@ -609,6 +610,14 @@ void ui_destroy(struct ui *ui)
 		if (ui->head[i].output.link)
 			output_finish(&ui->head[i].output);
 	}
+	for (size_t i = 0; i < ARRAY_LEN(ui->source); i++) {
+		if (ui->source[i])
+			wl_event_source_remove(ui->source[i]);
+	}
+	if (ui->repeat_timer)
+		wl_event_source_remove(ui->repeat_timer);
+	if (ui->retry_timer)
+		wl_event_source_remove(ui->retry_timer);
 	if (ui->loop)
 		wl_event_loop_destroy(ui->loop);
 	if (ui->status_fd >= 0) {

@@ -381,8 +381,14 @@ static void update_transcript(struct view *view, struct transcript *transcript)
 {
 	const struct layout *layout = &view->layout;
 	for (int row = 0; row < layout->rows; row++) {
-		size_t n;
-		const struct cell *cells = transcript_row(transcript, row, &n);
+		size_t n, indent;
+		const struct cell *cells = transcript_row(transcript, row, &n, &indent);
+		if (indent > 0) {
+			memset(view->run.cell, 0, indent * sizeof(*cells));
+			memcpy(view->run.cell + indent, cells, n * sizeof(*cells)); /* a row of the view: far below RUN_CELLS */
+			cells = view->run.cell;
+			n += indent;
+		}
 		scene_text_set(view->row[row], cells, n);
 	}
 	size_t total = transcript_rows(transcript), shown = (size_t)layout->rows;

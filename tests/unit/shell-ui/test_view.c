@@ -20,8 +20,8 @@ static void add_line(struct transcript *transcript, const char *text)
 static const char *row_text(struct transcript *transcript, int row)
 {
 	static char text[256];
-	size_t n;
-	const struct cell *cells = transcript_row(transcript, row, &n);
+	size_t n, indent;
+	const struct cell *cells = transcript_row(transcript, row, &n, &indent);
 	for (size_t i = 0; i < n; i++)
 		text[i] = cells[i].code < 0x80 ? (char)cells[i].code : '?';
 	text[n] = '\0';
@@ -73,14 +73,27 @@ START_TEST(test_wrap)
 	static const char *const rows[] = { "the quick", "brown fox", "abcdefghij", "klmnopqrst", "uvwxyz", "exactly 10", "" };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		ck_assert_str_eq(row_text(transcript, (int)i), rows[i]);
-	size_t n;
+	size_t n, indent;
 	ck_assert_uint_eq(transcript_rows(transcript), 11);
-	transcript_row(transcript, 8, &n);
+	transcript_row(transcript, 8, &n, &indent);
 	ck_assert_uint_eq(n, 4);
-	transcript_row(transcript, 9, &n); /* a wide character is not cut in two */
+	transcript_row(transcript, 9, &n, &indent); /* a wide character is not cut in two */
 	ck_assert_uint_eq(n, 9);
-	transcript_row(transcript, 11, &n);
+	transcript_row(transcript, 11, &n, &indent);
 	ck_assert_uint_eq(n, 0);
+
+	transcript_clear(transcript);
+	run_reset(&run, TONE_TEXT);
+	run_markup(&run, "ab: " MARK_INDENT "one two three");
+	transcript_add(transcript, &run);
+	ck_assert_str_eq(row_text(transcript, 0), "ab: one");
+	ck_assert_str_eq(row_text(transcript, 1), "two");
+	ck_assert_str_eq(row_text(transcript, 2), "three");
+	transcript_row(transcript, 0, &n, &indent);
+	ck_assert_uint_eq(indent, 0);
+	transcript_row(transcript, 2, &n, &indent);
+	ck_assert_uint_eq(indent, 4);
+	ck_assert_uint_eq(transcript_rows(transcript), 3);
 	transcript_destroy(transcript);
 }
 END_TEST
