@@ -184,6 +184,32 @@ START_TEST(test_no_free_buffer)
 }
 END_TEST
 
+/* Buffers painted in turn each catch up on what they missed: the picture is the one a full repaint gives. */
+START_TEST(test_buffer_age)
+{
+	shown(800, 600);
+	for (const char *letter = "mwqkx"; *letter; letter++) {
+		char one[2] = { *letter, '\0' };
+		fake_panel_type(&panel, one);
+		if (*letter == 'q')
+			fake_panel_vm(&panel, VM_CRASHED);
+		fake_panel_settle(&panel);
+	}
+	uint32_t w, h, *pieces = fake_panel_picture(&panel, 0, &w, &h), *placeholder = fake_panel_picture(&panel, 1, &w, &h);
+	ck_assert_uint_ge(panel.frames[0], 5);
+	shown(640, 480);
+	shown(800, 600);
+	uint32_t *whole = fake_panel_picture(&panel, 0, &w, &h), *other = fake_panel_picture(&panel, 1, &w, &h);
+	struct rect where;
+	ck_assert_uint_eq(differing(pieces, whole, w, h, &where), 0);
+	ck_assert_uint_eq(differing(placeholder, other, w, h, &where), 0);
+	free(pieces);
+	free(placeholder);
+	free(whole);
+	free(other);
+}
+END_TEST
+
 START_TEST(test_resize)
 {
 	static const uint32_t sizes[][2] = { { 800, 600 }, { 1280, 800 }, { 640, 480 }, { 0, 0 }, { 1024, 768 }, { 4000, 3000 } };
@@ -323,6 +349,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, test_actions);
 	tcase_add_test(tcase, test_editing_keys);
 	tcase_add_test(tcase, test_no_free_buffer);
+	tcase_add_test(tcase, test_buffer_age);
 	tcase_add_test(tcase, test_resize);
 	tcase_add_test(tcase, test_placeholder_follows);
 	tcase_add_test(tcase, test_repeat);

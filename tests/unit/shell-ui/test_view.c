@@ -197,7 +197,8 @@ START_TEST(test_damage)
 	}
 	srand(7);
 	for (int step = 0; step < 60; step++) {
-		static const char *const texts[] = { "W\xc3\x84gj_|", "MMMM iiii", "\xe6\xbc\xa2\xe5\xad\x97", "e\xcc\x81", "\xf0\x9f\x98\x80", "" };
+		static const char *const texts[] = { "W\xc3\x84gj_|", "MMMM iiii", "\xe6\xbc\xa2\xe5\xad\x97", "e\xcc\x81", "\xf0\x9f\x98\x80", "",
+			"\xe2\x94\x80 \xe2\x96\x88 \xe2\x94\xbc" }; /* box drawing reaches beyond its cell */
 		switch (rand() % 8) {
 		case 0:
 			add_line(transcript, texts[rand() % (int)ARRAY_LEN(texts)]);
@@ -219,7 +220,7 @@ START_TEST(test_damage)
 			prompt_edit(&prompt, (enum prompt_edit)(rand() % (PROMPT_CLEAR + 1)));
 			break;
 		default:
-			prompt_insert(&prompt, rand() % 5 ? (uint32_t)('A' + rand() % 50) : 0x6f22);
+			prompt_insert(&prompt, rand() % 3 ? (uint32_t)('A' + rand() % 50) : rand() % 2 ? 0x6f22 : 0x253c);
 			break;
 		}
 		for (int v = 0; v < 2; v++) {
