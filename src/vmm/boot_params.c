@@ -28,8 +28,8 @@ uint32_t boot_memory_map(uint64_t ram, struct boot_range ranges[BOOT_RANGES])
 
 void boot_write_tables(const struct guest_memory *memory)
 {
-	/* Selectors 0x10 and 0x18 are the boot protocol's __BOOT_CS (64-bit) and __BOOT_DS. */
-	static const uint64_t gdt[4] = { 0, 0, 0x00af9b000000ffffull, 0x00cf93000000ffffull };
+	/* Selectors 0x10 and 0x18 are the boot protocol's __BOOT_CS (64-bit) and __BOOT_DS; 0x20 is flat 32-bit code. */
+	static const uint64_t gdt[LAYOUT_GDT_ENTRIES] = { 0, 0, 0x00af9b000000ffffull, 0x00cf93000000ffffull, 0x00cf9b000000ffffull };
 	guest_memory_write(memory, LAYOUT_GDT, gdt, sizeof(gdt));
 
 	/* PML4, PDPT and four page directories of 2 MiB pages: 4 GiB mapped one to one. Present, writable (3), large (0x80). */

@@ -18,6 +18,7 @@
 
 /* Low memory used at boot. */
 #define LAYOUT_GDT 0x500ull
+#define LAYOUT_GDT_ENTRIES 5
 #define LAYOUT_ZERO_PAGE 0x7000ull
 #define LAYOUT_STACK_TOP 0x7000ull  /* grows down */
 #define LAYOUT_PAGE_TABLES 0x9000ull /* PML4, PDPT, four PDs: 6 pages */

@@ -113,11 +113,13 @@ static int set_lapic(const struct vcpu *vcpu)
 static void flat_segments(struct kvm_sregs *sregs, bool long64)
 {
 	struct kvm_segment data = { .limit = 0xffffffff, .selector = 0x18, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1 };
-	struct kvm_segment code = { .limit = 0xffffffff, .selector = 0x10, .type = 11, .present = 1, .db = !long64, .s = 1, .l = long64, .g = 1 };
+	struct kvm_segment code = {
+		.limit = 0xffffffff, .selector = long64 ? 0x10 : 0x20, .type = 11, .present = 1, .db = !long64, .s = 1, .l = long64, .g = 1,
+	};
 	sregs->cs = code;
 	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
 	sregs->gdt.base = LAYOUT_GDT;
-	sregs->gdt.limit = 31;
+	sregs->gdt.limit = 8 * LAYOUT_GDT_ENTRIES - 1;
 }
 
 int vcpu_set_up(struct vcpu *vcpu, enum vm_payload_mode mode, const struct boot_entry *entry)
@@ -132,7 +134,9 @@ int vcpu_set_up(struct vcpu *vcpu, enum vm_payload_mode mode, const struct boot_
 	struct kvm_regs regs = { .rip = entry->rip, .rsi = entry->rsi, .rsp = LAYOUT_STACK_TOP, .rflags = 2 };
 	switch (mode) {
 	case VM_PAYLOAD_REAL16:
-		sregs.cs.base = sregs.cs.selector = 0;
+		sregs.cs.base = entry->rip;
+		sregs.cs.selector = (uint16_t)(entry->rip >> 4);
+		regs.rip = 0;
 		break;
 	case VM_PAYLOAD_FLAT32:
 		flat_segments(&sregs, false);

@@ -13,7 +13,10 @@
 #include "vmm/serial.h"
 #include "vmm/vm.h"
 
-/* How a payload begins: at its gpa, in 16-bit real mode, or in flat 32-bit protected mode without paging, or 64-bit. */
+/*
+ * How a payload begins: in 16-bit real mode (CS = gpa / 16, IP 0, other segments 0), in flat 32-bit protected mode without
+ * paging, or in 64-bit mode with the low 4 GiB mapped one to one.
+ */
 enum vm_payload_mode { VM_PAYLOAD_REAL16, VM_PAYLOAD_FLAT32, VM_PAYLOAD_LONG64 };
 
 /* Raw code run instead of a kernel, for tests; its bytes stay the caller's. The stack starts at LAYOUT_STACK_TOP. */
