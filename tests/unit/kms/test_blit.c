@@ -1,0 +1,223 @@
+/* Copying pictures: formats, damage, scatter lists, scaling. Every pixel of the target is compared. */
+#include "kms/blit.h"
+#include "unit.h"
+
+#include <string.h>
+
+#include <drm_fourcc.h>
+
+#define TW 64
+#define TH 48
+#define PITCH (TW * 4 + 32)
+#define CANARY 0xdeadbeefu
+
+static uint8_t memory[1 << 20];
+static uint32_t target_pixels[PITCH / 4 * TH];
+static struct blit_scratch scratch;
+static const struct blit_target target = {(uint8_t *)target_pixels, PITCH, TW, TH};
+
+static uint32_t pixel(uint32_t x, uint32_t y)
+{
+	return (x * 7 + 1) % 256 << 16 | (y * 5 + 2) % 256 << 8 | (x + y * 3) % 256;
+}
+
+static uint32_t encode(uint32_t rgb, uint32_t format)
+{
+	uint32_t r = rgb >> 16 & 255, g = rgb >> 8 & 255, b = rgb & 255;
+	switch (format) {
+	case DRM_FORMAT_XRGB8888:
+		return rgb;
+	case DRM_FORMAT_ARGB8888:
+		return rgb | 0x80000000u;
+	case DRM_FORMAT_XBGR8888:
+	case DRM_FORMAT_ABGR8888:
+		return b << 16 | g << 8 | r;
+	case DRM_FORMAT_RGBX8888:
+	case DRM_FORMAT_RGBA8888:
+		return r << 24 | g << 16 | b << 8 | 0x55;
+	case DRM_FORMAT_BGRX8888:
+	case DRM_FORMAT_BGRA8888:
+		return b << 24 | g << 16 | r << 8 | 0x55;
+	}
+	return 0;
+}
+
+/* A buffer whose bytes lie backwards in memory, cut into segments of `cut` bytes (the last shorter). */
+static struct link_segment segments[LINK_MAX_SEGMENTS];
+
+static struct link_buffer make(uint32_t width, uint32_t height, uint32_t stride, uint32_t format, uint64_t offset, uint64_t cut)
+{
+	static uint8_t plain[1 << 19];
+	struct link_buffer buffer = {.width = width, .height = height, .stride = stride, .format = format, .offset = offset, .segment = segments};
+	uint64_t size = offset + (uint64_t)stride * height;
+	ck_assert_uint_le(size, sizeof(plain));
+	memset(plain, 0xee, sizeof(plain));
+	for (uint32_t y = 0; y < height; y++) {
+		for (uint32_t x = 0; x < width; x++) {
+			uint32_t p = encode(pixel(x, y), format);
+			memcpy(plain + offset + (uint64_t)y * stride + x * 4, &p, 4);
+		}
+	}
+	memset(memory, 0xcc, sizeof(memory));
+	uint64_t at = sizeof(memory);
+	for (uint64_t done = 0; done < size;) {
+		uint64_t length = size - done < cut ? size - done : cut;
+		at -= length;
+		memcpy(memory + at, plain + done, length);
+		segments[buffer.n_segments++] = (struct link_segment){at, length};
+		done += length;
+	}
+	for (uint32_t i = 0; i < ARRAY_LEN(target_pixels); i++)
+		target_pixels[i] = CANARY;
+	return buffer;
+}
+
+static uint32_t at(uint32_t x, uint32_t y)
+{
+	return target_pixels[y * (PITCH / 4) + x];
+}
+
+static bool in(struct rect r, uint32_t x, uint32_t y)
+{
+	return x >= r.x && y >= r.y && x - r.x < r.w && y - r.y < r.h;
+}
+
+static void check_copy(const struct link_buffer *buffer, struct rect dest, struct rect source, struct rect damage)
+{
+	struct rect touched, hit = rect_intersect(damage, source);
+	uint64_t bytes = blit_picture(&target, dest, memory, buffer, source, damage, &scratch, &touched);
+	ck_assert_uint_eq(bytes, (uint64_t)hit.w * hit.h * 4);
+	struct rect want = {dest.x + hit.x - source.x, dest.y + hit.y - source.y, hit.w, hit.h};
+	if (!rect_empty(&hit))
+		ck_assert_mem_eq(&touched, &want, sizeof(want));
+	for (uint32_t y = 0; y < TH; y++)
+		for (uint32_t x = 0; x < PITCH / 4; x++) {
+			if (!rect_empty(&hit) && in(want, x, y))
+				ck_assert_uint_eq(at(x, y) & 0xffffff, pixel(x - dest.x + source.x, y - dest.y + source.y));
+			else
+				ck_assert_uint_eq(at(x, y), CANARY);
+		}
+}
+
+START_TEST(every_format)
+{
+	static const uint32_t formats[] = {DRM_FORMAT_XRGB8888, DRM_FORMAT_ARGB8888, DRM_FORMAT_XBGR8888, DRM_FORMAT_ABGR8888, DRM_FORMAT_RGBX8888,
+		DRM_FORMAT_RGBA8888, DRM_FORMAT_BGRX8888, DRM_FORMAT_BGRA8888};
+	for (uint32_t i = 0; i < ARRAY_LEN(formats); i++) {
+		ck_assert(blit_format_supported(formats[i]));
+		struct link_buffer buffer = make(40, 30, 160, formats[i], 0, 4096);
+		check_copy(&buffer, (struct rect){5, 6, 40, 30}, (struct rect){0, 0, 40, 30}, (struct rect){3, 4, 20, 10});
+	}
+	ck_assert(!blit_format_supported(DRM_FORMAT_RGB565));
+	struct rect touched;
+	struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_RGB565, 0, 4096);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){0, 0, 40, 30}, memory, &buffer, (struct rect){0, 0, 40, 30}, (struct rect){0, 0, 40, 30}, &scratch, &touched), 0);
+	ck_assert_uint_eq(at(0, 0), CANARY);
+}
+END_TEST
+
+/* Segments that end inside rows, strides with padding, an offset, part of a buffer as the picture. */
+START_TEST(scatter)
+{
+	static const uint64_t cuts[] = {4, 36, 100, 4096, 1 << 18};
+	for (uint32_t c = 0; c < ARRAY_LEN(cuts); c++) {
+		for (uint32_t f = 0; f < 2; f++) {
+			uint32_t format = f ? DRM_FORMAT_XBGR8888 : DRM_FORMAT_XRGB8888;
+			struct link_buffer buffer = make(50, 40, 232, format, 12, cuts[c]);
+			check_copy(&buffer, (struct rect){7, 3, 50, 40}, (struct rect){0, 0, 50, 40}, (struct rect){0, 0, 50, 40});
+			buffer = make(50, 40, 232, format, 12, cuts[c]);
+			check_copy(&buffer, (struct rect){1, 2, 30, 20}, (struct rect){10, 15, 30, 20}, (struct rect){0, 0, 25, 25});
+			buffer = make(50, 40, 232, format, 12, cuts[c]);
+			check_copy(&buffer, (struct rect){1, 2, 30, 20}, (struct rect){10, 15, 30, 20}, (struct rect){45, 15, 5, 5});
+		}
+	}
+}
+END_TEST
+
+/* Strides match and the damage is full width: one piece, also over segments. */
+START_TEST(one_piece)
+{
+	struct link_buffer buffer = make(TW, TH, TW * 4, DRM_FORMAT_XRGB8888, 0, 1000);
+	static uint32_t tight[TW * TH];
+	struct blit_target t = {(uint8_t *)tight, TW * 4, TW, TH};
+	struct rect all = {0, 0, TW, TH}, touched;
+	ck_assert_uint_eq(blit_picture(&t, all, memory, &buffer, all, (struct rect){0, 10, TW, 20}, &scratch, &touched), TW * 20 * 4);
+	for (uint32_t y = 0; y < TH; y++)
+		for (uint32_t x = 0; x < TW; x++)
+			ck_assert_uint_eq(tight[y * TW + x], y >= 10 && y < 30 ? pixel(x, y) : 0);
+}
+END_TEST
+
+START_TEST(scaling)
+{
+	static const struct rect dests[] = {{2, 1, 60, 45}, {0, 0, 31, 22}, {5, 5, 1, 1}, {0, 0, TW, TH}};
+	for (uint32_t d = 0; d < ARRAY_LEN(dests); d++) {
+		struct rect dest = dests[d], source = {4, 2, 20, 15}, touched;
+		struct link_buffer buffer = make(30, 20, 120, d & 1 ? DRM_FORMAT_BGRX8888 : DRM_FORMAT_XRGB8888, 0, 52);
+		blit_picture(&target, dest, memory, &buffer, source, (struct rect){0, 0, 30, 20}, &scratch, &touched);
+		ck_assert_mem_eq(&touched, &dest, sizeof(dest));
+		for (uint32_t y = 0; y < TH; y++)
+			for (uint32_t x = 0; x < PITCH / 4; x++) {
+				uint32_t sx = 4 + (2 * (x - dest.x) + 1) * 20 / (2 * dest.w), sy = 2 + (2 * (y - dest.y) + 1) * 15 / (2 * dest.h);
+				if (in(dest, x, y))
+					ck_assert_uint_eq(at(x, y) & 0xffffff, pixel(sx, sy));
+				else
+					ck_assert_uint_eq(at(x, y), CANARY);
+			}
+		/* Damage in pieces gives the same picture as all at once, and bars none. */
+		static uint32_t whole[ARRAY_LEN(target_pixels)];
+		memcpy(whole, target_pixels, sizeof(whole));
+		for (uint32_t i = 0; i < ARRAY_LEN(target_pixels); i++)
+			target_pixels[i] = CANARY;
+		for (uint32_t y = 0; y < 20; y += 3)
+			for (uint32_t x = 0; x < 30; x += 7)
+				blit_picture(&target, dest, memory, &buffer, source, (struct rect){x, y, 7, 3}, &scratch, &touched);
+		ck_assert_mem_eq(whole, target_pixels, sizeof(whole));
+	}
+}
+END_TEST
+
+START_TEST(nonsense_writes_nothing)
+{
+	struct rect touched;
+	struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_XRGB8888, 0, 4096);
+	struct rect all = {0, 0, 40, 30};
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){30, 0, 40, 30}, memory, &buffer, all, all, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){UINT32_MAX, 0, 40, 30}, memory, &buffer, all, all, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, (struct rect){1, 0, 40, 30}, all, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, all, (struct rect){40, 0, 9, 9}, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){0}, memory, &buffer, all, all, &scratch, &touched), 0);
+	for (uint32_t i = 0; i < ARRAY_LEN(target_pixels); i++)
+		ck_assert_uint_eq(target_pixels[i], CANARY);
+}
+END_TEST
+
+START_TEST(bars)
+{
+	static const struct rect holes[] = {{10, 5, 40, 30}, {0, 5, TW, 30}, {10, 0, 40, TH}, {0, 0, TW, TH}, {0, 0, 0, 0}};
+	for (uint32_t h = 0; h < ARRAY_LEN(holes); h++) {
+		for (uint32_t i = 0; i < ARRAY_LEN(target_pixels); i++)
+			target_pixels[i] = CANARY;
+		blit_bars(&target, holes[h]);
+		for (uint32_t y = 0; y < TH; y++)
+			for (uint32_t x = 0; x < PITCH / 4; x++)
+				ck_assert_uint_eq(at(x, y), x >= TW || in(holes[h], x, y) ? CANARY : 0);
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-blit");
+	TCase *c = tcase_create("pixels");
+	tcase_add_test(c, every_format);
+	tcase_add_test(c, scatter);
+	tcase_add_test(c, one_piece);
+	tcase_add_test(c, scaling);
+	tcase_add_test(c, nonsense_writes_nothing);
+	tcase_add_test(c, bars);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
