@@ -253,10 +253,9 @@ GUEST_END(guest_echo)
 GUEST(guest_flood)
 	mov $0x3f8, %dx
 	mov $200000, %ecx
-	mov $'x', %al
-1:	out %al, %dx
-	dec %ecx
-	jnz 1b
+	mov $0x100000, %esi
+	cld
+	rep outsb
 	power_off
 GUEST_END(guest_flood)
 
