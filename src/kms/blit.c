@@ -100,6 +100,51 @@ static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, c
 	return link_buffer_runs(buffer, start, length, walk_run, &walk);
 }
 
+/* Premultiplied source over one channel pair at a time: a * b / 255 rounded, both channels in one multiplication. */
+static uint32_t over(uint32_t s, uint32_t d)
+{
+	uint32_t keep = 255 - (s >> 24);
+	uint32_t rb = (d & 0xff00ffu) * keep + 0x800080u, g = (d >> 8 & 0xffu) * keep + 0x80u;
+	rb = (rb + (rb >> 8 & 0xff00ffu)) >> 8 & 0xff00ffu;
+	g = (g + (g >> 8)) >> 8;
+	uint32_t out = 0;
+	/* A picture that is not premultiplied must not carry into the next channel. */
+	for (uint32_t shift = 0; shift < 24; shift += 8) {
+		uint32_t c = (s >> shift & 0xffu) + (shift == 8 ? g : rb >> shift & 0xffu);
+		out |= (c > 255 ? 255 : c) << shift;
+	}
+	return out;
+}
+
+/* Blends a cursor's row over converted pixels [x, x + n) of buffer row y. */
+static void blend(uint32_t *line, uint32_t x, uint32_t n, uint32_t y, const struct blit_cursor *cursor)
+{
+	int64_t row = (int64_t)y - cursor->y;
+	if (row < 0 || row >= LINK_CURSOR_SIDE)
+		return;
+	int64_t from = cursor->x > x ? cursor->x : x, to = cursor->x + LINK_CURSOR_SIDE;
+	if (to > (int64_t)x + n)
+		to = (int64_t)x + n;
+	for (int64_t i = from; i < to; i++)
+		line[i - x] = over(cursor->image[row * LINK_CURSOR_SIDE + (i - cursor->x)], line[i - x]);
+}
+
+bool blit_read_cursor(uint32_t *image, const uint8_t *memory, const struct link_buffer *buffer)
+{
+	enum conversion how = conversion_of(buffer->format);
+	if (how == CONVERT_UNKNOWN || buffer->width != LINK_CURSOR_SIDE || buffer->height != LINK_CURSOR_SIDE ||
+	    !copy_rows((uint8_t *)image, LINK_CURSOR_SIDE * 4, memory, buffer, (struct rect){0, 0, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE}))
+		return false;
+	bool alpha = buffer->format == DRM_FORMAT_ARGB8888 || buffer->format == DRM_FORMAT_ABGR8888 || buffer->format == DRM_FORMAT_RGBA8888 ||
+		     buffer->format == DRM_FORMAT_BGRA8888;
+	for (uint32_t i = 0; i < LINK_CURSOR_SIDE * LINK_CURSOR_SIDE; i++) {
+		uint32_t a = !alpha ? 255 : how == CONVERT_RGBX || how == CONVERT_BGRX ? image[i] & 0xffu : image[i] >> 24;
+		convert(&image[i], 1, how);
+		image[i] = (image[i] & 0xffffffu) | a << 24;
+	}
+	return true;
+}
+
 static bool inside(struct rect r, uint32_t width, uint32_t height)
 {
 	return !rect_empty(&r) && (uint64_t)r.x + r.w <= width && (uint64_t)r.y + r.h <= height;
@@ -122,7 +167,7 @@ static uint32_t sample(uint32_t d, uint32_t source, uint32_t dest)
 }
 
 static uint64_t scale(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
-	struct rect source, struct rect damage, enum conversion how, struct blit_scratch *scratch, struct rect *touched)
+	struct rect source, struct rect damage, enum conversion how, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched)
 {
 	uint32_t x0 = scale_down_to(damage.x - source.x, source.w, dest.w);
 	uint32_t y0 = scale_down_to(damage.y - source.y, source.h, dest.h);
@@ -141,6 +186,8 @@ static uint64_t scale(const struct blit_target *target, struct rect dest, const 
 			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, line))
 				return bytes;
 			convert(scratch->in, line.w, how);
+			if (cursor)
+				blend(scratch->in, line.x, line.w, line.y, cursor);
 			for (uint32_t x = x0; x < x1; x++)
 				scratch->out[x - x0] = scratch->in[sample(x, source.w, dest.w) - sx0];
 			bytes += (uint64_t)line.w * 4;
@@ -153,7 +200,7 @@ static uint64_t scale(const struct blit_target *target, struct rect dest, const 
 }
 
 uint64_t blit_picture(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
-	struct rect source, struct rect damage, struct blit_scratch *scratch, struct rect *touched)
+	struct rect source, struct rect damage, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched)
 {
 	*touched = (struct rect){0};
 	enum conversion how = conversion_of(buffer->format);
@@ -164,11 +211,11 @@ uint64_t blit_picture(const struct blit_target *target, struct rect dest, const 
 	if (rect_empty(&damage))
 		return 0;
 	if (dest.w != source.w || dest.h != source.h)
-		return scale(target, dest, memory, buffer, source, damage, how, scratch, touched);
+		return scale(target, dest, memory, buffer, source, damage, how, cursor, scratch, touched);
 
 	struct rect at = {dest.x + damage.x - source.x, dest.y + damage.y - source.y, damage.w, damage.h};
 	uint8_t *out = target->pixels + (uint64_t)at.y * target->pitch + (uint64_t)at.x * 4;
-	if (how == CONVERT_NONE) {
+	if (how == CONVERT_NONE && !cursor) {
 		if (!copy_rows(out, target->pitch, memory, buffer, damage))
 			return 0;
 	} else {
@@ -177,6 +224,8 @@ uint64_t blit_picture(const struct blit_target *target, struct rect dest, const 
 			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, line))
 				return 0;
 			convert(scratch->in, line.w, how);
+			if (cursor)
+				blend(scratch->in, line.x, line.w, line.y, cursor);
 			memcpy(out + (uint64_t)y * target->pitch, scratch->in, (uint64_t)line.w * 4);
 		}
 	}

@@ -23,14 +23,23 @@ struct blit_scratch {
 	uint32_t out[LINK_MAX_SIDE];
 };
 
+/* A pointer picture over the source: premultiplied ARGB8888. */
+struct blit_cursor {
+	uint32_t image[LINK_CURSOR_SIDE * LINK_CURSOR_SIDE];
+	int64_t x, y; /* of its top left corner, buffer coordinates; may lie outside */
+};
+
 /* True for the DRM formats (fourcc) this can read. */
 bool blit_format_supported(uint32_t format);
 /*
  * Copies `damage` (in buffer coordinates; clipped to source) of the picture `source` to where it lies when source fills
  * dest. Same sizes: copied. Else nearest neighbour. Returns the bytes read from the producer's memory; *touched: what was
  * written, in target coordinates. Nothing is written when source is outside the buffer or dest outside the target.
+ * cursor: blended over what is copied (never read back from the target), or NULL.
  */
 uint64_t blit_picture(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
-	struct rect source, struct rect damage, struct blit_scratch *scratch, struct rect *touched);
+	struct rect source, struct rect damage, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched);
+/* Copies a LINK_CURSOR_SIDE x LINK_CURSOR_SIDE buffer to image as ARGB8888; formats without alpha are opaque. False when it is none. */
+bool blit_read_cursor(uint32_t *image, const uint8_t *memory, const struct link_buffer *buffer);
 /* Fills everything outside `hole` with black. */
 void blit_bars(const struct blit_target *target, struct rect hole);

@@ -381,6 +381,7 @@ static int on_hotplug(int fd, uint32_t mask, void *data)
 static void go_dark(struct panel *panel)
 {
 	latch_dark(&panel->latch);
+	panel->toggled = false; /* how long the dark lasts is not the toggle's time */
 	/* A flip in flight will not be heard of; what it names stays held until the next commit replaces it. */
 	if (panel->next.valid) {
 		struct shown old = panel->now;
@@ -670,7 +671,7 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 		return;
 	panel->presentation = presentation;
 	panel->toggle_ns = event_ns;
-	panel->toggled = true;
+	panel->toggled = panel->latch.state != LATCH_DARK;
 	atomic_fetch_add(&panel->config.stats->toggles, 1);
 	run_latch(panel, latch_news(&panel->latch, true, clock_now_ns()));
 }

@@ -25,6 +25,8 @@ struct framebuffer {
 	bool drawn;           /* source and dest say what is in it */
 	struct rect source, dest;
 	struct damage damage; /* of the producer's picture since it was drawn here, buffer coordinates */
+	struct rect cursor;   /* where the pointer picture was blended in, buffer coordinates */
+	uint64_t cursor_serial;
 };
 
 struct set {
@@ -40,6 +42,12 @@ struct face {
 	bool outstanding; /* a frame that is in no framebuffer yet */
 	uint64_t next_ns; /* not before, while hidden */
 	struct rect touched; /* target damage not yet told to the front */
+	struct {
+		bool visible, loaded;
+		int32_t x, y;    /* on the head */
+		uint64_t serial; /* counts changes */
+		struct blit_cursor picture;
+	} cursor;
 };
 
 struct producer {
@@ -122,14 +130,45 @@ static bool same_rect(struct rect a, struct rect b)
 	return memcmp(&a, &b, sizeof(a)) == 0;
 }
 
+/* The part of the source that the pointer picture covers now. */
+static struct rect cursor_rect(const struct face *face, const struct link_head *head)
+{
+	if (!face->cursor.visible || !face->cursor.loaded)
+		return (struct rect){0};
+	int64_t x0 = (int64_t)head->source.x + face->cursor.x, y0 = (int64_t)head->source.y + face->cursor.y;
+	int64_t x1 = x0 + LINK_CURSOR_SIDE, y1 = y0 + LINK_CURSOR_SIDE;
+	x0 = x0 < 0 ? 0 : x0;
+	y0 = y0 < 0 ? 0 : y0;
+	if (x1 <= x0 || y1 <= y0)
+		return (struct rect){0};
+	/* Sides are at most LINK_CURSOR_SIDE now, positions below 2^32 + LINK_MAX_SIDE: beyond 2^32 is outside any source. */
+	if (x0 > UINT32_MAX || y0 > UINT32_MAX)
+		return (struct rect){0};
+	return rect_intersect((struct rect){(uint32_t)x0, (uint32_t)y0, (uint32_t)(x1 - x0), (uint32_t)(y1 - y0)}, head->source);
+}
+
+/* The pointer picture, placed on the source; NULL when there is none to be seen. */
+static const struct blit_cursor *cursor_picture(struct face *face, const struct link_head *head)
+{
+	face->cursor.picture.x = (int64_t)head->source.x + face->cursor.x;
+	face->cursor.picture.y = (int64_t)head->source.y + face->cursor.y;
+	return face->cursor.visible && face->cursor.loaded ? &face->cursor.picture : NULL;
+}
+
 /* Brings a framebuffer up to the face's newest frame. */
 static void draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
 {
 	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
 	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
-	struct rect touched;
+	struct face *state = &worker->face[face];
+	struct rect touched, cursor = cursor_rect(state, head);
 	uint64_t bytes = 0;
 
+	if (fb->cursor_serial != state->cursor.serial) {
+		/* Where the pointer was comes back from the producer's pages. */
+		damage_add(&fb->damage, fb->cursor);
+		damage_add(&fb->damage, cursor);
+	}
 	if (!fb->drawn || !same_rect(fb->source, head->source) || !same_rect(fb->dest, dest)) {
 		blit_bars(&target, dest);
 		worker->face[face].touched = (struct rect){0, 0, target.width, target.height};
@@ -137,9 +176,17 @@ static void draw(struct worker *worker, enum panel_face face, const struct link_
 		damage_add(&fb->damage, head->source);
 	}
 	for (uint32_t i = 0; i < fb->damage.n; i++) {
-		bytes += blit_picture(&target, dest, memory_of(worker, face), head->buffer, head->source, fb->damage.r[i], &worker->scratch, &touched);
+		bytes += blit_picture(&target, dest, memory_of(worker, face), head->buffer, head->source, fb->damage.r[i], NULL, &worker->scratch, &touched);
 		worker->face[face].touched = rect_union(worker->face[face].touched, touched);
 	}
+	struct rect bounds = damage_bounds(&fb->damage), hit = rect_intersect(bounds, cursor);
+	if (!rect_empty(&hit)) {
+		bytes += blit_picture(&target, dest, memory_of(worker, face), head->buffer, head->source, cursor,
+			cursor_picture(state, head), &worker->scratch, &touched);
+		state->touched = rect_union(state->touched, touched);
+	}
+	fb->cursor = cursor;
+	fb->cursor_serial = state->cursor.serial;
 	damage_clear(&fb->damage);
 	fb->drawn = true;
 	fb->source = head->source;
@@ -220,6 +267,32 @@ static void frame_changed(struct worker *worker, uint32_t p, uint32_t untrusted_
 	tell_news(worker, face, head->sequence, head->source.w, head->source.h);
 }
 
+/* A pointer picture moved or changed. Its buffer is read here and now: it may be dead a message later. */
+static void cursor_changed(struct worker *worker, uint32_t p, const struct link_message *message)
+{
+	enum panel_face which = face_of(worker, p, message->head);
+	if (which == PANEL_FACES)
+		return;
+	struct face *face = &worker->face[which];
+	struct link_table *table = worker->producer[p].table;
+	if (message->cursor.buffer.id != 0) {
+		const struct link_buffer *buffer = link_table_find(table, message->cursor.buffer);
+		face->cursor.loaded = buffer && blit_read_cursor(face->cursor.picture.image, link_pixels(worker->producer[p].link), buffer);
+	}
+	const struct link_head *head = head_of(worker, which);
+	struct rect old = head ? cursor_rect(face, head) : (struct rect){0};
+	face->cursor.visible = message->cursor.visible;
+	face->cursor.x = message->cursor.x;
+	face->cursor.y = message->cursor.y;
+	face->cursor.serial++;
+	if (!head)
+		return;
+	struct rect now = cursor_rect(face, head);
+	face->outstanding = true;
+	if (which == PANEL_FACE_GUEST)
+		atomic_fetch_add_explicit(&worker->config.stats->bytes_damaged, ((uint64_t)old.w * old.h + (uint64_t)now.w * now.h) * 4, memory_order_relaxed);
+}
+
 /* False when the mailbox is full: kept, and the producer waits. */
 static bool chat(struct worker *worker, uint32_t p, const struct worker_chatter *chatter)
 {
@@ -269,6 +342,10 @@ static void read_producer(struct worker *worker, uint32_t p)
 			break;
 		}
 		case LINK_CHANGE_OTHER: {
+			if (message.type == LINK_CURSOR) {
+				cursor_changed(worker, p, &message);
+				break;
+			}
 			struct worker_chatter chatter = {.face = main_face, .message = message};
 			if (!chat(worker, p, &chatter))
 				return;
@@ -336,8 +413,9 @@ static void shoot(struct worker *worker, const struct front_event *event)
 		if (pixels) {
 			struct blit_target target = {(uint8_t *)pixels, width * 4, width, height};
 			struct rect touched;
+			const struct blit_cursor *picture = cursor_picture(&worker->face[face], head);
 			blit_picture(&target, letterbox(head->source.w, head->source.h, width, height), memory_of(worker, face), head->buffer,
-				head->source, head->source, &worker->scratch, &touched);
+				head->source, head->source, picture, &worker->scratch, &touched);
 		}
 	}
 	if (!pixels)

@@ -85,7 +85,7 @@ static bool in(struct rect r, uint32_t x, uint32_t y)
 static void check_copy(const struct link_buffer *buffer, struct rect dest, struct rect source, struct rect damage)
 {
 	struct rect touched, hit = rect_intersect(damage, source);
-	uint64_t bytes = blit_picture(&target, dest, memory, buffer, source, damage, &scratch, &touched);
+	uint64_t bytes = blit_picture(&target, dest, memory, buffer, source, damage, NULL, &scratch, &touched);
 	ck_assert_uint_eq(bytes, (uint64_t)hit.w * hit.h * 4);
 	struct rect want = {dest.x + hit.x - source.x, dest.y + hit.y - source.y, hit.w, hit.h};
 	if (!rect_empty(&hit))
@@ -111,7 +111,7 @@ START_TEST(every_format)
 	ck_assert(!blit_format_supported(DRM_FORMAT_RGB565));
 	struct rect touched;
 	struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_RGB565, 0, 4096);
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){0, 0, 40, 30}, memory, &buffer, (struct rect){0, 0, 40, 30}, (struct rect){0, 0, 40, 30}, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){0, 0, 40, 30}, memory, &buffer, (struct rect){0, 0, 40, 30}, (struct rect){0, 0, 40, 30}, NULL, &scratch, &touched), 0);
 	ck_assert_uint_eq(at(0, 0), CANARY);
 }
 END_TEST
@@ -141,7 +141,7 @@ START_TEST(one_piece)
 	static uint32_t tight[TW * TH];
 	struct blit_target t = {(uint8_t *)tight, TW * 4, TW, TH};
 	struct rect all = {0, 0, TW, TH}, touched;
-	ck_assert_uint_eq(blit_picture(&t, all, memory, &buffer, all, (struct rect){0, 10, TW, 20}, &scratch, &touched), TW * 20 * 4);
+	ck_assert_uint_eq(blit_picture(&t, all, memory, &buffer, all, (struct rect){0, 10, TW, 20}, NULL, &scratch, &touched), TW * 20 * 4);
 	for (uint32_t y = 0; y < TH; y++)
 		for (uint32_t x = 0; x < TW; x++)
 			ck_assert_uint_eq(tight[y * TW + x], y >= 10 && y < 30 ? pixel(x, y) : 0);
@@ -154,7 +154,7 @@ START_TEST(scaling)
 	for (uint32_t d = 0; d < ARRAY_LEN(dests); d++) {
 		struct rect dest = dests[d], source = {4, 2, 20, 15}, touched;
 		struct link_buffer buffer = make(30, 20, 120, d & 1 ? DRM_FORMAT_BGRX8888 : DRM_FORMAT_XRGB8888, 0, 52);
-		blit_picture(&target, dest, memory, &buffer, source, (struct rect){0, 0, 30, 20}, &scratch, &touched);
+		blit_picture(&target, dest, memory, &buffer, source, (struct rect){0, 0, 30, 20}, NULL, &scratch, &touched);
 		ck_assert_mem_eq(&touched, &dest, sizeof(dest));
 		for (uint32_t y = 0; y < TH; y++)
 			for (uint32_t x = 0; x < PITCH / 4; x++) {
@@ -171,7 +171,7 @@ START_TEST(scaling)
 			target_pixels[i] = CANARY;
 		for (uint32_t y = 0; y < 20; y += 3)
 			for (uint32_t x = 0; x < 30; x += 7)
-				blit_picture(&target, dest, memory, &buffer, source, (struct rect){x, y, 7, 3}, &scratch, &touched);
+				blit_picture(&target, dest, memory, &buffer, source, (struct rect){x, y, 7, 3}, NULL, &scratch, &touched);
 		ck_assert_mem_eq(whole, target_pixels, sizeof(whole));
 	}
 }
@@ -182,13 +182,64 @@ START_TEST(nonsense_writes_nothing)
 	struct rect touched;
 	struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_XRGB8888, 0, 4096);
 	struct rect all = {0, 0, 40, 30};
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){30, 0, 40, 30}, memory, &buffer, all, all, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){UINT32_MAX, 0, 40, 30}, memory, &buffer, all, all, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, (struct rect){1, 0, 40, 30}, all, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, all, (struct rect){40, 0, 9, 9}, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){0}, memory, &buffer, all, all, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){30, 0, 40, 30}, memory, &buffer, all, all, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){UINT32_MAX, 0, 40, 30}, memory, &buffer, all, all, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, (struct rect){1, 0, 40, 30}, all, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, all, (struct rect){40, 0, 9, 9}, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){0}, memory, &buffer, all, all, NULL, &scratch, &touched), 0);
 	for (uint32_t i = 0; i < ARRAY_LEN(target_pixels); i++)
 		ck_assert_uint_eq(target_pixels[i], CANARY);
+}
+END_TEST
+
+/* The cursor is blended over what is copied, also across edges and scaled; around it the picture is untouched. */
+START_TEST(cursor)
+{
+	static struct blit_cursor c;
+	static const struct {
+		int64_t x, y;
+	} places[] = {{5, 6}, {-60, -61}, {38, 29}, {INT32_MIN, 0}, {0, INT32_MAX}, {-30, 10}};
+	for (uint32_t i = 0; i < LINK_CURSOR_SIDE * LINK_CURSOR_SIDE; i++)
+		c.image[i] = i % 3 == 0 ? 0 : i % 3 == 1 ? 0xff123456 : 0x80402010;
+	for (uint32_t p = 0; p < ARRAY_LEN(places); p++) {
+		for (uint32_t scaled = 0; scaled < 2; scaled++) {
+			struct rect all = {0, 0, 40, 30}, dest = scaled ? (struct rect){0, 0, 60, 45} : (struct rect){3, 2, 40, 30}, touched;
+			struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_XRGB8888, 0, 100);
+			c.x = places[p].x;
+			c.y = places[p].y;
+			blit_picture(&target, dest, memory, &buffer, all, all, &c, &scratch, &touched);
+			for (uint32_t y = 0; y < dest.h; y++)
+				for (uint32_t x = 0; x < dest.w; x++) {
+					uint32_t sx = (2 * x + 1) * 40 / (2 * dest.w), sy = (2 * y + 1) * 30 / (2 * dest.h);
+					int64_t cx = sx - c.x, cy = sy - c.y;
+					uint32_t want = pixel(sx, sy), image = 0;
+					if (cx >= 0 && cx < LINK_CURSOR_SIDE && cy >= 0 && cy < LINK_CURSOR_SIDE)
+						image = c.image[cy * LINK_CURSOR_SIDE + cx];
+					uint32_t got = at(dest.x + x, dest.y + y);
+					for (uint32_t shift = 0; shift < 24; shift += 8) {
+						double v = (image >> shift & 255) + (want >> shift & 255) * (255 - (image >> 24)) / 255.0;
+						ck_assert(v - (got >> shift & 255) <= 1 && (got >> shift & 255) - v <= 1);
+					}
+				}
+		}
+	}
+}
+END_TEST
+
+START_TEST(cursor_formats)
+{
+	static uint32_t image[LINK_CURSOR_SIDE * LINK_CURSOR_SIDE];
+	struct link_buffer buffer = make(64, 64, 256, DRM_FORMAT_ARGB8888, 0, 60);
+	ck_assert(blit_read_cursor(image, memory, &buffer));
+	ck_assert_uint_eq(image[64 * 5 + 9], pixel(9, 5) | 0x80000000u);
+	buffer = make(64, 64, 256, DRM_FORMAT_BGRA8888, 0, 4096);
+	ck_assert(blit_read_cursor(image, memory, &buffer));
+	ck_assert_uint_eq(image[64 * 5 + 9], pixel(9, 5) | 0x55000000u);
+	buffer = make(64, 64, 256, DRM_FORMAT_XBGR8888, 0, 4096);
+	ck_assert(blit_read_cursor(image, memory, &buffer));
+	ck_assert_uint_eq(image[64 * 5 + 9], pixel(9, 5) | 0xff000000u);
+	buffer = make(63, 64, 256, DRM_FORMAT_ARGB8888, 0, 4096);
+	ck_assert(!blit_read_cursor(image, memory, &buffer));
 }
 END_TEST
 
@@ -215,6 +266,8 @@ static Suite *suite(void)
 	tcase_add_test(c, one_piece);
 	tcase_add_test(c, scaling);
 	tcase_add_test(c, nonsense_writes_nothing);
+	tcase_add_test(c, cursor);
+	tcase_add_test(c, cursor_formats);
 	tcase_add_test(c, bars);
 	suite_add_tcase(s, c);
 	return s;

@@ -363,6 +363,68 @@ START_TEST(hidden_guest_goes_on)
 }
 END_TEST
 
+static uint32_t cursor_expected(uint32_t x, uint32_t y, int32_t cx, int32_t cy, uint32_t under)
+{
+	int64_t dx = (int64_t)x - cx, dy = (int64_t)y - cy;
+	return dx >= 0 && dy >= 0 && dx < 32 && dy < LINK_CURSOR_SIDE ? 0xff00ff : under;
+}
+
+static bool cursor_right(int32_t cx, int32_t cy, uint32_t under)
+{
+	struct picture p = shoot(PANEL_SHOT_SCREEN);
+	bool right = p.pixels && p.width == W;
+	for (uint32_t y = 0; right && y < H; y++)
+		for (uint32_t x = 0; right && x < W; x++)
+			right = p.pixels[y * W + x] == cursor_expected(x, y, cx, cy, under);
+	free(p.pixels);
+	return right;
+}
+
+START_TEST(cursor_over_the_guest)
+{
+	struct hand guest;
+	make(W, H);
+	uint64_t image_at = 1ull * W * H * 4;
+	hand_make(&guest, image_at + 64 * 64 * 4);
+	panel_add_producer(panel, PANEL_FACE_GUEST, guest.link);
+	panel_present(panel, PRESENTATION_PRESENTED, 0);
+	panel_start(panel);
+	/* left half magenta, right half transparent */
+	for (uint32_t i = 0; i < 64 * 64; i++)
+		guest.pixels[W * H + i] = i % 64 < 32 ? 0xffff00ff : 0;
+	fill(guest.pixels, W * H, 0x101010);
+	hand_buffer(&guest, 1, W, H, 0);
+	hand_frame(&guest, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	UNTIL(cursor_right(-1000, 0, 0x101010));
+
+	struct link_segment segment = {image_at, 64 * 64 * 4};
+	struct link_message cursor = {.type = LINK_CURSOR, .cursor = {.buffer = {9, 1}, .x = 100, .y = 50, .visible = 1}};
+	ck_assert(link_send_buffer(guest.link, cursor.cursor.buffer, 64, 64, 256, 0x34325241, 0, &segment, 1));
+	ck_assert(link_send_to_panel(guest.link, &cursor));
+	ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_BUFFER_DEAD, .dead = {9, 1}}));
+	UNTIL(cursor_right(100, 50, 0x101010));
+	/* moves leave nothing behind, in either framebuffer, also over edges */
+	static const int32_t places[][2] = {{110, 55}, {300, 300}, {-20, -30}, {W - 10, H - 5}, {W, 0}, {200, 200}, {201, 200}};
+	cursor.cursor.buffer.id = 0;
+	for (uint32_t i = 0; i < ARRAY_LEN(places); i++) {
+		cursor.cursor.x = places[i][0];
+		cursor.cursor.y = places[i][1];
+		ck_assert(link_send_to_panel(guest.link, &cursor));
+		UNTIL(cursor_right(places[i][0], places[i][1], 0x101010));
+	}
+	/* the guest draws under it */
+	fill(guest.pixels, W * H, 0x303030);
+	hand_frame(&guest, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	UNTIL(cursor_right(201, 200, 0x303030));
+	cursor.cursor.visible = 0;
+	ck_assert(link_send_to_panel(guest.link, &cursor));
+	UNTIL(cursor_right(-1000, 0, 0x303030));
+	ck_assert_uint_eq(messages, 0);
+	unmake();
+	hand_free(&guest);
+}
+END_TEST
+
 START_TEST(inactive_session_is_dark)
 {
 	struct hand ui;
@@ -443,6 +505,7 @@ static Suite *suite(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, faces_and_toggles);
 	tcase_add_test(c, hidden_guest_goes_on);
+	tcase_add_test(c, cursor_over_the_guest);
 	tcase_add_test(c, inactive_session_is_dark);
 	tcase_add_test(c, synthetic_guest);
 	suite_add_tcase(s, c);
