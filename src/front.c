@@ -261,17 +261,35 @@ static void quit(struct front *front, int status)
 	front->exit_status = status;
 }
 
-static void guest_key(struct front *front, uint32_t code)
+static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
 {
-	for (int32_t value = 1; value >= 0; value--) {
-		struct router_event event = { clock_now_ns(), front->injector, EV_KEY, (uint16_t)code, value, true };
-		router_handle(front->router, &event);
-		flush_packets(front);
-	}
+	struct router_event event = { clock_now_ns(), front->injector, type, code, value, to_guest };
+	router_handle(front->router, &event);
 }
 
-static void action(struct front *front, enum panel_face from, uint32_t untrusted_action, uint32_t untrusted_argument)
+/* Presses and releases a chord in the guest, whatever is shown. Refused whole when a code is none. */
+static void guest_chord(struct front *front, const uint32_t *untrusted_held, uint32_t n_held, uint32_t untrusted_code)
 {
+	uint32_t held = 0;
+	while (held < n_held && untrusted_held[held] != 0)
+		held++;
+	for (uint32_t i = 0; i < held; i++)
+		if (untrusted_held[i] >= KEY_MAX)
+			return;
+	if (untrusted_code == 0 || untrusted_code >= KEY_MAX)
+		return;
+	for (uint32_t i = 0; i < held; i++)
+		inject(front, EV_KEY, (uint16_t)untrusted_held[i], 1, true);
+	inject(front, EV_KEY, (uint16_t)untrusted_code, 1, true);
+	inject(front, EV_KEY, (uint16_t)untrusted_code, 0, true);
+	for (uint32_t i = held; i-- > 0;)
+		inject(front, EV_KEY, (uint16_t)untrusted_held[i], 0, true);
+}
+
+static void action(struct front *front, enum panel_face from, const struct link_message *message)
+{
+	uint32_t untrusted_action = message->action.action, untrusted_argument = message->action.argument;
+
 	/* The guest's side may only ask for the end, which is what a policy of the settings means. */
 	if (from == PANEL_FACE_GUEST) {
 		if (untrusted_action == LINK_ACTION_QUIT)
@@ -293,8 +311,7 @@ static void action(struct front *front, enum panel_face from, uint32_t untrusted
 			vm_command(front, (enum link_vm_command)untrusted_argument);
 		break;
 	case LINK_ACTION_GUEST_KEY:
-		if (untrusted_argument > 0 && untrusted_argument < KEY_MAX)
-			guest_key(front, untrusted_argument);
+		guest_chord(front, message->action.held, ARRAY_LEN(message->action.held), untrusted_argument);
 		break;
 	case LINK_ACTION_QUIT:
 		quit(front, EXIT_ASKED);
@@ -314,7 +331,7 @@ static void panel_message(void *data, enum panel_face from, const struct link_me
 			vm_state_changed(front, message);
 		break;
 	case LINK_ACTION:
-		action(front, from, message->action.action, message->action.argument);
+		action(front, from, message);
 		break;
 	case LINK_LEDS: {
 		bool shown = router_presentation(front->router) == PRESENTATION_PRESENTED;
@@ -345,12 +362,6 @@ static void scanout(void *data, uint32_t width, uint32_t height)
 	uint32_t size[2] = { width, height };
 	status_board_update(front->config.board, set_scanout, size);
 	tell_presented(front);
-}
-
-static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
-{
-	struct router_event event = { clock_now_ns(), front->injector, type, code, value, to_guest };
-	router_handle(front->router, &event);
 }
 
 /* A command of the control socket. */

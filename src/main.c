@@ -292,6 +292,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	block_signals();
 	log_set_level(program.options.log_level);
+	log_markers_to(program.markers_fd);
 
 	status = prepare(&program, error, sizeof error);
 	if (status == 0 && start_threads(&program, error, sizeof error) < 0)

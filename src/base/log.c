@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -27,10 +28,11 @@ static struct {
 	_Atomic int level;
 	_Atomic uint64_t dropped;
 	_Atomic bool running;
-	int markers_fd;
+	_Atomic uint64_t deadline_ns; /* 0: none; set by log_stop() for all that is left */
+	int log_fd, markers_fd;
 	struct mailbox *lines;
 	pthread_t thread;
-} the_log = { .level = LOG_INFO, .markers_fd = STDERR_FILENO };
+} the_log = { .level = LOG_INFO, .log_fd = STDERR_FILENO, .markers_fd = STDERR_FILENO };
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
@@ -48,7 +50,9 @@ int log_level_from_name(const char *name)
  */
 static void write_line(int fd, const char *text, size_t length)
 {
-	uint64_t deadline = clock_now_ns() + 200 * NSEC_PER_MSEC;
+	uint64_t deadline = clock_now_ns() + 200 * NSEC_PER_MSEC, last = atomic_load(&the_log.deadline_ns);
+	if (last != 0 && last < deadline)
+		deadline = last;
 	while (length > 0) {
 		/* poll() first: the descriptor may be shared with others and must keep its flags, so it may be blocking. */
 		struct pollfd ready = { .fd = fd, .events = POLLOUT };
@@ -60,7 +64,7 @@ static void write_line(int fd, const char *text, size_t length)
 		}
 		ssize_t written = write(fd, text, length);
 		if (written < 0) {
-			if (errno == EINTR)
+			if (errno == EINTR || errno == EAGAIN)
 				continue;
 			atomic_fetch_add(&the_log.dropped, 1);
 			return;
@@ -83,25 +87,54 @@ static void *drain(void *arg)
 		while (mailbox_take(the_log.lines, &line)) {
 			if (line.stop)
 				return NULL;
-			write_line(line.marker ? the_log.markers_fd : STDERR_FILENO, line.text, line.length);
+			write_line(line.marker ? the_log.markers_fd : the_log.log_fd, line.text, line.length);
 		}
 		uint64_t dropped = atomic_load(&the_log.dropped);
 		if (dropped != reported) {
 			char text[96];
 			int n = snprintf(text, sizeof text, "warn log: %llu lines dropped so far\n", (unsigned long long)dropped);
 			reported = dropped;
-			write_line(STDERR_FILENO, text, (size_t)n);
+			write_line(the_log.log_fd, text, (size_t)n);
 		}
 	}
+}
+
+/*
+ * A terminal or pipe may fill up in the middle of a line, and its flags belong to everybody who has it open: our own
+ * non-blocking opening of it. Others, and what cannot be opened again, are used as they are.
+ */
+static int own_opening(int fd)
+{
+	struct stat info;
+	char path[32];
+	if (fstat(fd, &info) < 0 || !(S_ISCHR(info.st_mode) || S_ISFIFO(info.st_mode)))
+		return fd;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return own >= 0 ? own : fd;
+}
+
+/* A forked child has no drain thread: it writes directly. */
+static void in_child(void)
+{
+	atomic_store(&the_log.running, false);
+}
+
+void log_markers_to(int fd)
+{
+	the_log.markers_fd = fd;
 }
 
 int log_start(enum log_level level, int markers_fd)
 {
 	log_set_level(level);
-	the_log.markers_fd = markers_fd;
 	the_log.lines = mailbox_create(1024, sizeof(struct line));
 	if (the_log.lines == NULL)
 		return -1;
+	the_log.log_fd = own_opening(STDERR_FILENO);
+	the_log.markers_fd = own_opening(markers_fd);
+	atomic_store(&the_log.deadline_ns, 0);
+	pthread_atfork(NULL, NULL, in_child);
 	if (thread_start(&the_log.thread, "log", 0, drain, NULL) < 0) {
 		mailbox_destroy(the_log.lines);
 		the_log.lines = NULL;
@@ -115,9 +148,12 @@ void log_stop(void)
 {
 	if (!atomic_exchange(&the_log.running, false))
 		return;
+	/* One deadline for everything that is left: a stuck reader must not hold up the end of the program. */
+	uint64_t deadline = clock_now_ns() + 500 * NSEC_PER_MSEC;
+	atomic_store(&the_log.deadline_ns, deadline);
 	struct line last = { .stop = 1 };
 	while (!mailbox_post(the_log.lines, &last))
-		usleep(1000); /* full: the drain thread is making room */
+		usleep(1000); /* full: the drain thread makes room, at once when the deadline has passed */
 	pthread_join(the_log.thread, NULL);
 	/* The mailbox stays: a late writer on another thread may still hold its address. */
 }
@@ -148,7 +184,7 @@ static void emit(struct line *line, size_t length)
 			atomic_fetch_add(&the_log.dropped, 1);
 		return;
 	}
-	write_line(line->marker ? the_log.markers_fd : STDERR_FILENO, line->text, line->length);
+	write_line(line->marker ? the_log.markers_fd : the_log.log_fd, line->text, line->length);
 }
 
 void log_line(enum log_level level, const char *module, const char *format, ...)

@@ -14,7 +14,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
  * (borrowed; may be stderr). Returns 0, or -1 with errno.
  */
 int log_start(enum log_level level, int markers_fd);
-/* Drains what is left (at most a short while on a blocked descriptor) and ends the thread. */
+/* Where marker lines go before log_start(). Single-threaded start-up only. */
+void log_markers_to(int fd);
+/* Drains what is left (half a second at most) and ends the thread. */
 void log_stop(void);
 void log_set_level(enum log_level level);
 /* Parses error|warn|info|debug; -1 when it is none of them. */

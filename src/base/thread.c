@@ -21,11 +21,15 @@ static void *trampoline(void *data)
 	struct start start = *(struct start *)data;
 	free(data);
 	pthread_setname_np(pthread_self(), start.name);
-	if (start.nice != 0) {
-		/* PRIO_PROCESS with a thread id is that thread only (sched(7)); refused without the right, which is fine. */
-		pid_t tid = (pid_t)syscall(SYS_gettid);
-		setpriority(PRIO_PROCESS, (id_t)tid, getpriority(PRIO_PROCESS, (id_t)tid) + start.nice);
-	}
+	/*
+	 * PRIO_PROCESS with a thread id is that thread only (sched(7)). A thread started by the raised front thread is brought
+	 * back to its own level; one of a program started with nice stays where the user put it.
+	 */
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+	errno = 0;
+	int now = getpriority(PRIO_PROCESS, (id_t)tid);
+	if (errno == 0 && now < start.nice)
+		setpriority(PRIO_PROCESS, (id_t)tid, start.nice);
 	return start.run(start.arg);
 }
 

@@ -132,8 +132,8 @@ static void retire(struct producer *producer)
 /* Paints the next frame into the buffer that is not shown and publishes it. False: not now. */
 static bool publish(struct producer *producer)
 {
-	/* Both buffers are with the panel until the last frame was shown. */
-	if (producer->width == 0 || producer->presented + 1 < producer->sequence)
+	/* The buffer to paint was shown until the last frame's flip. */
+	if (producer->width == 0 || producer->presented < producer->sequence)
 		return false;
 	if (!producer->announced && !announce(producer))
 		return false;
@@ -217,9 +217,9 @@ uint64_t synthetic_run(const struct synthetic_config *config)
 		uint64_t now = clock_now_ns();
 		if (now >= next && publish(&producer))
 			next = now + interval;
-		/* Nothing to show, or the panel holds both buffers: its next message is what we wait for. */
+		/* No display, or the last frame not shown yet: the panel's next message is what we wait for. */
 		now = clock_now_ns();
-		bool waiting = producer.width == 0 || producer.presented + 1 < producer.sequence;
+		bool waiting = producer.width == 0 || producer.presented < producer.sequence;
 		int timeout = waiting ? -1 : next > now ? (int)((next - now) / NSEC_PER_MSEC) + 1 : 1;
 		struct pollfd fds[2] = {
 			{ .fd = config->stop_fd, .events = POLLIN },

@@ -19,7 +19,7 @@ state = {}
 def arguments(extra=()):
     files = guest_files("make-tiny")
     return ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "-d", "mem:16M",
-            "-a", "console=ttyS0 quiet loglevel=3 tiny.disktest=1", "--serial", "file:/lab/serial.log", *extra]
+            "-a", "console=ttyS0 quiet loglevel=3 tiny.disktest=1", "--serial", "file:/lab/guest.log", *extra]
 
 
 def setup(machine):
@@ -27,7 +27,7 @@ def setup(machine):
 
 
 def serial(machine):
-    path = machine.results / "serial.log"
+    path = machine.results / "guest.log"
     return path.read_text(errors="replace") if path.exists() else ""
 
 
@@ -103,6 +103,7 @@ def test_guest_paints_and_its_devices_are_there(machine):
 
 def test_the_key_shows_exact_pixels(machine):
     rayvm = state["rayvm"]
+    show_ui(machine)
     machine.press("KEY_GRAVE")
     rayvm.marker("LINUX_PRESENTATION:PRESENTED", 10)
     rayvm.marker("RAYOS_LINUX_DESKTOP_PRESENTED:ok:", 20)
@@ -180,6 +181,7 @@ def test_pointer_reaches_the_corners(machine):
 
 def test_injected_keys_take_the_same_path(machine):
     rayvm = state["rayvm"]
+    show_ui(machine)
     before, changes = len(keys(machine)), len(rayvm.presentations())
     rayvm.ctl("press", "KEY_GRAVE")
     machine.wait_screen(tiny, 10, "the guest's picture")
@@ -197,6 +199,7 @@ def test_injected_keys_take_the_same_path(machine):
 def test_200_toggles(machine):
     """No key stuck, none on the wrong side, no wrong frame, no modeset; latency printed as a histogram's summary."""
     rayvm = state["rayvm"]
+    show_ui(machine)
     before, changes = len(keys(machine)), len(rayvm.presentations())
     rayvm.stats(reset=True)
     wrong = []
@@ -209,7 +212,7 @@ def test_200_toggles(machine):
                     picture.save(machine.results / f"wrong-{number}.png")
         elif number % 2 == 0:
             machine.press("KEY_A", hold=0.005)
-        time.sleep(0.05)
+        time.sleep(0.1)
     machine.wait_for(lambda: len(rayvm.presentations()) == changes + 200, 30, "200 toggles",
                      lambda: f"{len(rayvm.presentations()) - changes} so far")
     machine.wait_screen(is_ui, 10, "the UI after an even number of toggles")
