@@ -426,6 +426,51 @@ START_TEST(reset_under_load) /* Q15 with a real device */
 }
 END_TEST
 
+/* Random chains over random headers, now and then a broken one: the device answers or asks for a reset, and neither the file grows nor the program dies. */
+START_TEST(random_chains)
+{
+	uint32_t seed = 4711, resets = 0, answers = 0;
+	uint64_t headers = driver_alloc(&d, 4096);
+	const uint32_t types[] = { IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES, 99 };
+	for (int round = 0; round < 1500; round++) {
+		uint32_t ring[64];
+		for (int i = 0; i < 64; i++)
+			ring[i] = seed = seed * 1664525 + 1013904223;
+		for (uint32_t i = 0; i < 16; i++) {
+			uint64_t sector = ring[i] >> 28 == 0 ? UINT64_MAX / (ring[i] & 0xff) : ring[i] >> 8 & 0xfff;
+			memcpy((uint8_t *)driver_ptr(&d, headers) + 16 * i,
+				&(struct { uint32_t type, reserved; uint64_t sector; }){ types[(ring[i] >> 16) % ARRAY_LEN(types)], 0, sector }, 16);
+		}
+		for (uint16_t i = 0; i < 64; i += 4) {
+			d.queue[0].desc[i] = (struct driver_desc){ headers + 16 * (ring[i] >> 28), ring[i] >> 20 & 15 ? 16 : ring[i] >> 24, D_NEXT, (uint16_t)(i + 1) };
+			uint16_t direction = ring[i + 1] >> 30 & 1 ? D_WRITE : 0;
+			d.queue[0].desc[i + 1] = (struct driver_desc){ data + (ring[i + 1] >> 8 & 0xff), (ring[i + 1] >> 16 & 15 ? 512 : 1) * (1 + (ring[i + 1] >> 24 & 15)), direction | D_NEXT, (uint16_t)(i + 2) };
+			d.queue[0].desc[i + 2] = (struct driver_desc){ data, 512, direction | (ring[i + 2] >> 29 ? D_NEXT : 0), (uint16_t)(i + 3) };
+			d.queue[0].desc[i + 3] = (struct driver_desc){ ring[i + 3] >> 26 ? status : 1ull << 45, 1, D_WRITE, 0 };
+			driver_offer(&d, 0, i);
+		}
+		driver_kick(&d, 0);
+		for (uint32_t i = 0; i < 16; i++) {
+			while (!driver_used(&d, 0, NULL, NULL)) {
+				if (driver_status(&d) & S_NEEDS_RESET)
+					goto broken;
+				nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+			}
+			answers++;
+		}
+		continue;
+broken:
+		resets++;
+		d.next_free = 0x100000;
+		driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	}
+	ck_assert_uint_gt(resets, 50);
+	ck_assert_uint_gt(answers, 2000);
+	ck_assert_uint_eq(file_size(), DISK_SIZE);
+	ck_assert_uint_eq(request(IN, 1, 512), OK);
+}
+END_TEST
+
 /* --- without the fixture ---------------------------------------------------------------------------------------------- */
 
 START_TEST(memory_disk)
@@ -545,6 +590,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, broken_ring);
 	tcase_add_test(tc, pause_and_resume);
 	tcase_add_test(tc, reset_under_load);
+	tcase_add_test(tc, random_chains);
 	suite_add_tcase(suite, tc);
 	TCase *other = tcase_create("other");
 	tcase_add_test(other, memory_disk);
