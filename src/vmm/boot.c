@@ -182,7 +182,9 @@ bool boot_load(const struct guest_memory *memory, const struct boot_request *req
 	boot_write_tables(memory);
 	boot_write_zero_page(memory, plan.elf ? NULL : plan.image.header + SETUP_HEADER,
 		plan.elf ? 0 : plan.image.header_end - SETUP_HEADER, plan.load, LAYOUT_CMDLINE, plan.initrd_at, plan.initrd_size, request->rsdp);
-	*entry = (struct boot_entry){ .rip = plan.entry, .rsi = LAYOUT_ZERO_PAGE, .cr3 = LAYOUT_PAGE_TABLES };
+	*entry = (struct boot_entry){
+		.rip = plan.entry, .rsi = LAYOUT_ZERO_PAGE, .cr3 = LAYOUT_PAGE_TABLES, .start = plan.load, .size = plan.end - plan.load,
+	};
 	done = true;
 out:
 	plan_close(&plan);

@@ -38,6 +38,7 @@ struct boot_entry {
 	uint64_t rip;
 	uint64_t rsi;  /* zero page */
 	uint64_t cr3;
+	uint64_t start, size; /* memory the kernel will touch at once: itself, unpacked; bytes */
 };
 
 /*

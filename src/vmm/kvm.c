@@ -14,6 +14,15 @@
 #include "vmm/layout.h"
 #include "vmm/pci.h"
 
+/* Linux 6.10, Documentation/virt/kvm/api.rst 4.143; older headers lack it. */
+#ifndef KVM_CAP_PRE_FAULT_MEMORY
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+struct kvm_pre_fault_memory {
+	__u64 gpa, size, flags, padding[5];
+};
+#endif
+
 #define KVM_PATH "/dev/kvm"
 #define IOAPIC_PINS 24
 
@@ -217,6 +226,16 @@ void kvm_destroy_vm(struct kvm *kvm)
 	kvm->vm_fd = -1;
 	kvm->n_routes = 0;
 	pthread_mutex_unlock(&kvm->routes_lock);
+}
+
+void kvm_prefault(const struct kvm *kvm, int vcpu_fd, uint64_t gpa, uint64_t size)
+{
+	if (flag_ioctl(kvm->device_fd, KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) <= 0)
+		return;
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = (size + GUEST_PAGE - 1) & ~(GUEST_PAGE - 1) };
+	/* The range shrinks as it is done, so a retry after a signal goes on where it was. */
+	if (kvm_ioctl(vcpu_fd, KVM_PRE_FAULT_MEMORY, &range) < 0)
+		log_debug("guest memory is not mapped ahead: %s", strerror(errno));
 }
 
 struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm)
