@@ -1,0 +1,179 @@
+#define LOG_MODULE "panel"
+#include <errno.h>
+#include <string.h>
+#include <sys/timerfd.h>
+
+#include "base/stats.h"
+#include "kms/layout.h"
+#include "kms/panel_private.h"
+
+void panel_arm(int fd, uint64_t at_ns)
+{
+	/* 0 disarms; a time in the past fires at once. */
+	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(at_ns / NSEC_PER_SEC), .tv_nsec = (long)(at_ns % NSEC_PER_SEC)}};
+	if (timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+		log_error("timerfd: %s", strerror(errno));
+}
+
+uint64_t panel_refresh_ns(const struct panel *panel)
+{
+	return panel->output.refresh_mhz ? NSEC_PER_SEC * 1000 / panel->output.refresh_mhz : 16666667;
+}
+
+enum panel_face panel_wanted_face(const struct panel *panel)
+{
+	struct layout_state state = {.presentation = panel->presentation, .guest_scanout = panel->face[PANEL_FACE_GUEST].width != 0};
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		state.complete[f] = panel->face[f].complete;
+	return layout_face(&state);
+}
+
+static bool holds(const struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
+{
+	const struct shown *now = &panel->now, *next = &panel->next;
+	return (set == panel->set && panel->face[face].complete && panel->face[face].latest == index) ||
+	       (now->valid && now->face == face && now->set == set && now->index == index) ||
+	       (next->valid && next->face == face && next->set == set && next->index == index);
+}
+
+/* Gives a framebuffer back to the worker unless it is still needed. Old sets go as a whole. */
+void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
+{
+	if (set == panel->set && !holds(panel, face, set, index))
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index});
+}
+
+/* `next` is on the screen since `time`. */
+static void shown(struct panel *panel, uint64_t time)
+{
+	struct shown old = panel->now;
+	panel->now = panel->next;
+	panel->next.valid = false;
+	if (old.valid && old.set != panel->now.set)
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .set = panel->now.set});
+	else if (old.valid)
+		panel_let_go(panel, old.face, old.set, old.index);
+
+	struct shown *now = &panel->now;
+	struct face *face = &panel->face[now->face];
+	if (now->toggle_ns) {
+		histogram_record_us(&panel->config.stats->toggle_flip_us, time > now->toggle_ns ? (time - now->toggle_ns) / NSEC_PER_USEC : 0);
+		now->toggle_ns = 0;
+	}
+	if (now->face == PANEL_FACE_GUEST) {
+		if (now->sequence > panel->last_guest) {
+			atomic_fetch_add(&panel->config.stats->frames_presented, 1);
+			atomic_fetch_add(&panel->config.stats->frames_dropped, now->sequence - panel->last_guest - 1);
+			panel->last_guest = now->sequence;
+		}
+		if (panel->first_frame_due) {
+			panel->first_frame_due = false;
+			if (panel->config.first_frame)
+				panel->config.first_frame(panel->config.data, face->width, face->height);
+		}
+	}
+	if (now->sequence > face->presented) {
+		face->presented = now->sequence;
+		outbox_presented(&panel->outbox[producer_of(now->face)], head_of(now->face), now->sequence, time);
+	}
+	panel_arm_tick(panel);
+}
+
+static enum latch_result try_commit(struct panel *panel)
+{
+	enum panel_face want = panel_wanted_face(panel);
+	bool full = panel->latch.full;
+	if (want == PANEL_FACES)
+		return LATCH_NOTHING;
+	struct face *face = &panel->face[want];
+	bool same_face = panel->now.valid && panel->now.face == want && panel->now.set == panel->set;
+	/* What stands in for a face that is not drawn yet is no answer to a toggle. */
+	bool answers = (panel->presentation == PRESENTATION_PRESENTED) == (want != PANEL_FACE_UI);
+	if (same_face && panel->now.index == face->latest && !full) {
+		panel->toggled &= !answers;
+		return LATCH_NOTHING;
+	}
+	const struct scanout_buffer *buffer = face->buffer[face->latest];
+	struct commit commit = {
+		.buffer = buffer,
+		.damage = same_face && !full ? face->damage : (struct rect){0, 0, buffer->width, buffer->height},
+		.epoch = panel->latch.epoch,
+		.full = full,
+	};
+	if (panel->backend->ops->commit(panel->backend, &commit) != 0) {
+		int error = errno;
+		uint32_t left_out;
+		if (error == EBUSY)
+			return LATCH_BUSY;
+		if (log_limit_pass(&panel->commit_limit, &left_out))
+			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, panel->output.name, strerror(error),
+				error == EACCES || error == EPERM ? " (another program holds the display, trying again)" : "");
+		return error == EACCES || error == EPERM ? LATCH_DENIED : LATCH_REFUSED;
+	}
+	atomic_fetch_add(&panel->config.stats->commits, 1);
+	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest]};
+	face->damage = (struct rect){0};
+	if (panel->toggled && answers) {
+		panel->toggled = false;
+		panel->next.toggle_ns = panel->toggle_ns;
+		uint64_t now = clock_now_ns();
+		if (panel->toggle_ns)
+			histogram_record_us(&panel->config.stats->toggle_commit_us, now > panel->toggle_ns ? (now - panel->toggle_ns) / NSEC_PER_USEC : 0);
+	}
+	if (!full)
+		return LATCH_ACCEPTED;
+	atomic_fetch_add(&panel->config.stats->modesets, 1);
+	log_info("modeset: %s %ux%u %u.%03u Hz, %s", panel->output.name, panel->output.width, panel->output.height, panel->output.refresh_mhz / 1000,
+		panel->output.refresh_mhz % 1000, panel->backend->ops->describe(panel->backend));
+	return LATCH_SHOWN;
+}
+
+void panel_run_latch(struct panel *panel, bool commit)
+{
+	while (commit) {
+		uint64_t began = clock_now_ns();
+		enum latch_result result = try_commit(panel);
+		commit = latch_committed(&panel->latch, result, began, clock_now_ns());
+		if (result == LATCH_SHOWN)
+			shown(panel, clock_now_ns());
+	}
+	if (panel->latch.lost != panel->lost) {
+		panel->lost = panel->latch.lost;
+		log_warn("%s: a page flip was never reported, setting everything anew", panel->output.name);
+	}
+	panel_arm(panel->latch_fd, panel->latch.timer_ns);
+	panel_update_visible(panel);
+}
+
+void panel_flipped(void *data, uint32_t epoch, uint64_t time)
+{
+	struct panel *panel = data;
+	bool ours;
+	bool commit = latch_flip(&panel->latch, epoch, time, clock_now_ns(), &ours);
+	if (!ours)
+		return;
+	if (panel->next.valid)
+		shown(panel, time);
+	panel_run_latch(panel, commit);
+}
+
+void panel_go_dark(struct panel *panel)
+{
+	latch_dark(&panel->latch);
+	panel->toggled = false; /* how long the dark lasts is not the toggle's time */
+	/* A flip in flight will not be heard of; what it names stays held until the next commit replaces it. */
+	if (panel->next.valid) {
+		struct shown old = panel->now;
+		panel->now = panel->next;
+		panel->next.valid = false;
+		if (old.valid)
+			panel_let_go(panel, old.face, old.set, old.index);
+	}
+	panel_run_latch(panel, false);
+}
+
+void panel_go_light(struct panel *panel)
+{
+	if (panel->active && panel->output.connected)
+		panel_run_latch(panel, latch_light(&panel->latch, panel_refresh_ns(panel), panel->output.vblank, clock_now_ns()));
+}

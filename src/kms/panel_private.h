@@ -1,0 +1,97 @@
+/*
+ * The panel from inside, all of it on the front thread: panel.c (what the program calls, sources of the event loop),
+ * panel_commit.c (what is shown: latch, commits, flips), panel_producers.c (what producers and the status board are told).
+ */
+#pragma once
+
+#include "base/log.h"
+#include "kms/latch.h"
+#include "kms/outbox.h"
+#include "kms/panel.h"
+#include "kms/worker.h"
+
+/* The front's view of a face. */
+struct face {
+	bool complete;    /* `latest` is a finished framebuffer of the present set */
+	uint32_t latest;
+	const struct scanout_buffer *buffer[FACE_BUFFERS];
+	uint64_t sequence[FACE_BUFFERS];
+	struct rect damage; /* since the face's last commit */
+	uint64_t newest;    /* sequence of the newest frame the worker knows */
+	uint64_t presented; /* last sequence told to the producer */
+	uint32_t width, height; /* of the producer's picture; 0: none */
+};
+
+/* A framebuffer on, or on its way to, the screen. */
+struct shown {
+	bool valid;
+	enum panel_face face;
+	uint32_t set, index;
+	uint64_t sequence;
+	uint64_t toggle_ns; /* time stamp of the key that asked for it; 0: none */
+};
+
+struct panel {
+	struct wl_event_loop *loop;
+	struct panel_config config;
+	struct backend *backend;
+	struct worker *worker;
+	struct mailbox *events, *chatter;
+	struct face_news news[PANEL_FACES];
+	struct outbox outbox[2]; /* 0 UI, 1 guest */
+	int latch_fd, tick_fd;
+	struct wl_event_source *source[6];
+	uint32_t n_sources;
+
+	struct output output; /* as last known; connected tells whether it is there now */
+	struct latch latch;
+	bool active; /* session */
+	enum presentation presentation;
+	uint32_t set;
+	uint32_t visible; /* mask as told to the worker */
+	struct face face[PANEL_FACES];
+	struct shown now, next;
+	uint64_t toggle_ns;
+	bool toggled;
+	bool first_frame_due;
+	uint64_t last_guest; /* sequence from which guest frames are counted as dropped */
+	uint64_t tick_ns;    /* last tick */
+	bool tick_armed;
+	uint32_t lost;       /* flip events lost, already logged */
+	struct log_limit commit_limit;
+};
+
+static inline uint32_t producer_of(enum panel_face face)
+{
+	return face == PANEL_FACE_GUEST ? 1 : 0;
+}
+
+static inline uint32_t head_of(enum panel_face face)
+{
+	return face == PANEL_FACE_PLACEHOLDER ? 1 : 0;
+}
+
+/* panel.c: as panel_create(), on a backend made by the caller (taken over, also by a failure). */
+struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_config *config, struct backend *backend, char *error, size_t error_size);
+
+/* panel_commit.c */
+void panel_arm(int fd, uint64_t at_ns);
+uint64_t panel_refresh_ns(const struct panel *panel);
+enum panel_face panel_wanted_face(const struct panel *panel);
+/* Gives a framebuffer back to the worker unless it is on the screen, on its way there, or its face's latest. */
+void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index);
+/* Commits while told to, then arms the latch timer. commit: what a latch function said. */
+void panel_run_latch(struct panel *panel, bool commit);
+void panel_flipped(void *data, uint32_t epoch, uint64_t time);
+void panel_go_dark(struct panel *panel);
+void panel_go_light(struct panel *panel);
+
+/* panel_producers.c */
+/* Sends what is owed, and arms the tick when a face that is not on the screen waits for PRESENTED, or a producer for anything. */
+void panel_arm_tick(struct panel *panel);
+/* The tick's timer has come. */
+void panel_tick(struct panel *panel);
+/* Tells worker and producers who is on the screen. */
+void panel_update_visible(struct panel *panel);
+void panel_tell_display(struct panel *panel);
+void panel_update_status(struct panel *panel);

@@ -1,0 +1,104 @@
+#define LOG_MODULE "panel"
+#include <stdio.h>
+
+#include "kms/panel_private.h"
+
+static bool tick_due(const struct panel *panel, enum panel_face face)
+{
+	return !(panel->visible & 1u << face) && panel->face[face].newest != panel->face[face].presented;
+}
+
+/* Arms the tick when a face that is not on the screen waits for PRESENTED, or a producer for anything. */
+void panel_arm_tick(struct panel *panel)
+{
+	bool due = false;
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		due |= tick_due(panel, (enum panel_face)f);
+	for (uint32_t p = 0; p < 2; p++)
+		due |= !outbox_flush(&panel->outbox[p]);
+	if (!due || panel->tick_armed)
+		return;
+	uint64_t now = clock_now_ns(), at = panel->tick_ns + panel_refresh_ns(panel);
+	panel_arm(panel->tick_fd, at > now ? at : now);
+	panel->tick_armed = true;
+}
+
+void panel_tick(struct panel *panel)
+{
+	panel->tick_armed = false;
+	panel->tick_ns = clock_now_ns();
+	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+		struct face *face = &panel->face[f];
+		if (!tick_due(panel, (enum panel_face)f))
+			continue;
+		face->presented = face->newest;
+		outbox_presented(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), face->newest, panel->tick_ns);
+	}
+	panel_arm_tick(panel);
+}
+
+/* Tells worker and producers who is on the screen. */
+void panel_update_visible(struct panel *panel)
+{
+	uint32_t visible = 0;
+	if (panel->latch.state != LATCH_DARK) {
+		if (panel->presentation == PRESENTATION_PRESENTED) {
+			visible = 1u << PANEL_FACE_GUEST;
+			if (panel_wanted_face(panel) != PANEL_FACE_GUEST)
+				visible |= 1u << PANEL_FACE_PLACEHOLDER;
+		} else {
+			visible = 1u << PANEL_FACE_UI;
+		}
+	}
+	if (visible == panel->visible)
+		return;
+	if (visible & ~panel->visible & 1u << PANEL_FACE_GUEST)
+		panel->last_guest = panel->face[PANEL_FACE_GUEST].newest;
+	panel->visible = visible;
+	worker_post(panel->worker, &(struct front_event){.type = FRONT_VISIBLE, .visible = visible});
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		outbox_visible(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), visible & 1u << f);
+	panel_arm_tick(panel);
+}
+
+void panel_tell_display(struct panel *panel)
+{
+	const struct output *output = &panel->output;
+	struct link_message message = {.type = LINK_DISPLAY};
+	message.display.width = output->width;
+	message.display.height = output->height;
+	message.display.refresh_mhz = output->refresh_mhz;
+	message.display.width_mm = output->width_mm;
+	message.display.height_mm = output->height_mm;
+	snprintf(message.display.name, sizeof(message.display.name), "%s", output->monitor);
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		outbox_display(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), &message);
+}
+
+static void write_status(struct status *status, void *data)
+{
+	const struct panel *panel = data;
+	status->n_outputs = panel->output.connected ? 1 : 0;
+	struct status_output *output = &status->output[0];
+	snprintf(output->name, sizeof(output->name), "%s", panel->output.name);
+	output->width = panel->output.connected ? panel->output.width : 0;
+	output->height = panel->output.connected ? panel->output.height : 0;
+	output->refresh_mhz = panel->output.refresh_mhz;
+	output->connected = panel->output.connected;
+	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
+	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
+	status->zero_copy = false;
+	status->session = panel->active ? SESSION_ACTIVE : SESSION_INACTIVE;
+}
+
+void panel_update_status(struct panel *panel)
+{
+	status_board_update(panel->config.board, write_status, panel);
+	const struct output *output = &panel->output;
+	const char *what = panel->backend->ops->describe(panel->backend);
+	if (output->connected)
+		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OK, "%s %ux%u %u Hz, %s", output->name, output->width, output->height,
+			(output->refresh_mhz + 500) / 1000, what);
+	else
+		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_BUSY, "no monitor connected, %s", what);
+}

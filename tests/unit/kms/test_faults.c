@@ -1,0 +1,375 @@
+/* A card that misbehaves: EBUSY, EACCES, EINVAL, flip events that never come or come late, monitors that come and go. */
+#define LOG_MODULE "test"
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <wayland-server-core.h>
+
+#include "base/stats.h"
+#include "kms/panel_private.h"
+
+#define W 64
+#define H 48
+
+/* Fields marked atomic are also used by the worker. */
+struct fake {
+	struct backend base;
+	_Atomic bool connected;
+	_Atomic uint32_t width;
+	_Atomic uint32_t made, freed;
+	int fail;            /* errno of the next commits */
+	uint32_t fail_count; /* so many of them */
+	bool hold_flips;     /* no flip events */
+	uint32_t commits, full, failed;
+	uint32_t epoch;
+	bool pending;
+	struct commit last;
+	bool adopted;
+	bool destroyed;
+};
+
+static struct fake *from(struct backend *backend)
+{
+	return container_of(backend, struct fake, base);
+}
+
+static struct output *fake_probe(struct backend *backend)
+{
+	struct output *output = calloc(1, sizeof(*output));
+	output->connected = from(backend)->connected;
+	if (output->connected)
+		*output = (struct output){.connected = true, .name = "Fake-1", .width = from(backend)->width, .height = H, .refresh_mhz = 200000};
+	return output;
+}
+
+static void fake_adopt(struct backend *backend, struct output *output)
+{
+	from(backend)->adopted = output && output->connected;
+	free(output);
+}
+
+static int fake_commit(struct backend *backend, const struct commit *commit)
+{
+	struct fake *fake = from(backend);
+	ck_assert(fake->adopted);
+	ck_assert_uint_ne(commit->buffer->fb, 0);
+	ck_assert_uint_eq(commit->buffer->width, fake->width);
+	if (fake->fail_count > 0) {
+		fake->fail_count--;
+		fake->failed++;
+		errno = fake->fail;
+		return -1;
+	}
+	ck_assert(commit->full || !fake->pending); /* one flip in flight */
+	fake->commits++;
+	fake->full += commit->full;
+	fake->last = *commit;
+	fake->epoch = commit->epoch;
+	fake->pending = !commit->full;
+	if (!commit->full && !fake->hold_flips)
+		eventfd_write(backend->fd, 1);
+	return 0;
+}
+
+static void fake_dispatch(struct backend *backend)
+{
+	struct fake *fake = from(backend);
+	eventfd_t n;
+	eventfd_read(backend->fd, &n);
+	fake->pending = false;
+	backend->flipped(backend->data, fake->epoch, clock_now_ns());
+}
+
+static bool fake_hotplug(struct backend *backend)
+{
+	eventfd_t n;
+	return eventfd_read(backend->hotplug_fd, &n) == 0;
+}
+
+static const char *fake_describe(const struct backend *backend)
+{
+	(void)backend;
+	return "fake";
+}
+
+static int fake_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
+{
+	struct fake *fake = from(backend);
+	*buffer = (struct scanout_buffer){.pixels = calloc(height, width * 4), .pitch = width * 4, .width = width, .height = height, .readable = true};
+	buffer->fb = ++fake->made;
+	return 0;
+}
+
+static void fake_free_buffer(struct backend *backend, struct scanout_buffer *buffer)
+{
+	free(buffer->pixels);
+	memset(buffer, 0, sizeof(*buffer));
+	from(backend)->freed++;
+}
+
+static void fake_destroy(struct backend *backend)
+{
+	close(backend->fd);
+	close(backend->hotplug_fd);
+	from(backend)->destroyed = true;
+}
+
+static const struct backend_ops fake_ops = {
+	.probe = fake_probe,
+	.adopt = fake_adopt,
+	.commit = fake_commit,
+	.dispatch = fake_dispatch,
+	.hotplug = fake_hotplug,
+	.describe = fake_describe,
+	.make_buffer = fake_make_buffer,
+	.free_buffer = fake_free_buffer,
+	.destroy = fake_destroy,
+};
+
+static struct fake fake;
+static struct wl_event_loop *loop;
+static struct panel *panel;
+static struct status_board *board;
+static struct stats stats;
+static struct link *ui;
+static int memory;
+static uint64_t sequence, presented;
+static uint32_t display_w;
+
+#define UNTIL(what)                                                      \
+	do {                                                             \
+		uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC;  \
+		while (!(what)) {                                        \
+			ck_assert_msg(clock_now_ns() < deadline, #what); \
+			wl_event_loop_dispatch(loop, 5);                 \
+			hear();                                          \
+		}                                                        \
+	} while (0)
+
+static void hear(void)
+{
+	struct link_message message;
+	while (link_receive_for_producer(ui, &message)) {
+		if (message.type == LINK_PRESENTED)
+			presented = message.presented.sequence;
+		else if (message.type == LINK_DISPLAY)
+			display_w = message.display.width;
+	}
+}
+
+static void frame(void)
+{
+	struct link_message message = {.type = LINK_FRAME};
+	message.frame.buffer = (struct link_buffer_id){1, 1};
+	message.frame.sequence = ++sequence;
+	message.frame.source = message.frame.damage = (struct rect){0, 0, W, H};
+	ck_assert(link_send_to_panel(ui, &message));
+}
+
+/* A panel with one UI producer on the fake; with a monitor its first frame is on the screen. */
+static void make(bool connected)
+{
+	char error[200];
+	memset(&stats, 0, sizeof(stats));
+	memset(&fake, 0, sizeof(fake));
+	sequence = presented = display_w = 0;
+	fake.base = (struct backend){.ops = &fake_ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	fake.connected = connected;
+	fake.width = W;
+	loop = wl_event_loop_create();
+	board = status_board_create();
+	struct panel_config config = {.board = board, .stats = &stats};
+	panel = panel_create_on(loop, &config, &fake.base, error, sizeof(error));
+	ck_assert_ptr_nonnull(panel);
+	memory = memfd_create("pixels", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(memory, 1 << 20), 0);
+	ui = link_create(memory, 1 << 20);
+	ck_assert_ptr_nonnull(ui);
+	panel_add_producer(panel, PANEL_FACE_UI, ui);
+	ck_assert_int_eq(panel_start(panel), 0);
+	struct link_segment segment = {0, W * H * 4};
+	ck_assert(link_send_buffer(ui, (struct link_buffer_id){1, 1}, W, H, W * 4, 0x34325258, 0, &segment, 1));
+	frame();
+	if (connected) {
+		UNTIL(fake.commits == 1);
+		ck_assert_uint_eq(fake.full, 1);
+		UNTIL(presented == 1);
+	}
+}
+
+static void unmake(void)
+{
+	panel_destroy(panel);
+	ck_assert(fake.destroyed);
+	ck_assert_uint_eq(fake.made, fake.freed);
+	link_destroy(ui);
+	close(memory);
+	status_board_destroy(board);
+	wl_event_loop_destroy(loop);
+}
+
+START_TEST(busy)
+{
+	make(true);
+	fake.fail = EBUSY;
+	fake.fail_count = 3;
+	frame();
+	UNTIL(presented == 2);
+	ck_assert_uint_eq(fake.failed, 3);
+	ck_assert_uint_eq(fake.full, 1); /* no modeset because of it */
+	ck_assert_uint_eq(fake.last.damage.w, W); /* nothing was dropped */
+	unmake();
+}
+END_TEST
+
+START_TEST(denied)
+{
+	make(true);
+	fake.fail = EACCES;
+	fake.fail_count = 1;
+	frame();
+	UNTIL(presented == 2); /* answered in the dark */
+	ck_assert_uint_eq(fake.commits, 1);
+	UNTIL(fake.commits == 2); /* a second later */
+	ck_assert_uint_eq(fake.full, 2);
+	unmake();
+}
+END_TEST
+
+START_TEST(refused)
+{
+	make(true);
+	fake.fail = EINVAL;
+	fake.fail_count = 1;
+	frame();
+	UNTIL(presented == 2);
+	ck_assert_uint_eq(fake.failed, 1);
+	ck_assert_uint_eq(fake.full, 2); /* the next rung: the whole state */
+	/* refused for good: no loop */
+	fake.fail_count = 1000;
+	uint32_t before = fake.failed;
+	frame();
+	uint64_t end = clock_now_ns() + 300 * NSEC_PER_MSEC;
+	while (clock_now_ns() < end)
+		wl_event_loop_dispatch(loop, 5);
+	ck_assert_uint_eq(fake.failed - before, 2);
+	fake.fail_count = 0;
+	UNTIL(presented == 3);
+	unmake();
+}
+END_TEST
+
+START_TEST(flip_lost)
+{
+	make(true);
+	fake.hold_flips = true;
+	frame();
+	UNTIL(fake.commits == 2);
+	frame();
+	uint64_t start = clock_now_ns();
+	UNTIL(fake.full == 2); /* the watchdog */
+	fake.hold_flips = fake.pending = false;
+	ck_assert_uint_ge(clock_now_ns() - start, NSEC_PER_SEC);
+	UNTIL(presented == 3);
+	/* the lost event after all: nothing happens, and the next frame goes its way */
+	fake.epoch--;
+	eventfd_write(fake.base.fd, 1);
+	frame();
+	UNTIL(presented == 4);
+	ck_assert_uint_eq(fake.full, 2);
+	unmake();
+}
+END_TEST
+
+START_TEST(session_lost_in_flight)
+{
+	make(true);
+	fake.hold_flips = true;
+	frame();
+	UNTIL(fake.commits == 2);
+	panel_session(panel, false);
+	frame();
+	UNTIL(presented == 3);
+	ck_assert_uint_eq(fake.commits, 2);
+	panel_session(panel, true);
+	ck_assert_uint_eq(fake.full, 2); /* at once, everything */
+	fake.hold_flips = false;
+	fake.pending = false;
+	/* the flip event of before the loss comes late */
+	fake.epoch = 2;
+	eventfd_write(fake.base.fd, 1);
+	frame();
+	UNTIL(presented == 4);
+	unmake();
+}
+END_TEST
+
+START_TEST(monitor_comes_and_goes)
+{
+	make(false);
+	UNTIL(presented == 1);
+	hear();
+	ck_assert_uint_eq(display_w, 1280); /* a size to draw for */
+	ck_assert_uint_eq(fake.commits, 0);
+	struct status status;
+	status_board_read(board, &status);
+	ck_assert_uint_eq(status.n_outputs, 0);
+	ck_assert_int_eq(status.line[STATUS_DISPLAY].tag, STATUS_BUSY);
+
+	fake.connected = true;
+	eventfd_write(fake.base.hotplug_fd, 1);
+	UNTIL(fake.commits == 1);
+	UNTIL(display_w == W);
+	status_board_read(board, &status);
+	ck_assert_uint_eq(status.n_outputs, 1);
+	ck_assert_int_eq(status.line[STATUS_DISPLAY].tag, STATUS_OK);
+
+	fake.connected = false;
+	eventfd_write(fake.base.hotplug_fd, 1);
+	status.n_outputs = 1;
+	UNTIL((status_board_read(board, &status), status.n_outputs == 0));
+	uint32_t commits = fake.commits;
+	frame();
+	UNTIL(presented == sequence);
+	ck_assert_uint_eq(fake.commits, commits);
+
+	/* again, larger: new framebuffers, and the old ones go after the first flip of the new */
+	fake.width = 2 * W;
+	fake.connected = true;
+	eventfd_write(fake.base.hotplug_fd, 1);
+	UNTIL(fake.commits > commits && fake.last.buffer->width == 2 * W);
+	UNTIL(display_w == 2 * W);
+	UNTIL(fake.freed > 0);
+	ck_assert_uint_eq(stats.modesets, fake.full);
+	/* a hot-plug event without a change does nothing */
+	commits = fake.commits;
+	eventfd_write(fake.base.hotplug_fd, 1);
+	uint64_t end = clock_now_ns() + 100 * NSEC_PER_MSEC;
+	while (clock_now_ns() < end)
+		wl_event_loop_dispatch(loop, 5);
+	ck_assert_uint_eq(fake.commits, commits);
+	unmake();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-faults");
+	TCase *c = tcase_create("card");
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, busy);
+	tcase_add_test(c, denied);
+	tcase_add_test(c, refused);
+	tcase_add_test(c, flip_lost);
+	tcase_add_test(c, session_lost_in_flight);
+	tcase_add_test(c, monitor_comes_and_goes);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
