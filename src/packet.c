@@ -119,9 +119,8 @@ int32_t packet_map_axis(int32_t value, uint32_t panel, uint32_t start, uint32_t 
 {
 	if (panel < 2 || length < 2)
 		return 0;
-	/* Pixel on the panel, then within the picture; both ends of an axis are pixel centres, so corners map to corners. */
-	int64_t pixel_64k = (int64_t)value * (panel - 1); /* in 1/65535 pixel */
-	int64_t inside = pixel_64k - (int64_t)start * 65535;
-	int64_t mapped = inside / (int64_t)(length - 1);
+	/* The pixel pointed at, then its place in the picture: edges are exact though devices rarely reach the end of their range. */
+	int64_t pixel = ((int64_t)value * (panel - 1) + 32767) / 65535;
+	int64_t mapped = (pixel - start) * 65535 / (int64_t)(length - 1);
 	return mapped < 0 ? 0 : mapped > 65535 ? 65535 : (int32_t)mapped;
 }

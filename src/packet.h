@@ -40,6 +40,6 @@ void packer_forget(struct packer *packer);
 
 /*
  * An absolute coordinate 0..65535 across the panel's side of `panel` pixels, to 0..65535 across the picture at [start, start + length)
- * pixels; outside it the nearest edge.
+ * pixels, to the nearest pixel; outside it the nearest edge.
  */
 int32_t packet_map_axis(int32_t value, uint32_t panel, uint32_t start, uint32_t length);

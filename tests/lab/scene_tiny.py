@@ -171,8 +171,8 @@ def test_pointer_reaches_the_corners(machine):
     machine.move(0, 0)
     machine.move(639, 400)
     machine.move(100000, 100000)
-    said(machine, r"^TINY:EV \S+ 3 0 32767$", 10)
-    said(machine, r"^TINY:EV \S+ 3 1 32767$", 10)
+    said(machine, r"^TINY:EV \S+ 3 0 65535$", 10)
+    said(machine, r"^TINY:EV \S+ 3 1 65535$", 10)
     before = serial(machine).count(" 1 272 1")
     machine.click()
     machine.wait_for(lambda: serial(machine).count(" 1 272 1") > before, 10, "the click in the guest")
@@ -248,7 +248,8 @@ def test_reset_and_poweroff_by_command(machine):
     rayvm = state["rayvm"]
     boots = serial(machine).count("TINY:INIT")
     rayvm.ctl("vm", "reset")
-    machine.wait_for(lambda: serial(machine).count("TINY:PAINTED") > boots, 120, "the guest after its reset", lambda: serial(machine)[-500:])
+    # READY: the driver of the power button listens; a press before that is lost, as on any machine.
+    machine.wait_for(lambda: serial(machine).count("TINY:READY") > boots, 120, "the guest after its reset", lambda: serial(machine)[-500:])
     rayvm.ctl("vm", "powerdown")
     rayvm.wait("vm:stopped", 60)
     machine.press("KEY_F11")            # showing starts a VM that was stopped
