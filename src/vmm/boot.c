@@ -86,7 +86,7 @@ static bool plan_kernel(struct plan *plan, const char *path, uint64_t low_ram, c
 	bool good;
 	if (plan->elf) {
 		good = elf_check(plan->kernel, plan->kernel_size, low_ram, &plan->entry, &plan->end, why, sizeof(why));
-		plan->load = LAYOUT_HIGH_LOAD;
+		plan->load = plan->entry & ~(2 * MIB - 1); /* about where the first segment starts */
 	} else {
 		good = bzimage_parse(head, head_size, plan->kernel_size, &plan->image, why, sizeof(why)) &&
 		       bzimage_place(&plan->image, low_ram, &plan->load, why, sizeof(why));
@@ -146,6 +146,17 @@ bool boot_check(const struct boot_request *request, uint64_t ram, char *error, s
 	return true;
 }
 
+/*
+ * How much from the load address on is used for certain. A bzImage unpacks itself to a random place elsewhere, unless
+ * told not to (arch/x86/boot/compressed/kaslr.c); an ELF file stays where it is.
+ */
+static uint64_t hot_size(const struct plan *plan, const char *cmdline)
+{
+	if (plan->elf || (cmdline && strstr(cmdline, "nokaslr")))
+		return plan->end - plan->load;
+	return plan->image.payload_size;
+}
+
 static bool load_file(const struct guest_memory *memory, int fd, uint64_t offset, uint64_t gpa, uint64_t size)
 {
 	void *to = guest_memory_at(memory, gpa, size, GUEST_WRITE);
@@ -163,6 +174,9 @@ bool boot_load(const struct guest_memory *memory, const struct boot_request *req
 	if (!plan_make(&plan, request, memory->size, error, error_size))
 		return false;
 	bool done = false;
+	guest_memory_populate(memory, plan.load, hot_size(&plan, request->cmdline));
+	if (plan.initrd_size)
+		guest_memory_populate(memory, plan.initrd_at, plan.initrd_size);
 	if (plan.elf) {
 		char why[160];
 		if (!elf_load(plan.kernel, plan.kernel_size, memory, why, sizeof(why))) {
@@ -183,7 +197,8 @@ bool boot_load(const struct guest_memory *memory, const struct boot_request *req
 	boot_write_zero_page(memory, plan.elf ? NULL : plan.image.header + SETUP_HEADER,
 		plan.elf ? 0 : plan.image.header_end - SETUP_HEADER, plan.load, LAYOUT_CMDLINE, plan.initrd_at, plan.initrd_size, request->rsdp);
 	*entry = (struct boot_entry){
-		.rip = plan.entry, .rsi = LAYOUT_ZERO_PAGE, .cr3 = LAYOUT_PAGE_TABLES, .start = plan.load, .size = plan.end - plan.load,
+		.rip = plan.entry, .rsi = LAYOUT_ZERO_PAGE, .cr3 = LAYOUT_PAGE_TABLES,
+		.hot = { { plan.load, hot_size(&plan, request->cmdline) }, { plan.initrd_at, plan.initrd_size } },
 	};
 	done = true;
 out:

@@ -38,7 +38,10 @@ struct boot_entry {
 	uint64_t rip;
 	uint64_t rsi;  /* zero page */
 	uint64_t cr3;
-	uint64_t start, size; /* memory the kernel will touch at once: itself, unpacked; bytes */
+	/* Memory that the kernel reads or writes for certain: itself and its initrd. Worth mapping ahead. */
+	struct {
+		uint64_t gpa, size;
+	} hot[2];
 };
 
 /*

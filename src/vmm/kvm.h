@@ -40,7 +40,8 @@ void kvm_irq_line(struct kvm *kvm, uint32_t gsi, bool level);
 
 /*
  * Maps [gpa, gpa + size) into the guest ahead of its first touch, in one call instead of an exit per page. Where this KVM cannot (before
- * Linux 6.10) nothing happens: the pages come one by one. vcpu_fd must have its CPUID and not run.
+ * Linux 6.10) nothing happens: the pages come one by one. Quick only where the memory is populated already. vcpu_fd must have
+ * its CPUID and not run.
  */
 void kvm_prefault(const struct kvm *kvm, int vcpu_fd, uint64_t gpa, uint64_t size);
 

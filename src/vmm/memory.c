@@ -100,6 +100,17 @@ bool guest_memory_offset(const struct guest_memory *memory, uint64_t untrusted_g
 	return true;
 }
 
+void guest_memory_populate(const struct guest_memory *memory, uint64_t gpa, uint64_t length)
+{
+	uint64_t start = gpa & ~(GUEST_PAGE - 1), end;
+	if (!add_u64(gpa, length, &end))
+		return;
+	void *at = guest_memory_at(memory, start, end - start, GUEST_WRITE);
+	/* Linux 5.14; before that EINVAL, and the pages come by faults. */
+	if (at)
+		madvise(at, end - start, MADV_POPULATE_WRITE);
+}
+
 bool guest_memory_read(const struct guest_memory *memory, uint64_t untrusted_gpa, void *to, uint64_t length)
 {
 	const void *from = guest_memory_at(memory, untrusted_gpa, length, GUEST_READ);

@@ -40,6 +40,8 @@ void guest_memory_finish(struct guest_memory *memory);
 void *guest_memory_at(const struct guest_memory *memory, uint64_t untrusted_gpa, uint64_t untrusted_length, enum guest_access access);
 /* The same range as an offset into the memfd, for the link. False when it is not all RAM of one region. */
 bool guest_memory_offset(const struct guest_memory *memory, uint64_t untrusted_gpa, uint64_t untrusted_length, uint64_t *offset);
+/* Backs [gpa, gpa + length) with pages in one call instead of a fault each; a hint, nothing happens where it cannot be done. */
+void guest_memory_populate(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
 /* Copies; false (nothing copied) when the range is not RAM. */
 bool guest_memory_read(const struct guest_memory *memory, uint64_t untrusted_gpa, void *to, uint64_t length);
 bool guest_memory_write(const struct guest_memory *memory, uint64_t untrusted_gpa, const void *from, uint64_t length);

@@ -305,8 +305,9 @@ int vm_start(struct vm *vm, char *error, size_t error_size)
 			return -1;
 		}
 	}
-	if (entry.size)
-		kvm_prefault(&vm->kvm, vm->vcpu[0].fd, entry.start, entry.size);
+	for (size_t i = 0; i < ARRAY_LEN(entry.hot); i++)
+		if (entry.hot[i].size)
+			kvm_prefault(&vm->kvm, vm->vcpu[0].fd, entry.hot[i].gpa, entry.hot[i].size);
 	char detail[1];
 	vm_take_event(vm, detail, 0);
 	atomic_store(&vm->stop, false);

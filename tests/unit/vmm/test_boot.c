@@ -214,6 +214,13 @@ START_TEST(load_into_memory)
 	/* page tables: 3 GiB + 2 MiB is mapped to itself */
 	const uint64_t *directory = guest_memory_at(&memory, entry.cr3 + 5 * 4096, 4096, GUEST_READ);
 	ck_assert_uint_eq(directory[1], 0xc0200083);
+	/* what is mapped ahead: the packed kernel, or all of it when it stays in place */
+	ck_assert_uint_eq(entry.hot[0].gpa, 16 * MIB);
+	ck_assert_uint_eq(entry.hot[0].size, PAYLOAD_BYTES);
+	ck_assert_uint_eq(entry.hot[1].gpa, params->hdr.ramdisk_image);
+	request.cmdline = "quiet nokaslr";
+	ck_assert(boot_load(&memory, &request, &entry, error, sizeof(error)));
+	ck_assert_uint_eq(entry.hot[0].size, 32 * MIB);
 	guest_memory_finish(&memory);
 }
 END_TEST
