@@ -260,6 +260,29 @@ START_TEST(full_link_loses_nothing)
 }
 END_TEST
 
+START_TEST(dead_buffer_waits_for_its_successors_message)
+{
+	make_scanout(1, 100, 100);
+	flush(1, whole);
+	make_scanout(2, 100, 100);
+	/* Room for one message: enough to give the old buffer up, too little for the new one. */
+	struct link_message filler = { .type = LINK_LEDS };
+	while (link_room_to_panel(f.link) > 1)
+		link_send_to_panel(f.link, &filler);
+	struct virtio_gpu_resource_unref u = { { .type = VIRTIO_GPU_CMD_RESOURCE_UNREF }, 1, 0 };
+	post(&u, sizeof u, NULL, 0, REPLY_ROOM);
+	ck_assert(driver_run(&f.d, 0));
+	panel();
+	ck_assert_uint_eq(f.deaths, 0);
+	ck_assert_ptr_nonnull(head()->buffer);
+	gpu_tick(f.gpu, clock_now_ns());
+	panel();
+	ck_assert_uint_eq(f.frames, 2);
+	ck_assert_uint_eq(f.deaths, 1);
+	ck_assert_uint_eq(f.no_frames, 0);
+}
+END_TEST
+
 START_TEST(flood_is_one_message_a_batch)
 {
 	make_scanout(1, 100, 100);
@@ -428,9 +451,13 @@ START_TEST(g22_reset_with_fences_outstanding)
 	uint32_t used_size = 6 + 8u * old.size;
 	uint8_t before[6 + 8 * 256];
 	memcpy(before, old.used, used_size);
-	driver_set(&f.d, R_STATUS, 0, 1);
-	/* The vCPU thread did not touch the link; the machine's thread, woken, tells the panel. */
 	uint64_t kicks;
+	ck_assert_int_eq(read(gpu_device(f.gpu)->kick_fd[0], &kicks, sizeof kicks), sizeof kicks);
+	driver_set(&f.d, R_STATUS, 0, 1);
+	ck_assert_uint_eq(f.gpu->fences.count, 0);
+	/* The vCPU thread did not touch the link; the machine's thread, woken, tells the panel. */
+	panel();
+	ck_assert_ptr_nonnull(head()->buffer);
 	ck_assert_int_eq(read(gpu_device(f.gpu)->kick_fd[0], &kicks, sizeof kicks), sizeof kicks);
 	presented(2);
 	gpu_tick(f.gpu, clock_now_ns() + NSEC_PER_SEC);
@@ -554,6 +581,7 @@ static Suite *suite(void)
 	tcase_add_test(c, g19_flush_of_an_older_mode);
 	tcase_add_test(c, g21_every_scanout_is_withdrawn);
 	tcase_add_test(c, full_link_loses_nothing);
+	tcase_add_test(c, dead_buffer_waits_for_its_successors_message);
 	tcase_add_test(c, flood_is_one_message_a_batch);
 	tcase_add_test(c, panel_that_never_releases);
 	tcase_add_test(c, cached_buffers_are_bounded);
