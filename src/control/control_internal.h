@@ -1,0 +1,63 @@
+/* What client handling (control.c) and the commands (commands.c) share. Control thread only, where not said otherwise. */
+#pragma once
+
+#include <json-c/json.h>
+#include <pthread.h>
+
+#include "base/status.h"
+#include "control/control.h"
+
+#define CLIENTS 16
+#define LINE_MAX_BYTES 65536
+#define OUTPUT_MAX_BYTES (1u << 20) /* a client that does not read loses events beyond this */
+
+/* An answer on its way to the control thread. */
+struct answer {
+	uint64_t token;
+	uint32_t *pixels; /* a screenshot, or NULL */
+	uint32_t width, height;
+	bool shot, stop, failed;
+	char error[120];
+};
+
+struct client {
+	struct control *control;
+	int fd;
+	struct wl_event_source *source;
+	uint32_t serial; /* tells a new client in this slot from the one before */
+	char *in;
+	size_t in_size;
+	char *out;
+	size_t out_size;
+	bool subscribed;
+	/* the one command that is not answered yet */
+	bool busy;
+	json_object *id;
+	char *shot_path;
+	char wait[32];
+	uint64_t wait_until_ns; /* 0: no wait */
+};
+
+struct control {
+	struct control_config config;
+	struct wl_event_loop *loop;
+	struct mailbox *answers;
+	int listen_fd, board_fd;
+	struct wl_event_source *listen_source, *board_source, *answer_source, *timer;
+	struct client client[CLIENTS];
+	uint32_t serials;
+	struct status last; /* for events */
+	pthread_t thread;
+	bool started, stopping;
+};
+
+uint64_t token_of(const struct client *client);
+/* Answers the current command. Takes the reference of `result` (may be NULL). error: NULL for success. */
+void client_answer(struct client *client, json_object *result, const char *error);
+void client_error(struct client *client, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Carries out one message. */
+void command_run(struct client *client, json_object *message);
+/* Answers the waits that are over, and sets the timer for the next. */
+void command_check_waits(struct control *control);
+/* Writes the picture that came for this client's screenshot command, and answers it. */
+void command_write_shot(struct client *client, const struct answer *answer);
