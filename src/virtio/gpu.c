@@ -10,7 +10,7 @@
 
 #define CONTROL_QUEUE 0
 #define CURSOR_QUEUE 1
-#define QUEUE_SIZE 256 /* a 4 MiB command of backing entries in pages and a page-flipping driver's requests both fit */
+#define QUEUE_SIZE 256 /* the largest list of backing entries (256 KiB, 64 pages without indirect descriptors) leaves room for others */
 #define MARKER_NS (10 * NSEC_PER_SEC)
 
 /* The monitor until the panel says what it has. */
