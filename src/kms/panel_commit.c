@@ -43,8 +43,8 @@ void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint3
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index});
 }
 
-/* `next` is on the screen since `time`. */
-static void shown(struct panel *panel, uint64_t time)
+/* `next` takes the place of `now`, whose framebuffer may go. */
+static void replace_now(struct panel *panel)
 {
 	struct shown old = panel->now;
 	panel->now = panel->next;
@@ -53,7 +53,12 @@ static void shown(struct panel *panel, uint64_t time)
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .set = panel->now.set});
 	else if (old.valid)
 		panel_let_go(panel, old.face, old.set, old.index);
+}
 
+/* `next` is on the screen since `time`. */
+static void shown(struct panel *panel, uint64_t time)
+{
+	replace_now(panel);
 	struct shown *now = &panel->now;
 	struct face *face = &panel->face[now->face];
 	if (now->toggle_ns) {
@@ -162,13 +167,8 @@ void panel_go_dark(struct panel *panel)
 	latch_dark(&panel->latch);
 	panel->toggled = false; /* how long the dark lasts is not the toggle's time */
 	/* A flip in flight will not be heard of; what it names stays held until the next commit replaces it. */
-	if (panel->next.valid) {
-		struct shown old = panel->now;
-		panel->now = panel->next;
-		panel->next.valid = false;
-		if (old.valid)
-			panel_let_go(panel, old.face, old.set, old.index);
-	}
+	if (panel->next.valid)
+		replace_now(panel);
 	panel_run_latch(panel, false);
 }
 

@@ -18,6 +18,7 @@
 #define MESSAGES_PER_TURN 256 /* of one producer, so that none keeps the others from the panel */
 #define SETS 3                /* of framebuffers: the present one, and those still on the screen after a mode change */
 #define RETRY_MS 4            /* when a mailbox to the front is full */
+#define SHOTS 8               /* pictures for people asked for at once: the rest of the mailbox is the front's */
 
 struct framebuffer {
 	struct scanout_buffer buffer;
@@ -62,6 +63,7 @@ struct producer {
 struct worker {
 	struct worker_config config;
 	struct mailbox *inbox;
+	_Atomic uint32_t shots; /* asked for and not answered */
 	pthread_t thread;
 	bool running, quit;
 	struct producer producer[2]; /* 0 the UI, 1 the guest */
@@ -257,6 +259,10 @@ static void frame_changed(struct worker *worker, uint32_t p, uint32_t untrusted_
 	if (face == PANEL_FACES)
 		return;
 	const struct link_head *head = head_of(worker, face);
+	uint32_t left_out;
+	if (!blit_format_supported(head->buffer->format) && log_limit_pass(&worker->producer[p].limit, &left_out))
+		log_warn("%s: picture in format %.4s cannot be shown (%u like it left out)", p == 0 ? "UI" : "guest",
+			(const char *)&head->buffer->format, left_out);
 	for (uint32_t s = 0; s < SETS; s++)
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
 			if (worker->set[s].number)
@@ -420,6 +426,7 @@ static void shoot(struct worker *worker, const struct front_event *event)
 	}
 	if (!pixels)
 		width = height = 0;
+	atomic_fetch_sub(&worker->shots, 1);
 	event->shot.done(event->shot.data, pixels, width, height);
 }
 
@@ -517,7 +524,7 @@ struct worker *worker_create(const struct worker_config *config)
 	if (!worker)
 		return NULL;
 	worker->config = *config;
-	worker->inbox = mailbox_create(256, sizeof(struct front_event));
+	worker->inbox = mailbox_create(1024, sizeof(struct front_event));
 	if (!worker->inbox)
 		goto fail;
 	const enum panel_face of[2] = {PANEL_FACE_UI, PANEL_FACE_GUEST};
@@ -548,7 +555,12 @@ int worker_start(struct worker *worker)
 
 bool worker_post(struct worker *worker, const struct front_event *event)
 {
-	return mailbox_post(worker->inbox, event);
+	if (event->type != FRONT_SHOT)
+		return mailbox_post(worker->inbox, event);
+	if (atomic_fetch_add(&worker->shots, 1) < SHOTS && mailbox_post(worker->inbox, event))
+		return true;
+	atomic_fetch_sub(&worker->shots, 1);
+	return false;
 }
 
 void worker_destroy(struct worker *worker)

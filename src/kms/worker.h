@@ -88,7 +88,7 @@ struct worker_config {
 struct worker *worker_create(const struct worker_config *config);
 /* Starts the thread. 0 or -1 with errno. */
 int worker_start(struct worker *worker);
-/* Front. False when its mailbox is full, which only a flood of shots can bring about. */
+/* Front. False when too many shots wait; everything else always finds room. */
 bool worker_post(struct worker *worker, const struct front_event *event);
 /* Ends the thread and frees all framebuffers. */
 void worker_destroy(struct worker *worker);

@@ -162,13 +162,19 @@ static void hear(void)
 	}
 }
 
-static void frame(void)
+static void frame_of(struct rect damage)
 {
 	struct link_message message = {.type = LINK_FRAME};
 	message.frame.buffer = (struct link_buffer_id){1, 1};
 	message.frame.sequence = ++sequence;
-	message.frame.source = message.frame.damage = (struct rect){0, 0, W, H};
+	message.frame.source = (struct rect){0, 0, W, H};
+	message.frame.damage = damage;
 	ck_assert(link_send_to_panel(ui, &message));
+}
+
+static void frame(void)
+{
+	frame_of((struct rect){0, 0, W, H});
 }
 
 /* A panel with one UI producer on the fake; with a monitor its first frame is on the screen. */
@@ -223,6 +229,29 @@ START_TEST(busy)
 	ck_assert_uint_eq(fake.failed, 3);
 	ck_assert_uint_eq(fake.full, 1); /* no modeset because of it */
 	ck_assert_uint_eq(fake.last.damage.w, W); /* nothing was dropped */
+	unmake();
+}
+END_TEST
+
+/* What the driver is told of damage: no less than what changed against the framebuffer before, and no more than both frames. */
+START_TEST(damage_clips)
+{
+	make(true);
+	frame();
+	UNTIL(presented == 2);
+	frame_of((struct rect){1, 2, 3, 4});
+	UNTIL(presented == 3);
+	frame_of((struct rect){10, 2, 3, 4});
+	UNTIL(presented == 4);
+	struct rect both = {1, 2, 12, 4};
+	ck_assert_mem_eq(&fake.last.damage, &both, sizeof(both));
+	/* kept over a commit that was not taken */
+	fake.fail = EBUSY;
+	fake.fail_count = 1;
+	frame_of((struct rect){10, 2, 3, 4});
+	UNTIL(presented == 5);
+	struct rect last = {10, 2, 3, 4};
+	ck_assert_mem_eq(&fake.last.damage, &last, sizeof(last));
 	unmake();
 }
 END_TEST
@@ -363,6 +392,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, busy);
+	tcase_add_test(c, damage_clips);
 	tcase_add_test(c, denied);
 	tcase_add_test(c, refused);
 	tcase_add_test(c, flip_lost);

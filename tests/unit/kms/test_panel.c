@@ -148,13 +148,13 @@ struct hand {
 	int fd;
 	struct link *link;
 	uint32_t *pixels;
-	uint64_t sequence, size;
+	uint64_t sequence, presented, size;
 };
 
 static void hand_make(struct hand *hand, uint64_t size)
 {
 	hand->size = size;
-	hand->sequence = 0;
+	hand->sequence = hand->presented = 0;
 	hand->fd = memfd_create("pixels", MFD_CLOEXEC);
 	ck_assert_int_eq(ftruncate(hand->fd, (off_t)size), 0);
 	hand->pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, hand->fd, 0);
@@ -188,12 +188,11 @@ static void hand_frame(struct hand *hand, uint32_t head, uint32_t id, struct rec
 
 static uint64_t hand_presented(struct hand *hand)
 {
-	static uint64_t last;
 	struct link_message message;
 	while (link_receive_for_producer(hand->link, &message))
 		if (message.type == LINK_PRESENTED)
-			last = message.presented.sequence;
-	return last;
+			hand->presented = message.presented.sequence;
+	return hand->presented;
 }
 
 static uint32_t expect_message(struct hand *hand, uint32_t type, struct link_message *out)
@@ -294,6 +293,20 @@ START_TEST(faces_and_toggles)
 	ck_assert_uint_eq(p.pixels[60 * W + 336], 0x0000ff);
 	ck_assert_uint_eq(p.pixels[68 * W + 320], 0x0000ff);
 	free(p.pixels);
+
+	/* another size, whole screen, and back: bars are black again in both framebuffers */
+	hand_buffer(&guest, 8, W, H, 0);
+	for (int i = 0; i < 4; i++) {
+		struct rect small = {0, 0, 600, 460}, whole = {0, 0, W, H}, source = i & 2 ? small : whole;
+		fill(guest.pixels, W * H, 0x123456);
+		hand_frame(&guest, 0, i & 2 ? 7 : 8, source, source);
+		UNTIL(hand_presented(&guest) == guest.sequence);
+		p = shoot(PANEL_SHOT_SCREEN);
+		ck_assert_uint_eq(p.pixels[0], i & 2 ? 0 : 0x123456);
+		ck_assert_uint_eq(p.pixels[W * H - 1], i & 2 ? 0 : 0x123456);
+		ck_assert_uint_eq(p.pixels[H / 2 * W + W / 2], 0x123456);
+		free(p.pixels);
+	}
 
 	/* 50 toggles, each shown, none sets the mode */
 	for (int i = 0; i < 50; i++) {
