@@ -129,6 +129,13 @@ int drm_card_open(struct session *session, struct udev *udev, const char *card, 
 				snprintf(error, error_size, "no display: no card in /dev/dri within 10 s; load its kernel driver, or use --display headless");
 			else
 				snprintf(error, error_size, "no usable display: %s", reasons);
+			if (card && !final) {
+				struct card others[CARDS];
+				uint32_t found = list_cards(udev, session_seat(session), others);
+				size_t used = strlen(error);
+				for (uint32_t i = 0; i < found && used < error_size; i++)
+					used += (size_t)snprintf(error + used, error_size - used, "%s%s", i ? ", " : "; there is ", others[i].path);
+			}
 			return -1;
 		}
 		if (now - said >= 2 * NSEC_PER_SEC) {
