@@ -37,6 +37,7 @@ struct machine {
 	struct link *link;
 	struct gpu *gpu;
 	struct vinput *input[INPUTS];
+	struct vinput_backlog *backlog[INPUTS];
 	uint32_t n_inputs;
 	struct blk *disk[OPTIONS_DISKS];
 	struct virtio_pci *transport[1 + INPUTS + OPTIONS_DISKS];
@@ -137,11 +138,13 @@ static int add_devices(struct machine *machine, struct stats *stats, char *error
 	if (machine->options->vmm_virtio_input && machine->options->display != DISPLAY_NONE) {
 		for (uint32_t i = 0; i < INPUTS; i++) {
 			machine->input[i] = vinput_create(memory, kinds[i], stats);
-			if (machine->input[i] == NULL) {
+			if (machine->input[i] != NULL)
+				machine->backlog[i] = vinput_backlog_create(machine->input[i]);
+			machine->n_inputs++;
+			if (machine->backlog[i] == NULL) {
 				snprintf(error, error_size, "cannot make the input devices: %s", strerror(errno));
 				return -1;
 			}
-			machine->n_inputs++;
 			if (attach(machine, vinput_device(machine->input[i]), (uint8_t)slots[i], CLASS_INPUT, error, error_size) < 0)
 				return -1;
 		}
@@ -223,6 +226,8 @@ static void halt_vm(struct machine *machine, enum vm_state state, const char *wh
 	/* The devices forget the guest: nothing of it stays on the panel or in a ring. */
 	for (uint32_t i = 0; i < machine->n_transports; i++)
 		virtio_pci_reset(machine->transport[i]);
+	for (uint32_t i = 0; i < machine->n_inputs; i++)
+		vinput_backlog_forget(machine->backlog[i]);
 	tell(machine, state, why);
 }
 
@@ -319,7 +324,7 @@ static void take_messages(struct machine *machine)
 		case LINK_INPUT:
 			for (uint32_t i = 0; i < machine->n_inputs; i++)
 				if (message.input.device == i)
-					vinput_packet(machine->input[i], &message);
+					vinput_backlog_packet(machine->backlog[i], &message);
 			break;
 		default:
 			if (machine->gpu != NULL)
@@ -416,6 +421,8 @@ static void *run(void *arg)
 		for (nfds_t i = 4; i < n; i++)
 			if (fds[i].revents != 0)
 				run_queue(device[i], queue[i]);
+		for (uint32_t i = 0; i < machine->n_inputs; i++)
+			vinput_backlog_run(machine->backlog[i]);
 		check_leds(machine);
 	}
 	vm_halt(machine->vm);
@@ -450,8 +457,11 @@ void machine_destroy(struct machine *machine)
 	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
 		if (machine->disk[i] != NULL)
 			blk_destroy(machine->disk[i]);
-	for (uint32_t i = 0; i < machine->n_inputs; i++)
-		vinput_destroy(machine->input[i]);
+	for (uint32_t i = 0; i < machine->n_inputs; i++) {
+		vinput_backlog_destroy(machine->backlog[i]);
+		if (machine->input[i] != NULL)
+			vinput_destroy(machine->input[i]);
+	}
 	if (machine->gpu != NULL)
 		gpu_destroy(machine->gpu);
 	if (machine->link != NULL)

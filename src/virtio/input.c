@@ -309,6 +309,22 @@ void vinput_packet(struct vinput *input, const struct link_message *message)
 	pthread_mutex_unlock(&device->lock);
 }
 
+bool vinput_has_room(struct vinput *input, const struct link_message *message)
+{
+	struct virtio_device *device = &input->device;
+	struct wire_event event[LINK_EVENTS_PER_MESSAGE + 1];
+	bool result = true;
+	pthread_mutex_lock(&device->lock);
+	if (device->live && !input->paused) {
+		bool clear = pay_releases(input);
+		uint32_t n = filter(input, message, event);
+		/* A ring that turned out broken takes nothing any more: no reason to wait for it. */
+		result = !device->live || n == 0 || (clear && room(&device->queue[EVENT_QUEUE], n + 1) >= n + 1);
+	}
+	pthread_mutex_unlock(&device->lock);
+	return result;
+}
+
 /* --- status queue ------------------------------------------------------------------------------------------------------- */
 
 static void take_status(struct vinput *input)

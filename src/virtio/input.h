@@ -33,5 +33,23 @@ struct virtio_device *vinput_device(struct vinput *input);
  * releases of keys it believes held are remembered (one bit each) and delivered as soon as there is room.
  */
 void vinput_packet(struct vinput *input, const struct link_message *message);
+/*
+ * Whether vinput_packet() would deliver this packet now (or, without a driver and while paused, has nothing to wait for). If
+ * not, the guest is asked to kick the event queue when it has given more buffers.
+ */
+bool vinput_has_room(struct vinput *input, const struct link_message *message);
 /* LEDs the guest asked for since the last call (bit per LED_*); false when nothing changed. */
 bool vinput_take_leds(struct vinput *input, uint32_t *leds);
+
+/*
+ * Packets before a device, for a guest that falls behind: a line that a program types at once is more than the 64 events its
+ * queue holds. In order, 512 at most; beyond that they are dropped as vinput_packet() does. All by the machine thread.
+ */
+struct vinput_backlog;
+struct vinput_backlog *vinput_backlog_create(struct vinput *input); /* input is borrowed; NULL with errno */
+void vinput_backlog_destroy(struct vinput_backlog *backlog);
+void vinput_backlog_packet(struct vinput_backlog *backlog, const struct link_message *message);
+/* After each run of the event queue: delivers what there is room for now. */
+void vinput_backlog_run(struct vinput_backlog *backlog);
+/* The guest is gone: nothing of this is for the next one. */
+void vinput_backlog_forget(struct vinput_backlog *backlog);

@@ -385,6 +385,79 @@ START_TEST(bad_buffers)
 }
 END_TEST
 
+/* As packet(), through the backlog. */
+static void type_key(struct vinput_backlog *backlog, uint16_t code, int value)
+{
+	struct link_message message = { .type = LINK_INPUT };
+	message.input.device = kind;
+	message.input.event[0] = (struct link_event){ EV_KEY, code, value };
+	message.input.event[1] = (struct link_event){ EV_SYN, SYN_REPORT, 0 };
+	message.input.count = 2;
+	vinput_backlog_packet(backlog, &message);
+}
+
+START_TEST(backlog_waits_in_order)
+{
+	struct vinput_backlog *backlog = vinput_backlog_create(input);
+	give(4);
+	for (uint16_t i = 0; i < 100; i++) {
+		type_key(backlog, (uint16_t)(1 + i), 1);
+		type_key(backlog, (uint16_t)(1 + i), 0);
+	}
+	ck_assert_uint_eq(stats.input_dropped, 0);
+	expect_key(1, 1);
+	expect_key(1, 0);
+	expect_nothing();
+	for (uint16_t i = 1; i < 100; i++) {
+		give(4);
+		ck_assert(would_kick(4));
+		driver_run(&d, EVENTS);
+		vinput_backlog_run(backlog);
+		expect_key((uint16_t)(1 + i), 1);
+		expect_key((uint16_t)(1 + i), 0);
+	}
+	give(RING);
+	vinput_backlog_run(backlog);
+	expect_nothing();
+	vinput_backlog_destroy(backlog);
+}
+END_TEST
+
+START_TEST(backlog_that_overflows_leaves_no_key_down)
+{
+	struct vinput_backlog *backlog = vinput_backlog_create(input);
+	bool down[KEY_CNT] = { false };
+	give(2);
+	type_key(backlog, KEY_A, 1); /* delivered: its release must come whatever happens */
+	expect_key(KEY_A, 1);
+	down[KEY_A] = true;
+	for (uint32_t i = 0; i < 5000; i++) {
+		type_key(backlog, (uint16_t)(KEY_Z + i % 5), i / 5 % 2 == 0);
+		if (i == 10)
+			type_key(backlog, KEY_A, 0);
+	}
+	ck_assert_uint_gt(stats.input_dropped, 0);
+	uint32_t in_ring = 0;
+	for (int round = 0; round < 400; round++) {
+		give(RING - in_ring);
+		in_ring = RING;
+		driver_run(&d, EVENTS);
+		vinput_backlog_run(backlog);
+		uint32_t id;
+		while (driver_used(&d, EVENTS, &id, NULL)) {
+			uint16_t event[4];
+			memcpy(event, driver_ptr(&d, events + 8ull * id), 8);
+			in_ring--;
+			if (event[0] == EV_KEY)
+				down[event[1]] = event[2];
+		}
+	}
+	for (uint32_t code = 0; code < KEY_CNT; code++)
+		ck_assert_msg(!down[code], "key %u is stuck", code);
+	vinput_backlog_destroy(backlog);
+}
+END_TEST
+
 static void status_event(uint16_t type, uint16_t code, uint32_t value, uint32_t size)
 {
 	uint16_t event[4] = { type, code, (uint16_t)value, (uint16_t)(value >> 16) };
@@ -463,6 +536,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, whole_or_not_at_all);
 	tcase_add_test(tc, no_key_stuck_however_full);
 	tcase_add_test(tc, never_filled);
+	tcase_add_test(tc, backlog_waits_in_order);
+	tcase_add_test(tc, backlog_that_overflows_leaves_no_key_down);
 	tcase_add_test(tc, bad_buffers);
 	tcase_add_test(tc, lights);
 	tcase_add_test(tc, pause_keeps_releases);
