@@ -64,6 +64,12 @@ void histogram_summarise(const struct histogram *histogram, struct histogram_sum
 	}
 }
 
+uint32_t histogram_bucket(const struct histogram *histogram, uint32_t i, uint64_t *edge)
+{
+	*edge = bucket_edge(i);
+	return atomic_load_explicit(&histogram->bucket[i], memory_order_relaxed);
+}
+
 void histogram_reset(struct histogram *histogram)
 {
 	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)

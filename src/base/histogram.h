@@ -19,4 +19,6 @@ struct histogram_summary {
 
 void histogram_record_us(struct histogram *histogram, uint64_t us);
 void histogram_summarise(const struct histogram *histogram, struct histogram_summary *summary);
+/* How many durations bucket i (below HISTOGRAM_BUCKETS) counts; *edge receives the largest one it takes, in microseconds. */
+uint32_t histogram_bucket(const struct histogram *histogram, uint32_t i, uint64_t *edge);
 void histogram_reset(struct histogram *histogram);

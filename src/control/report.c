@@ -82,6 +82,23 @@ static const struct {
 	{ "key_guest_us", offsetof(struct stats, key_guest_us) },
 };
 
+/* What is counted, as [largest microseconds, count]. */
+static json_object *buckets(const struct histogram *histogram)
+{
+	json_object *list = json_object_new_array();
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint64_t edge;
+		uint32_t count = histogram_bucket(histogram, i, &edge);
+		if (count == 0)
+			continue;
+		json_object *pair = json_object_new_array_ext(2);
+		json_object_array_add(pair, json_object_new_uint64(edge));
+		json_object_array_add(pair, json_object_new_uint64(count));
+		json_object_array_add(list, pair);
+	}
+	return list;
+}
+
 json_object *report_stats(const struct stats *stats)
 {
 	json_object *object = json_object_new_object();
@@ -90,14 +107,16 @@ json_object *report_stats(const struct stats *stats)
 		add_number(object, counters[i].name, atomic_load_explicit(value, memory_order_relaxed));
 	}
 	for (size_t i = 0; i < ARRAY_LEN(histograms); i++) {
+		const struct histogram *source = (const struct histogram *)(const void *)((const char *)stats + histograms[i].offset);
 		struct histogram_summary summary;
-		histogram_summarise((const struct histogram *)(const void *)((const char *)stats + histograms[i].offset), &summary);
+		histogram_summarise(source, &summary);
 		json_object *histogram = json_object_new_object();
 		add_number(histogram, "count", summary.count);
 		add_number(histogram, "p50", summary.p50);
 		add_number(histogram, "p95", summary.p95);
 		add_number(histogram, "p99", summary.p99);
 		add_number(histogram, "max", summary.max);
+		json_object_object_add(histogram, "buckets", buckets(source));
 		json_object_object_add(object, histograms[i].name, histogram);
 	}
 	add_number(object, "log_dropped", log_dropped());

@@ -38,6 +38,14 @@ START_TEST(percentiles)
 	ck_assert_uint_eq(summary.max, 5000000);
 	ck_assert(summary.p50 >= 500 && summary.p50 <= 532);
 	ck_assert(summary.p95 >= 950 && summary.p95 <= 1010);
+	uint64_t counted = 0, edge = 0, last = 0;
+	for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint32_t count = histogram_bucket(&histogram, i, &edge);
+		ck_assert(i == 0 || edge > last);
+		last = edge;
+		counted += count;
+	}
+	ck_assert_uint_eq(counted, summary.count);
 	histogram_reset(&histogram);
 	histogram_summarise(&histogram, &summary);
 	ck_assert_uint_eq(summary.count, 0);
