@@ -130,6 +130,14 @@ bool edid_make(const struct edid_info *info, uint8_t edid[EDID_SIZE])
 	/* sRGB primaries and white point as the standard's example gives them, section 3.7. */
 	static const uint8_t srgb[10] = { 0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54 };
 	memcpy(edid + 25, srgb, sizeof srgb);
+	/* Established timings (section 3.8), all at 60 Hz: the common modes that fit into the native one. */
+	static const struct {
+		uint16_t width, height;
+		uint8_t byte, bit;
+	} common[] = { { 640, 480, 35, 0x20 }, { 800, 600, 35, 0x01 }, { 1024, 768, 36, 0x08 } };
+	for (size_t i = 0; i < ARRAY_LEN(common); i++)
+		if (common[i].width <= info->width && common[i].height <= info->height)
+			edid[common[i].byte] |= common[i].bit;
 	memset(edid + 38, 0x01, 16); /* standard timings: unused */
 	put_timing(edid + 54, &timing, width_mm, height_mm);
 	put_text(edid + 72, 0xfc, info->name, sizeof info->name);

@@ -20,6 +20,14 @@ def is_pattern(picture):
     return synthetic(picture) is not None
 
 
+def half_of_each(picture):
+    """The upper part of one face, the lower of the other."""
+    tops, feet = picture.pixel(2, 2), picture.pixel(2, picture.height - 3)
+    dark = [10 < sum(colour) < 130 for colour in (tops, feet)]
+    red, blue = tops[0] > 200 and tops[2] < 50, feet[2] > 200 and feet[0] < 50
+    return (red and dark[1]) or (dark[0] and blue)
+
+
 def shown(machine, accept, what, timeout=5):
     return machine.wait_screen(accept, timeout, what)
 
@@ -92,15 +100,20 @@ def test_typing_reaches_the_ui_and_toggle_keys_do_not(machine):
 
 
 def test_toggles_leave_no_wrong_frame(machine):
-    """Step 5: bursts of pictures while toggling hold one face or the other, never black or a mixture."""
+    """Step 5: bursts of pictures while toggling hold one face or the other, never black or a mixture.
+
+    cirrus has no page flips: its driver copies each commit into the one buffer that is scanned out, slowly enough on a
+    software CPU to be caught at it. There a picture may be one face above and the other below.
+    """
     rayvm = state["rayvm"]
+    copies = machine.options.display == "cirrus-vga"
     before = len(rayvm.presentations())
     modesets = rayvm.stats()["modesets"]
     wrong = []
     for number in range(20):
         machine.press("KEY_GRAVE", hold=0.01)
         for picture in machine.burst(3):
-            if not is_ui(picture) and not is_pattern(picture):
+            if not is_ui(picture) and not is_pattern(picture) and not (copies and half_of_each(picture)):
                 wrong.append(number)
                 picture.save(machine.results / f"wrong-{number}.png")
     machine.wait_for(lambda: len(rayvm.presentations()) == before + 20, 20, "20 toggles")
@@ -146,7 +159,7 @@ def test_statistics(machine):
         rayvm.stats(reset=True)
         for _ in range(200):
             machine.press("KEY_GRAVE", hold=0.005)
-            time.sleep(0.06)
+            time.sleep(0.12)
         machine.wait_for(lambda: len(rayvm.presentations()) == 200, 30, "200 toggles", lambda: f"{len(rayvm.presentations())} so far")
         stats = rayvm.stats()
         refresh_us = 1e6 / (rayvm.status()["outputs"][0]["refresh"] or 60)

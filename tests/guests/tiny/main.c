@@ -30,6 +30,7 @@ struct tiny {
 	bool eof;		/* the serial port has nothing more for us */
 
 	unsigned int fps;	/* 0: static */
+	uint32_t wish_width, wish_height; /* mode asked for; 0: the preferred one */
 	bool flip, cursor, hang, disktest;
 	bool said_painted;
 	unsigned long after;	/* end when the counter is here; 0: at the first picture */
@@ -140,6 +141,8 @@ static void read_options(struct tiny *tiny)
 			tiny->fps = (unsigned int)strtoul(value, NULL, 10);
 		else if (!strncmp(word, "tiny.flip=", 10))
 			tiny->flip = *value == '1';
+		else if (!strncmp(word, "tiny.mode=", 10))
+			sscanf(value, "%ux%u", &tiny->wish_width, &tiny->wish_height);
 		else if (!strncmp(word, "tiny.cursor=", 12))
 			tiny->cursor = *value == '1';
 		else if (!strncmp(word, "tiny.syn=", 9))
@@ -185,8 +188,11 @@ static void shown(struct tiny *tiny)
 
 static void look_at_screen(struct tiny *tiny)
 {
-	if (!tiny->screen)
+	if (!tiny->screen) {
 		tiny->screen = screen_open();
+		if (tiny->screen)
+			screen_wish(tiny->screen, tiny->wish_width, tiny->wish_height);
+	}
 	if (tiny->screen && screen_update(tiny->screen, &tiny->painted))
 		shown(tiny);
 }
@@ -212,7 +218,7 @@ static void read_news(struct tiny *tiny)
 		disk_scan();
 	if (hotplug && tiny->screen) {
 		say("HOTPLUG");
-		screen_wish(tiny->screen, 0, 0);
+		screen_wish(tiny->screen, tiny->wish_width, tiny->wish_height);
 	}
 	if (hotplug || (card && !tiny->screen))
 		look_at_screen(tiny);
