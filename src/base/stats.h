@@ -15,6 +15,7 @@ struct stats {
 	_Atomic uint64_t modesets;
 	_Atomic uint64_t commits;
 	_Atomic uint64_t toggles;
+	_Atomic uint64_t toggles_replaced; /* of these, by the next one before they were committed: in no histogram */
 	_Atomic uint64_t front_stalls;     /* turns of the front loop longer than 1 ms */
 	_Atomic uint64_t input_dropped;    /* packets for the guest that found no room */
 	_Atomic uint64_t vcpu_exits;       /* exits to user space */

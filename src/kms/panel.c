@@ -336,6 +336,8 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 	if (presentation == panel->presentation)
 		return;
 	panel->presentation = presentation;
+	if (panel->toggled)
+		atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
 	panel->toggle_ns = event_ns;
 	panel->toggled = panel->latch.state != LATCH_DARK;
 	atomic_fetch_add(&panel->config.stats->toggles, 1);

@@ -95,7 +95,11 @@ static enum latch_result try_commit(struct panel *panel)
 	/* What stands in for a face that is not drawn yet is no answer to a toggle. */
 	bool answers = (panel->presentation == PRESENTATION_PRESENTED) == (want != PANEL_FACE_UI);
 	if (same_face && panel->now.index == face->latest && !full) {
-		panel->toggled &= !answers;
+		if (panel->toggled && answers) {
+			/* There and back between two flips: nothing to be seen, nothing to be timed. */
+			atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
+			panel->toggled = false;
+		}
 		return LATCH_NOTHING;
 	}
 	const struct scanout_buffer *buffer = face->buffer[face->latest];

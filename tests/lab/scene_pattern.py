@@ -165,7 +165,7 @@ def test_statistics(machine):
         refresh_us = 1e6 / (rayvm.status()["outputs"][0]["refresh"] or 60)
         flips = stats["toggle_flip_us"]
         print(f"         toggle to flip, microseconds: {flips}; refresh {refresh_us:.0f}", flush=True)
-        assert flips["count"] == 200, stats
+        assert flips["count"] + stats["toggles_replaced"] == 200 and flips["count"] >= 190, stats
         assert stats["modesets"] == 0, stats
         assert flips["p95"] <= 2 * refresh_us, flips
         assert flips["max"] <= 150000, flips

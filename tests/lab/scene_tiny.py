@@ -225,7 +225,7 @@ def test_200_toggles(machine):
     flips, refresh_us = stats["toggle_flip_us"], 1e6 / (rayvm.status()["outputs"][0]["refresh"] or 60)
     (machine.results / "stats.json").write_text(json.dumps(stats, indent=1))
     print(f"         toggle to flip, microseconds: {flips}; refresh {refresh_us:.0f}", flush=True)
-    assert flips["count"] == 200, flips
+    assert flips["count"] + stats["toggles_replaced"] == 200 and flips["count"] >= 190, stats
     assert flips["p95"] <= 2 * refresh_us, flips
     assert flips["max"] <= 150000, flips
 
