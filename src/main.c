@@ -293,6 +293,11 @@ int main(int argc, char **argv)
 	block_signals();
 	log_set_level(program.options.log_level);
 	log_markers_to(program.markers_fd);
+	/* A start that fails says one line; who debugs wants to see how far it came. */
+	if (program.options.log_level < LOG_DEBUG && log_hold() < 0) {
+		complain("out of memory");
+		return EXIT_FAILED;
+	}
 
 	status = prepare(&program, error, sizeof error);
 	if (status == 0 && start_threads(&program, error, sizeof error) < 0)
@@ -303,8 +308,12 @@ int main(int argc, char **argv)
 		front_destroy(program.front); /* the screen back first, so that the line can be read */
 		program.front = NULL;
 	}
-	if (error[0] != '\0' && status != 0)
-		complain(error);
+	if (error[0] != '\0' && status != 0) {
+		if (thread_end_asked())
+			status = EXIT_ASKED; /* that is why a wait of the start-up gave up */
+		else
+			complain(error);
+	}
 	finish(&program);
 	return status;
 }

@@ -27,7 +27,8 @@ struct line {
 static struct {
 	_Atomic int level;
 	_Atomic uint64_t dropped;
-	_Atomic bool running;
+	_Atomic bool running; /* lines go into the ring */
+	bool draining;        /* the thread is there */
 	_Atomic uint64_t deadline_ns; /* 0: none; set by log_stop() for all that is left */
 	int log_fd, markers_fd;
 	struct mailbox *lines;
@@ -125,29 +126,37 @@ void log_markers_to(int fd)
 	the_log.markers_fd = fd;
 }
 
+int log_hold(void)
+{
+	the_log.lines = mailbox_create(1024, sizeof(struct line));
+	if (the_log.lines == NULL)
+		return -1;
+	pthread_atfork(NULL, NULL, in_child);
+	atomic_store(&the_log.running, true);
+	return 0;
+}
+
 int log_start(enum log_level level, int markers_fd)
 {
 	log_set_level(level);
-	the_log.lines = mailbox_create(1024, sizeof(struct line));
-	if (the_log.lines == NULL)
+	if (!atomic_load(&the_log.running) && log_hold() < 0)
 		return -1;
 	the_log.log_fd = own_opening(STDERR_FILENO);
 	the_log.markers_fd = own_opening(markers_fd);
 	atomic_store(&the_log.deadline_ns, 0);
-	pthread_atfork(NULL, NULL, in_child);
 	if (thread_start(&the_log.thread, "log", 0, drain, NULL) < 0) {
-		mailbox_destroy(the_log.lines);
-		the_log.lines = NULL;
+		atomic_store(&the_log.running, false);
 		return -1;
 	}
-	atomic_store(&the_log.running, true);
+	the_log.draining = true;
 	return 0;
 }
 
 void log_stop(void)
 {
-	if (!atomic_exchange(&the_log.running, false))
+	if (!atomic_exchange(&the_log.running, false) || !the_log.draining)
 		return;
+	the_log.draining = false;
 	/* One deadline for everything that is left: a stuck reader must not hold up the end of the program. */
 	uint64_t deadline = clock_now_ns() + 500 * NSEC_PER_MSEC;
 	atomic_store(&the_log.deadline_ns, deadline);

@@ -1,7 +1,7 @@
 /*
  * Log lines and marker lines. Writers put a line into a bounded ring and never block; one thread ("log") drains
  * it. A full ring drops the line and counts it, so that neither a slow terminal nor a stuck pipe can hold up input
- * or display. Before log_start() and after log_stop() lines are written directly.
+ * or display. Before log_start() (or log_hold()) and after log_stop() lines are written directly.
  */
 #pragma once
 
@@ -9,6 +9,11 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
+/*
+ * Keeps lines until log_start() writes them; log_stop() without it throws them away. For a start-up that says one line when it
+ * fails. Single-threaded start-up only. Returns 0, or -1 with errno.
+ */
+int log_hold(void);
 /*
  * Starts the drain thread. Lines above `level` are discarded. Log lines go to stderr; marker lines to markers_fd
  * (borrowed; may be stderr). Returns 0, or -1 with errno.

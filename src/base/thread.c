@@ -64,6 +64,12 @@ int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(voi
 	return 0;
 }
 
+bool thread_end_asked(void)
+{
+	sigset_t pending;
+	return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGHUP) == 1);
+}
+
 int thread_raise_self(void)
 {
 	struct sched_param parameter = { .sched_priority = 2 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "kms/card.h"
 #include "kms/session.h"
 
@@ -124,7 +125,7 @@ int drm_card_open(struct session *session, struct udev *udev, const char *card, 
 				length += (size_t)snprintf(reasons + length, sizeof(reasons) - length, "%s%s", length ? "; " : "", why);
 		}
 		uint64_t now = clock_now_ns();
-		if (final || now - start >= WAIT_NS) {
+		if (final || thread_end_asked() || now - start >= WAIT_NS) {
 			if (n == 0)
 				snprintf(error, error_size, "no display: no card in /dev/dri within 10 s; load its kernel driver, or use --display headless");
 			else

@@ -14,9 +14,11 @@
 
 #include "base/base.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define DEVICES 128
 #define ACTIVATION_NS (10 * NSEC_PER_SEC)
+#define LOOK_MS 250 /* how long a request to end may wait */
 
 struct session {
 	struct session_config config;
@@ -123,8 +125,8 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 		return NULL;
 	}
 	uint64_t deadline = clock_now_ns() + ACTIVATION_NS;
-	for (uint64_t now; !session->active && (now = clock_now_ns()) < deadline;) {
-		if (libseat_dispatch(session->seat, (int)((deadline - now) / NSEC_PER_MSEC) + 1) < 0 && errno != EINTR)
+	while (!session->active && !thread_end_asked() && clock_now_ns() < deadline) {
+		if (libseat_dispatch(session->seat, LOOK_MS) < 0 && errno != EINTR)
 			break;
 	}
 	if (!session->active) {
