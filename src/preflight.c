@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <xf86drmMode.h>
 
 #include "options.h"
+#include "virtio/blk.h"
 #include "vmm/vm.h"
 
 enum verdict { GOOD, WARNING, BAD };
@@ -36,18 +38,48 @@ static int check_kvm(void)
 	return 0;
 }
 
-static int check_file(const char *what, const char *path)
+static int check_guest(const struct options *options)
 {
 	char text[512];
-	struct stat info;
-	if (access(path, R_OK) < 0 || stat(path, &info) < 0) {
-		snprintf(text, sizeof text, "cannot read %s: %s", path, strerror(errno));
-		say(BAD, what, text);
+	struct vm_config config = {
+		.kernel = options->kernel, .initrd = options->initrd, .cmdline = options->cmdline, .memory = options->memory, .cpus = options->cpus,
+	};
+	if (!vm_check(&config, text, sizeof text)) {
+		say(BAD, "guest", text);
 		return EXIT_USAGE;
 	}
-	snprintf(text, sizeof text, "%s, %lld KiB", path, (long long)info.st_size / 1024);
-	say(GOOD, what, text);
+	snprintf(text, sizeof text, "%s, %llu MiB, %u CPU%s", options->kernel, (unsigned long long)options->memory >> 20, options->cpus,
+		options->cpus == 1 ? "" : "s");
+	say(GOOD, "guest", text);
 	return 0;
+}
+
+/* Looked at, not opened: opening would take its lock. */
+static int check_disk(const char *spec)
+{
+	char text[512], *copy = malloc(strlen(spec) + 1);
+	struct blk_config config;
+	struct stat info;
+	int result = EXIT_USAGE;
+	if (copy == NULL || blk_parse(spec, &config, copy, text, sizeof text) < 0) {
+		say(BAD, "disk", copy != NULL ? text : "out of memory");
+		goto out;
+	}
+	if (config.path != NULL && (access(config.path, config.readonly ? R_OK : R_OK | W_OK) < 0 || stat(config.path, &info) < 0)) {
+		snprintf(text, sizeof text, "%s: %s", config.path, strerror(errno));
+		say(BAD, "disk", text);
+		goto out;
+	}
+	if (config.path != NULL && !S_ISBLK(info.st_mode) && (!S_ISREG(info.st_mode) || info.st_size < 512)) {
+		snprintf(text, sizeof text, "%s: neither a disk image of at least a sector nor a block device", config.path);
+		say(BAD, "disk", text);
+		goto out;
+	}
+	say(GOOD, "disk", spec);
+	result = 0;
+out:
+	free(copy);
+	return result;
 }
 
 /* Connected outputs of a card, -1 when it cannot set modes. */
@@ -74,7 +106,7 @@ static int check_display(const struct options *options)
 		return 0;
 	}
 	DIR *directory = opendir("/dev/dri");
-	int usable = 0, denied = 0, connected = 0;
+	int usable = 0, denied = 0, taken = 0, connected = 0;
 	for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
 		if (strncmp(entry->d_name, "card", 4) != 0)
 			continue;
@@ -87,14 +119,17 @@ static int check_display(const struct options *options)
 			denied++;
 			continue;
 		}
-		/* The first opener becomes master: give that back at once. */
-		drmDropMaster(fd);
+		/* Who opens a card without a master becomes it: that tells whether there is one, and is given back at once. */
+		bool free_card = drmIsMaster(fd);
+		if (free_card)
+			drmDropMaster(fd);
 		drmVersion *version = drmGetVersion(fd);
 		int outputs = connected_outputs(fd);
-		snprintf(text, sizeof text, "%s: %s, %d connected output%s", path, version != NULL ? version->name : "?", outputs < 0 ? 0 : outputs,
-			outputs == 1 ? "" : "s");
-		say(outputs > 0 ? GOOD : WARNING, "card", text);
-		usable += outputs >= 0;
+		snprintf(text, sizeof text, "%s: %s, %d connected output%s%s", path, version != NULL ? version->name : "?", outputs < 0 ? 0 : outputs,
+			outputs == 1 ? "" : "s", free_card ? "" : ", held by another program");
+		say(outputs > 0 && free_card ? GOOD : WARNING, "card", text);
+		usable += outputs >= 0 && free_card;
+		taken += outputs >= 0 && !free_card;
 		connected += outputs > 0 ? outputs : 0;
 		drmFreeVersion(version);
 		close(fd);
@@ -102,9 +137,10 @@ static int check_display(const struct options *options)
 	if (directory != NULL)
 		closedir(directory);
 	if (usable == 0) {
-		say(BAD, "display", denied > 0 ? "no right to a card: run as root, from a local login, or with seatd running"
-		                               : "no DRM card: load the graphics driver, or use --display headless");
-		return denied > 0 ? EXIT_INPUT : EXIT_DISPLAY;
+		say(BAD, "display", taken > 0 ? "another program holds the display: end it (a display server?), or use --display headless"
+			: denied > 0 ? "no right to a card: run as root, from a local login, or with seatd running"
+			: "no DRM card: load the graphics driver, or use --display headless");
+		return taken == 0 && denied > 0 ? EXIT_INPUT : EXIT_DISPLAY;
 	}
 	if (connected == 0)
 		say(WARNING, "display", "no connected output: rayvm would wait for one");
@@ -143,11 +179,11 @@ int check_machine(const struct options *options)
 	if (options->vmm_hypervisor) {
 		CHECK(check_kvm());
 		if (options->kernel != NULL)
-			CHECK(check_file("kernel", options->kernel));
+			CHECK(check_guest(options));
 		else
-			say(WARNING, "kernel", "none given (-k): the UI would start without a guest");
-		if (options->initrd != NULL)
-			CHECK(check_file("initrd", options->initrd));
+			say(WARNING, "guest", "no kernel given (-k): the UI would start without a guest");
+		for (uint32_t i = 0; i < options->n_disks; i++)
+			CHECK(check_disk(options->disk[i]));
 	}
 	CHECK(check_display(options));
 	CHECK(check_input(options));

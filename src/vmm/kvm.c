@@ -83,6 +83,10 @@ int kvm_open(struct kvm *kvm, char *error, size_t error_size)
 		return -1;
 	}
 	int version = flag_ioctl(kvm->device_fd, KVM_GET_API_VERSION, 0);
+	if (version < 0) {
+		snprintf(error, error_size, KVM_PATH " is not KVM's device (%s): load kvm_intel or kvm_amd (modprobe)", strerror(errno));
+		goto fail;
+	}
 	if (version != KVM_API_VERSION) {
 		snprintf(error, error_size, KVM_PATH " speaks API version %d, not %d: run a Linux kernel of this century", version, KVM_API_VERSION);
 		goto fail;

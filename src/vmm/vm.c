@@ -45,7 +45,7 @@ int vm_probe(char *error, size_t error_size, bool *slow)
 
 /* --- creation ------------------------------------------------------------------------------------------------------------ */
 
-static bool check_settings(const struct vm_config *config, char *error, size_t error_size)
+bool vm_check(const struct vm_config *config, char *error, size_t error_size)
 {
 	if (config->cpus < 1 || config->cpus > VM_MAX_CPUS) {
 		snprintf(error, error_size, "%u CPUs are impossible; give 1 to %d with --cpus", config->cpus, VM_MAX_CPUS);
@@ -125,7 +125,7 @@ static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_
 struct vm *vm_create(const struct vm_config *config, char *error, size_t error_size, int *exit_status)
 {
 	*exit_status = EXIT_SETTINGS;
-	if (!check_settings(config, error, error_size))
+	if (!vm_check(config, error, error_size))
 		return NULL;
 	struct vm *vm = calloc(1, sizeof(*vm));
 	if (!vm) {

@@ -38,6 +38,8 @@ struct vm;
  * names the thing and the remedy. slow (may be NULL): true when ring 0 is emulated so slowly that a kernel would not boot in reasonable time.
  */
 int vm_probe(char *error, size_t error_size, bool *slow);
+/* Would these settings do on this machine: sizes, kernel, initrd, command line? False, and a line naming thing and remedy in error. Changes nothing. */
+bool vm_check(const struct vm_config *config, char *error, size_t error_size);
 /*
  * Creates KVM VM, memory, irqchip, vCPUs' descriptors, bus. On failure NULL, and a line naming thing and remedy in error
  * and the program's exit status (interfaces: 2 settings, 3 KVM) in *exit_status.
