@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -82,9 +83,9 @@ static int open_serial(struct machine *machine, char *error, size_t error_size)
 		machine->serial_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 		return 0;
 	case SERIAL_FILE:
-		machine->serial_out = open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+		machine->serial_out = open(options->serial_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 		if (machine->serial_out < 0) {
-			snprintf(error, error_size, "cannot open %s for the guest's serial port: %s", options->serial_path, strerror(errno));
+			snprintf(error, error_size, "cannot open %s for the guest's serial port: %s; choose another place with --serial", options->serial_path, strerror(errno));
 			return -1;
 		}
 		return 0;
@@ -432,6 +433,11 @@ static void *run(void *arg)
 int machine_start(struct machine *machine, bool autoboot)
 {
 	machine->autoboot = autoboot;
+	/* Not when it was opened: a start that fails must not empty the file of one that runs. Pipes and terminals have no length. */
+	struct stat info;
+	if (machine->options->serial == SERIAL_FILE && fstat(machine->serial_out, &info) == 0 && S_ISREG(info.st_mode) &&
+		ftruncate(machine->serial_out, 0) < 0)
+		log_warn("%s keeps its old contents: %s", machine->options->serial_path, strerror(errno));
 	if (thread_start(&machine->thread, "machine", 0, run, machine) < 0)
 		return -1;
 	machine->thread_runs = true;

@@ -74,7 +74,7 @@ static int open_markers(const char *where, int *fd)
 		char *end;
 		long number = strtol(where + 3, &end, 10);
 		if (end == where + 3 || *end != '\0' || number < 0 || fcntl((int)number, F_GETFD) < 0) {
-			fprintf(stderr, "rayvm: --markers: '%s' names no open descriptor\n", where);
+			fprintf(stderr, "rayvm: --markers: '%s' names no open descriptor; open it before the start, or give a path\n", where);
 			return -1;
 		}
 		*fd = (int)number;
@@ -85,7 +85,7 @@ static int open_markers(const char *where, int *fd)
 	if (*fd < 0 && errno == ENXIO)
 		*fd = open(where, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	if (*fd < 0) {
-		fprintf(stderr, "rayvm: cannot open %s for the markers: %s\n", where, strerror(errno));
+		fprintf(stderr, "rayvm: cannot open %s for the markers: %s; choose another place with --markers\n", where, strerror(errno));
 		return -1;
 	}
 	return 0;
@@ -211,7 +211,7 @@ static int prepare(struct program *program, char *error, size_t error_size)
 	};
 	program->control = control_create(&control, error, error_size);
 	if (program->control == NULL)
-		return EXIT_FAILED;
+		return EXIT_USAGE;
 	status_board_line(program->board, STATUS_CONTROL, STATUS_OK, "%.80s", program->options.control);
 	if (display && prepare_ui(program, guest != NULL, error, error_size) < 0)
 		return EXIT_FAILED;

@@ -178,7 +178,14 @@ static bool set_serial(struct options *options, const struct origin *origin, con
 static bool set(struct options *options, const struct origin *origin, const char *value)
 {
 	const char *name = origin->name;
+	static const char *const paths[] = { "kernel", "initrd", "card", "control", "markers" };
 
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (*value == '\0' && strcmp(name, paths[i]) == 0) {
+			complain(origin, "needs the path of a file");
+			return false;
+		}
+	}
 	if (strcmp(name, "kernel") == 0)
 		return set_text(&options->kernel, value);
 	if (strcmp(name, "initrd") == 0)
@@ -280,13 +287,17 @@ struct file_reader {
 	int line;
 	bool too_long;
 	bool failed;
+	int error; /* errno of reading; 0: none */
 };
 
 static char *read_settings_line(char *text, int size, void *data)
 {
 	struct file_reader *reader = data;
-	if (fgets(text, size, reader->file) == NULL)
+	errno = 0;
+	if (fgets(text, size, reader->file) == NULL) {
+		reader->error = ferror(reader->file) ? errno : 0;
 		return NULL;
+	}
 	reader->line++;
 	size_t length = strlen(text);
 	if (length > 0 && text[length - 1] != '\n' && !feof(reader->file)) {
@@ -315,13 +326,17 @@ static bool read_file(struct options *options, const char *path)
 	struct file_reader reader = { .options = options, .path = path };
 	reader.file = fopen(path, "re");
 	if (reader.file == NULL) {
-		fprintf(stderr, "rayvm: cannot read the settings file %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "rayvm: cannot read the settings file %s: %s; name another with -c\n", path, strerror(errno));
 		return false;
 	}
 	int result = ini_parse_stream(read_settings_line, &reader, from_file, &reader);
 	fclose(reader.file);
 	if (reader.failed)
 		return false; /* complained with file and line */
+	if (reader.error != 0) {
+		fprintf(stderr, "rayvm: cannot read the settings file %s: %s; name another with -c\n", path, strerror(reader.error));
+		return false;
+	}
 	if (reader.too_long) {
 		fprintf(stderr, "rayvm: %s:%d: the line is too long; give this setting on the command line\n", path, reader.line);
 		return false;

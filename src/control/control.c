@@ -260,6 +260,10 @@ static int bind_socket(const char *path)
 		errno = ENAMETOOLONG;
 		return -1;
 	}
+	if (*path == '\0') {
+		errno = EINVAL; /* the kernel would make up an abstract name */
+		return -1;
+	}
 	strcpy(address.sun_path, path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -273,8 +277,9 @@ static int bind_socket(const char *path)
 		bool alive = probe < 0 || connect(probe, (struct sockaddr *)&address, sizeof address) == 0 || errno != ECONNREFUSED;
 		if (probe >= 0)
 			close(probe);
-		errno = EADDRINUSE;
-		if (!alive && lstat(path, &info) == 0 && S_ISSOCK(info.st_mode) && unlink(path) == 0)
+		bool socket_there = lstat(path, &info) == 0 && S_ISSOCK(info.st_mode);
+		errno = socket_there ? EADDRINUSE : EEXIST;
+		if (!alive && socket_there && unlink(path) == 0)
 			result = bind(fd, (struct sockaddr *)&address, sizeof address);
 	}
 	umask(mask);
@@ -302,7 +307,7 @@ struct control *control_create(const struct control_config *config, char *error,
 	control->listen_fd = bind_socket(config->path);
 	if (control->listen_fd < 0) {
 		snprintf(error, error_size, "cannot make the control socket %s: %s; choose another place with --control", config->path,
-			errno == EADDRINUSE ? "another rayvm uses it" : strerror(errno));
+			errno == EADDRINUSE ? "another rayvm uses it" : errno == EEXIST ? "something else has this name" : strerror(errno));
 		control_destroy(control);
 		return NULL;
 	}

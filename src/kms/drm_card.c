@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -15,6 +17,7 @@
 #define CARDS 16
 #define WAIT_NS (10 * NSEC_PER_SEC)
 #define LOOK_MS 250
+#define DRM_MAJOR 226 /* Documentation/admin-guide/devices.txt */
 
 /* Since Linux 6.6 virtual machines' cursor planes are shown only to who says it knows hotspots; Debian 12's header has no name for it. */
 #ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
@@ -68,10 +71,16 @@ static uint32_t list_cards(struct udev *udev, const char *seat, struct card *car
 static int try_card(struct session *session, const char *path, char *why, size_t why_size, bool *final)
 {
 	*final = false;
+	struct stat st;
+	if (stat(path, &st) == 0 && (!S_ISCHR(st.st_mode) || major(st.st_rdev) != DRM_MAJOR)) {
+		snprintf(why, why_size, "%.120s: is no display card: name one of /dev/dri, or leave --card out", path);
+		*final = true;
+		return -1;
+	}
 	int fd = session_open_device(session, path);
 	if (fd < 0) {
-		snprintf(why, why_size, "%.120s: %s", path, strerror(errno));
 		*final = errno == EACCES || errno == EPERM;
+		snprintf(why, why_size, "%.120s: %s%s", path, strerror(errno), *final ? ": run as root, from a local login, or with seatd running" : "");
 		return -1;
 	}
 	uint64_t dumb = 0;
@@ -129,7 +138,8 @@ int drm_card_open(struct session *session, struct udev *udev, const char *card, 
 			if (n == 0)
 				snprintf(error, error_size, "no display: no card in /dev/dri within 10 s; load its kernel driver, or use --display headless");
 			else
-				snprintf(error, error_size, "no usable display: %s", reasons);
+				snprintf(error, error_size, "no usable display: %s%s", reasons,
+					final ? "" : "; load the card's kernel driver, name another with --card, or use --display headless");
 			if (card && !final) {
 				struct card others[CARDS];
 				uint32_t found = list_cards(udev, session_seat(session), others);

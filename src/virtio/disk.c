@@ -122,7 +122,7 @@ int disk_open(struct disk *disk, const struct blk_config *config, char *error, s
 		struct stat st;
 		if (stat(disk->name, &st) < 0) {
 			snprintf(error, error_size, errno == ENOENT ?
-				"disk %s: %s; make an empty one with: truncate -s 8G FILE" : "disk %s: %s", disk->name, strerror(errno));
+				"disk %s: %s; make an empty one with: truncate -s 8G FILE" : "disk %s: %s; check the path and its permissions", disk->name, strerror(errno));
 			goto fail;
 		}
 		if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) {
@@ -150,8 +150,8 @@ int disk_open(struct disk *disk, const struct blk_config *config, char *error, s
 		if (S_ISBLK(st.st_mode)) {
 			if (take_block_device(disk, st.st_rdev, error, error_size) < 0)
 				goto fail;
-		} else {
-			take_file(disk, &st);
+		} else if (st.st_size >= 512) {
+			take_file(disk, &st); /* smaller: refused below, and not touched */
 		}
 	}
 	if (disk->size < 512) {
