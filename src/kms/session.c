@@ -130,7 +130,9 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 			break;
 	}
 	if (!session->active) {
-		snprintf(error, error_size, "seat %s did not become active within 10 s: switch to this console and try again", libseat_seat_name(session->seat));
+		/* The builtin backend opens for anybody; only then does its helper find that it may not touch the console. */
+		snprintf(error, error_size, "no seat: %s did not become active within 10 s: %s", libseat_seat_name(session->seat),
+			geteuid() == 0 ? "switch to this console and try again" : "run as root on a text console, start seatd, or log in through logind");
 		session_close(session);
 		return NULL;
 	}
