@@ -170,6 +170,14 @@ static void present(void *data, enum presentation state, uint64_t time_ns)
 		vm_command(front, LINK_VM_START);
 }
 
+/* The release of the keys held follows with the session's end; without one there is no other terminal. */
+static void switch_vt(void *data, int vt)
+{
+	struct front *front = data;
+	if (front->session != NULL && session_switch(front->session, vt) < 0)
+		log_warn("cannot switch to virtual terminal %d: %s", vt, strerror(errno));
+}
+
 /* Devices -> router. */
 static void input_event(void *data, const struct router_event *event)
 {
@@ -537,7 +545,7 @@ struct front *front_create(const struct front_config *config, char *error, size_
 	front->signal_fd = -1;
 	packer_init(&front->guest, true, send_packet, front, config->stats);
 	packer_init(&front->ui, false, send_packet, front, config->stats);
-	struct router_output output = { .deliver = deliver, .present = present, .data = front };
+	struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt, .data = front };
 	front->router = router_create(&config->options->keys, &output, PRESENTATION_HIDDEN);
 	front->loop = wl_event_loop_create();
 	if (front->router == NULL || front->loop == NULL || watch_signals(front) < 0)

@@ -8,7 +8,8 @@
  *
  * A toggle sets the owner of what the losing side holds in the routed lane to NOBODY after telling that side of the
  * release; the hold itself stays until the fingers are up, so the physical release finds NOBODY and is swallowed.
- * Toggle keys are holds of NOBODY from the start.
+ * Toggle keys are holds of NOBODY from the start, and so is Fn of Ctrl+Alt+Fn: while a seat's owner mutes the console's
+ * keyboard, the kernel no longer switches terminals by itself.
  *
  * The guest may hold one code through both lanes; it is told of the first press and of the last release.
  */
@@ -178,6 +179,22 @@ static bool toggle_key(const struct router_keys *keys, uint16_t code, enum prese
 	return true;
 }
 
+static bool is_pressed(const struct router *router, uint16_t code)
+{
+	return router->hold[LANE_ROUTED][code].devices > 0;
+}
+
+/* The virtual terminal that this press asks for, 0 for none. F11 and F12 have other work here. */
+static int terminal_key(const struct router *router, uint16_t code)
+{
+	if (!router->output.switch_vt || code < KEY_F1 || code > KEY_F10)
+		return 0;
+	bool control = is_pressed(router, KEY_LEFTCTRL) || is_pressed(router, KEY_RIGHTCTRL);
+	bool alt = is_pressed(router, KEY_LEFTALT) || is_pressed(router, KEY_RIGHTALT);
+
+	return control && alt ? code - KEY_F1 + 1 : 0;
+}
+
 static void press(struct router *router, enum lane lane, const struct router_event *event)
 {
 	struct hold *hold = &router->hold[lane][event->code];
@@ -194,6 +211,9 @@ static void press(struct router *router, enum lane lane, const struct router_eve
 	} else if (toggle_key(&router->keys, event->code, &change)) {
 		hold->owner = ROUTER_NOBODY;
 		router_present(router, change, event->time_ns);
+	} else if (terminal_key(router, event->code) != 0) {
+		hold->owner = ROUTER_NOBODY;
+		router->output.switch_vt(router->output.data, terminal_key(router, event->code));
 	} else {
 		give(router, lane, event, shown_sink(router->state));
 	}

@@ -37,6 +37,8 @@ struct router_output {
 	void (*deliver)(void *data, enum router_sink sink, const struct router_event *event);
 	/* The presentation changed because of the event with this time stamp. Releases for the losing side come before. */
 	void (*present)(void *data, enum presentation state, uint64_t time_ns);
+	/* Ctrl+Alt+Fn asks for virtual terminal n (1 to 10); neither side sees Fn. NULL: the chord is keys like others. */
+	void (*switch_vt)(void *data, int vt);
 	void *data;
 };
 

@@ -38,9 +38,17 @@ static void on_present(void *data, enum presentation state, uint64_t time_ns)
 	strcat(trace, state == PRESENTATION_PRESENTED ? "P " : "H ");
 }
 
+static void on_switch(void *data, int vt)
+{
+	size_t used = strlen(trace);
+
+	ck_assert_ptr_eq(data, trace);
+	snprintf(trace + used, sizeof(trace) - used, "vt%d ", vt);
+}
+
 static void start(enum presentation initial, const struct router_keys *keys)
 {
-	struct router_output output = { .deliver = on_deliver, .present = on_present, .data = trace };
+	struct router_output output = { .deliver = on_deliver, .present = on_present, .switch_vt = on_switch, .data = trace };
 
 	trace[0] = '\0';
 	router = router_create(keys, &output, initial);
@@ -93,6 +101,36 @@ static void expect(const char *text)
 }
 
 /* --- presentation machine --- */
+
+START_TEST(terminals)
+{
+	tap(KEY_F2);
+	expect("ui+60 ui-60 ");
+	key(KEY_LEFTCTRL, 1);
+	tap(KEY_F2);
+	expect("ui+29 ui+60 ui-60 ");
+	key(KEY_RIGHTALT, 1);
+	tap(KEY_F1);
+	tap(KEY_F10);
+	expect("ui+100 vt1 vt10 ");
+	key(KEY_F3, 1);
+	key(KEY_F3, 2); /* repeats ask once */
+	expect("vt3 ");
+	key(KEY_F11, 1); /* shows, as always */
+	expect("ui-29 ui-100 P ");
+	key(KEY_F3, 0);
+	key(KEY_LEFTCTRL, 0);
+	key(KEY_RIGHTALT, 0);
+	key(KEY_F11, 0);
+	tap(KEY_F2);
+	expect("guest+60 guest-60 ");
+	/* What is addressed to the guest is the guest's. */
+	guest_key(KEY_LEFTCTRL, 1);
+	guest_key(KEY_LEFTALT, 1);
+	guest_key(KEY_F2, 1);
+	expect("guest+29 guest+56 guest+60 ");
+}
+END_TEST
 
 START_TEST(machine_has_exactly_the_two_edges)
 {
@@ -578,6 +616,7 @@ static Suite *make_suite(void)
 	suite_add_tcase(suite, machine);
 
 	tcase_add_checked_fixture(rules, hidden, teardown);
+	tcase_add_test(rules, terminals);
 	tcase_add_test(rules, seed_codes);
 	tcase_add_test(rules, backtick_toggles_once_per_press);
 	tcase_add_test(rules, repeat_never_toggles);
