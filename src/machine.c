@@ -325,7 +325,7 @@ static void take_messages(struct machine *machine)
 		case LINK_INPUT:
 			for (uint32_t i = 0; i < machine->n_inputs; i++)
 				if (message.input.device == i)
-					vinput_backlog_packet(machine->backlog[i], &message);
+					vinput_backlog_packet(machine->backlog[i], &message, clock_now_ns());
 			break;
 		default:
 			if (machine->gpu != NULL)
@@ -396,11 +396,15 @@ static void *run(void *arg)
 		start_vm(machine);
 	for (;;) {
 		int timeout = -1;
-		if (machine->gpu != NULL) {
-			uint64_t now = clock_now_ns(), next = gpu_tick(machine->gpu, now);
-			if (next != UINT64_MAX)
-				timeout = next <= now ? 0 : (int)((next - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
+		uint64_t now = clock_now_ns(), next = UINT64_MAX;
+		if (machine->gpu != NULL)
+			next = gpu_tick(machine->gpu, now);
+		for (uint32_t i = 0; i < machine->n_inputs; i++) {
+			uint64_t when = vinput_backlog_run(machine->backlog[i], now);
+			next = when < next ? when : next;
 		}
+		if (next != UINT64_MAX)
+			timeout = next <= now ? 0 : (int)((next - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 		if (poll(fds, n, timeout) < 0 && errno != EINTR) {
 			log_error("the machine's thread cannot wait: %s", strerror(errno));
 			break;
@@ -422,8 +426,6 @@ static void *run(void *arg)
 		for (nfds_t i = 4; i < n; i++)
 			if (fds[i].revents != 0)
 				run_queue(device[i], queue[i]);
-		for (uint32_t i = 0; i < machine->n_inputs; i++)
-			vinput_backlog_run(machine->backlog[i]);
 		check_leds(machine);
 	}
 	vm_halt(machine->vm);

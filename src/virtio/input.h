@@ -43,13 +43,14 @@ bool vinput_take_leds(struct vinput *input, uint32_t *leds);
 
 /*
  * Packets before a device, for a guest that falls behind: a line that a program types at once is more than the 64 events its
- * queue holds. In order, 512 at most; beyond that they are dropped as vinput_packet() does. All by the machine thread.
+ * queue holds, and more than its readers can take in one gulp. In order, keys at 100 a second once 8 went at once; 512 wait at most,
+ * beyond that they are dropped as vinput_packet() does. All by the machine thread; times are clock_now_ns().
  */
 struct vinput_backlog;
 struct vinput_backlog *vinput_backlog_create(struct vinput *input); /* input is borrowed; NULL with errno */
 void vinput_backlog_destroy(struct vinput_backlog *backlog);
-void vinput_backlog_packet(struct vinput_backlog *backlog, const struct link_message *message);
-/* After each run of the event queue: delivers what there is room for now. */
-void vinput_backlog_run(struct vinput_backlog *backlog);
+void vinput_backlog_packet(struct vinput_backlog *backlog, const struct link_message *message, uint64_t now_ns);
+/* Delivers what may go now: after each run of the event queue, and at the time it returns (UINT64_MAX: nothing is waited for but the guest). */
+uint64_t vinput_backlog_run(struct vinput_backlog *backlog, uint64_t now_ns);
 /* The guest is gone: nothing of this is for the next one. */
 void vinput_backlog_forget(struct vinput_backlog *backlog);

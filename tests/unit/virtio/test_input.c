@@ -385,6 +385,8 @@ START_TEST(bad_buffers)
 }
 END_TEST
 
+static uint64_t backlog_now = 1000 * NSEC_PER_SEC;
+
 /* As packet(), through the backlog. */
 static void type_key(struct vinput_backlog *backlog, uint16_t code, int value)
 {
@@ -393,7 +395,7 @@ static void type_key(struct vinput_backlog *backlog, uint16_t code, int value)
 	message.input.event[0] = (struct link_event){ EV_KEY, code, value };
 	message.input.event[1] = (struct link_event){ EV_SYN, SYN_REPORT, 0 };
 	message.input.count = 2;
-	vinput_backlog_packet(backlog, &message);
+	vinput_backlog_packet(backlog, &message, backlog_now);
 }
 
 START_TEST(backlog_waits_in_order)
@@ -412,13 +414,45 @@ START_TEST(backlog_waits_in_order)
 		give(4);
 		ck_assert(would_kick(4));
 		driver_run(&d, EVENTS);
-		vinput_backlog_run(backlog);
+		backlog_now += NSEC_PER_SEC;
+		vinput_backlog_run(backlog, backlog_now);
 		expect_key((uint16_t)(1 + i), 1);
 		expect_key((uint16_t)(1 + i), 0);
 	}
 	give(RING);
-	vinput_backlog_run(backlog);
+	vinput_backlog_run(backlog, backlog_now + NSEC_PER_SEC);
 	expect_nothing();
+	vinput_backlog_destroy(backlog);
+}
+END_TEST
+
+START_TEST(backlog_paces_keys)
+{
+	struct vinput_backlog *backlog = vinput_backlog_create(input);
+	uint64_t start = backlog_now, next = 0;
+	give(RING);
+	for (uint16_t i = 0; i < 12; i++)
+		type_key(backlog, (uint16_t)(1 + i), 1);
+	for (uint16_t i = 0; i < 8; i++) /* at once */
+		expect_key((uint16_t)(1 + i), 1);
+	expect_nothing();
+	for (uint16_t i = 8; i < 12; i++) { /* then one each 10 ms */
+		next = vinput_backlog_run(backlog, backlog_now);
+		expect_nothing();
+		ck_assert_uint_eq(next, start + (i - 7u) * 10 * NSEC_PER_MSEC);
+		ck_assert_uint_eq(vinput_backlog_run(backlog, next - 1), next);
+		expect_nothing();
+		backlog_now = next;
+		next = vinput_backlog_run(backlog, backlog_now);
+		expect_key((uint16_t)(1 + i), 1);
+	}
+	ck_assert_uint_eq(next, UINT64_MAX);
+	/* A hand is never held up. */
+	for (uint16_t i = 0; i < 12; i++) {
+		backlog_now += 15 * NSEC_PER_MSEC;
+		type_key(backlog, (uint16_t)(1 + i), 0);
+		expect_key((uint16_t)(1 + i), 0);
+	}
 	vinput_backlog_destroy(backlog);
 }
 END_TEST
@@ -442,7 +476,8 @@ START_TEST(backlog_that_overflows_leaves_no_key_down)
 		give(RING - in_ring);
 		in_ring = RING;
 		driver_run(&d, EVENTS);
-		vinput_backlog_run(backlog);
+		backlog_now += NSEC_PER_SEC;
+		vinput_backlog_run(backlog, backlog_now);
 		uint32_t id;
 		while (driver_used(&d, EVENTS, &id, NULL)) {
 			uint16_t event[4];
@@ -537,6 +572,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, no_key_stuck_however_full);
 	tcase_add_test(tc, never_filled);
 	tcase_add_test(tc, backlog_waits_in_order);
+	tcase_add_test(tc, backlog_paces_keys);
 	tcase_add_test(tc, backlog_that_overflows_leaves_no_key_down);
 	tcase_add_test(tc, bad_buffers);
 	tcase_add_test(tc, lights);
