@@ -270,13 +270,13 @@ static void command(struct machine *machine, uint32_t untrusted_command)
 		break;
 	case LINK_VM_RESET:
 		if (runs || machine->state == VM_CRASHED) {
-			halt_vm(machine, VM_STOPPED, "reset");
+			halt_vm(machine, VM_STOPPED, "reset by command");
 			start_vm(machine);
 		}
 		break;
 	case LINK_VM_STOP:
 		if (runs)
-			halt_vm(machine, VM_STOPPED, "stopped");
+			halt_vm(machine, VM_STOPPED, "switched off by command");
 		break;
 	default:
 		break;
