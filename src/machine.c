@@ -29,7 +29,8 @@ enum { SLOT_GPU = 1, SLOT_KEYBOARD, SLOT_POINTER, SLOT_TABLET, SLOT_DISK };
 #define CLASS_STORAGE 0x010000u
 #define CLASS_INPUT 0x098000u
 #define INPUTS 3
-#define POLL_FDS (4 + 2 + INPUTS * 2)
+#define FIXED_FDS 3 /* the end, the link, the VM's events; the devices' queues follow */
+#define POLL_FDS (FIXED_FDS + 2 + INPUTS * 2)
 
 struct machine {
 	const struct options *options;
@@ -43,7 +44,7 @@ struct machine {
 	struct blk *disk[OPTIONS_DISKS];
 	struct virtio_pci *transport[1 + INPUTS + OPTIONS_DISKS];
 	uint32_t n_transports;
-	int serial_in, serial_out;
+	int serial_in, serial_out; /* the VM's own thread reads and writes them */
 	int quit_fd;
 	pthread_t thread;
 	bool thread_runs;
@@ -150,7 +151,7 @@ static int add_devices(struct machine *machine, struct stats *stats, char *error
 				return -1;
 		}
 	}
-	return add_disks(machine, stats, error, error_size);
+	return 0;
 }
 
 struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status)
@@ -187,15 +188,17 @@ struct machine *machine_create(const struct options *options, struct status_boar
 	machine->vm = vm_create(&config, error, error_size, exit_status);
 	if (machine->vm == NULL)
 		goto fail;
+	*exit_status = EXIT_FAILED;
 	struct guest_memory *memory = vm_memory(machine->vm);
 	machine->link = link_create(memory->fd, memory->size);
 	if (machine->link == NULL) {
 		snprintf(error, error_size, "cannot join the machine to the panel: %s", strerror(errno));
-		*exit_status = EXIT_FAILED;
 		goto fail;
 	}
-	*exit_status = EXIT_USAGE;
 	if (add_devices(machine, stats, error, error_size) < 0)
+		goto fail;
+	*exit_status = EXIT_USAGE;
+	if (add_disks(machine, stats, error, error_size) < 0)
 		goto fail;
 	status_board_line(board, STATUS_MEMORY, STATUS_OK, "%llu MiB for the guest, %u CPU%s",
 		(unsigned long long)(options->memory >> 20), options->cpus, options->cpus == 1 ? "" : "s");
@@ -377,7 +380,6 @@ static void *run(void *arg)
 	fds[n++] = (struct pollfd){ .fd = machine->quit_fd, .events = POLLIN };
 	fds[n++] = (struct pollfd){ .fd = link_producer_fd(machine->link), .events = POLLIN };
 	fds[n++] = (struct pollfd){ .fd = vm_event_fd(machine->vm), .events = POLLIN };
-	fds[n++] = (struct pollfd){ .fd = machine->serial_in, .events = POLLIN }; /* -1: poll ignores it */
 	struct virtio_device *own[1 + INPUTS];
 	uint32_t n_own = 0;
 	if (machine->gpu != NULL)
@@ -415,15 +417,7 @@ static void *run(void *arg)
 			take_messages(machine);
 		if (fds[2].revents != 0)
 			vm_happened(machine);
-		if (fds[3].revents != 0) {
-			char bytes[64];
-			ssize_t got = read(machine->serial_in, bytes, sizeof bytes);
-			if (got > 0)
-				vm_serial_input(machine->vm, bytes, (uint32_t)got);
-			else if (got == 0 || errno != EAGAIN)
-				fds[3].fd = -1; /* closed: the guest goes on without input */
-		}
-		for (nfds_t i = 4; i < n; i++)
+		for (nfds_t i = FIXED_FDS; i < n; i++)
 			if (fds[i].revents != 0)
 				run_queue(device[i], queue[i]);
 		check_leds(machine);

@@ -23,7 +23,7 @@ struct vm_config {
 	const char *cmdline; /* kernel command line or NULL */
 	uint64_t memory;     /* bytes */
 	uint32_t cpus;
-	int serial_in, serial_out; /* COM1's descriptors, -1: none; borrowed */
+	int serial_in, serial_out; /* COM1's descriptors, -1: none; borrowed, and read by nobody else: the VM's I/O thread waits on them */
 	struct stats *stats;
 	const struct vm_payload *payload; /* raw code instead of a kernel, for tests; NULL otherwise */
 };
@@ -64,5 +64,5 @@ void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 /* Presses the ACPI power button. */
 void vm_power_button(struct vm *vm);
-/* Bytes typed into COM1 (from rayvmctl console or stdin); what does not fit the FIFO's bounded backlog is dropped. Any thread. */
+/* Types into COM1 beside what comes from serial_in; what does not fit the FIFO's bounded backlog is dropped. Any thread. */
 void vm_serial_input(struct vm *vm, const void *bytes, uint32_t size);
