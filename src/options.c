@@ -40,25 +40,6 @@ static void complain(const struct origin *origin, const char *format, ...)
 		fprintf(stderr, "rayvm: --%s: %s\n", origin->name, text);
 }
 
-bool size_parse(const char *text, uint64_t *bytes)
-{
-	if (*text < '0' || *text > '9')
-		return false;
-	char *end;
-	errno = 0;
-	uint64_t value = strtoull(text, &end, 10), unit = 1;
-	if (errno != 0)
-		return false;
-	switch (*end) {
-	case 'k': case 'K': unit = 1ull << 10; end++; break;
-	case 'm': case 'M': unit = 1ull << 20; end++; break;
-	case 'g': case 'G': unit = 1ull << 30; end++; break;
-	case 't': case 'T': unit = 1ull << 40; end++; break;
-	default: break;
-	}
-	return *end == '\0' && mul_u64(value, unit, bytes);
-}
-
 static bool number(const char **text, uint32_t max, uint32_t *out)
 {
 	uint64_t value = 0;

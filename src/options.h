@@ -42,7 +42,5 @@ struct options {
 int options_parse(struct options *options, int argc, char **argv, int *exit_status);
 void options_finish(struct options *options);
 
-/* "512M", "4G", "1048576" (bytes) and the like: false when it is not a size. */
-bool size_parse(const char *text, uint64_t *bytes);
 /* "1280x800" or "1280x800@60": false when it is not a mode. */
 bool mode_parse(const char *text, uint32_t *width, uint32_t *height, uint32_t *mhz);

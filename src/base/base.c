@@ -1,5 +1,7 @@
 #include "base/base.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 uint64_t clock_now_ns(void)
@@ -7,6 +9,25 @@ uint64_t clock_now_ns(void)
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
+bool size_parse(const char *text, uint64_t *bytes)
+{
+	if (*text < '0' || *text > '9')
+		return false;
+	char *end;
+	errno = 0;
+	uint64_t value = strtoull(text, &end, 10), unit = 1;
+	if (errno != 0)
+		return false;
+	switch (*end) {
+	case 'k': case 'K': unit = 1ull << 10; end++; break;
+	case 'm': case 'M': unit = 1ull << 20; end++; break;
+	case 'g': case 'G': unit = 1ull << 30; end++; break;
+	case 't': case 'T': unit = 1ull << 40; end++; break;
+	default: break;
+	}
+	return *end == '\0' && mul_u64(value, unit, bytes);
 }
 
 /* Right or bottom edge, exclusive, without wrapping and within 32 bits. */

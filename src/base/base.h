@@ -31,6 +31,9 @@ static inline bool mul_u64(uint64_t a, uint64_t b, uint64_t *out)
 	return !__builtin_mul_overflow(a, b, out);
 }
 
+/* "512M", "4g", "1048576" (bytes; k, M, G, T are powers of 1024): false when it is not a size or does not fit. */
+bool size_parse(const char *text, uint64_t *bytes);
+
 static inline uint32_t min_u32(uint32_t a, uint32_t b)
 {
 	return a < b ? a : b;

@@ -404,23 +404,10 @@ uint64_t blk_size(const struct blk *blk)
 
 /* --- settings ------------------------------------------------------------------------------------------------------------- */
 
-/* "512M", "4G" or bytes; false when it is no number, 0 or too big for a file. */
+/* Whole sectors, and not too many for a file. */
 static bool parse_size(const char *text, uint64_t *size)
 {
-	char *end;
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	uint64_t number = strtoull(text, &end, 10);
-	uint64_t unit = 1;
-	static const char units[] = "KMGT";
-	if (*end != '\0') {
-		const char *at = strchr(units, *end & ~0x20);
-		if (at == NULL || end[1] != '\0')
-			return false;
-		unit = 1ull << (10 * (at - units + 1));
-	}
-	return errno == 0 && mul_u64(number, unit, size) && *size >= SECTOR && *size % SECTOR == 0 && *size <= INT64_MAX;
+	return size_parse(text, size) && *size >= SECTOR && *size % SECTOR == 0 && *size <= INT64_MAX;
 }
 
 int blk_parse(const char *spec, struct blk_config *config, char *copy, char *error, size_t error_size)

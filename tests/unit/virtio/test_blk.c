@@ -558,7 +558,7 @@ START_TEST(specs)
 	ck_assert_int_eq(blk_parse("mem:1024,serial=a", &config, copy, error, sizeof(error)), 0);
 	ck_assert_uint_eq(config.memory_size, 1024);
 	const char *const bad[] = {
-		"", ",readonly", "mem:", "mem:0", "mem:-1", "mem:x", "mem:1Q", "mem:1GG", "mem:1000", "mem:99999999999999999999", "mem:16777216T",
+		"", ",readonly", "mem:", "mem:5 ", "mem:0", "mem:-1", "mem:x", "mem:1Q", "mem:1GG", "mem:1000", "mem:99999999999999999999", "mem:16777216T",
 		"x,serial=123456789012345678901", "x,format=qcow2", "x,foo", "x,", "x,readonly=1",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
