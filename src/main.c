@@ -195,7 +195,7 @@ static int prepare(struct program *program, char *error, size_t error_size)
 	snprintf(error, error_size, "out of memory");
 	program->board = status_board_create();
 	program->stats = calloc(1, sizeof *program->stats);
-	program->requests = mailbox_create(4096, sizeof(struct control_request));
+	program->requests = mailbox_create(CONTROL_REQUESTS, sizeof(struct control_request));
 	if (program->board == NULL || program->stats == NULL || program->requests == NULL)
 		return EXIT_FAILED;
 

@@ -92,6 +92,17 @@ bool mailbox_post(struct mailbox *mailbox, const void *message)
 	return true;
 }
 
+bool mailbox_has_room(const struct mailbox *mailbox, uint32_t count)
+{
+	if (count == 0)
+		return true;
+	if (count > mailbox->slots)
+		return false;
+	/* Slots become free in order: when the last one needed is, all before it are. */
+	uint64_t last = atomic_load_explicit(&mailbox->next_in, memory_order_relaxed) + count - 1;
+	return atomic_load_explicit(&mailbox->turn[last & (mailbox->slots - 1)], memory_order_acquire) == last;
+}
+
 bool mailbox_take(struct mailbox *mailbox, void *message)
 {
 	uint64_t position = mailbox->next_out;

@@ -16,6 +16,8 @@ void mailbox_destroy(struct mailbox *mailbox);
 int mailbox_fd(const struct mailbox *mailbox);
 /* Any thread. Copies the message. False when full: nothing was posted. */
 bool mailbox_post(struct mailbox *mailbox, const void *message);
+/* True when `count` messages fit now. Holds until the caller posts when nobody else does. Any thread. */
+bool mailbox_has_room(const struct mailbox *mailbox, uint32_t count);
 /* Reader's thread only. False when empty. */
 bool mailbox_take(struct mailbox *mailbox, void *message);
 /* Reader's thread: clears the eventfd; call before taking until empty. */

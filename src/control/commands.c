@@ -40,6 +40,18 @@ static bool post(struct control *control, const struct control_request *request)
 	return false;
 }
 
+/*
+ * Whether all requests of one command fit, its CONTROL_DONE included; else it is refused whole: half of it could leave a key
+ * pressed for ever. Only this thread posts to the front.
+ */
+static bool has_room(struct client *client, uint32_t requests)
+{
+	if (mailbox_has_room(client->control->config.front, requests + 1))
+		return true;
+	client_error(client, "too many commands wait: try again");
+	return false;
+}
+
 /* The last part of a command: the front thread answers when it has done everything before. */
 static void post_done(struct client *client)
 {
@@ -50,10 +62,10 @@ static void post_done(struct client *client)
 		client_error(client, "too many commands wait: try again");
 }
 
-static bool post_key(struct control *control, uint16_t code, int32_t value, bool to_guest)
+static void post_key(struct control *control, uint16_t code, int32_t value, bool to_guest)
 {
 	struct control_request request = { .kind = CONTROL_KEY, .code = code, .value = value, .to_guest = to_guest };
-	return post(control, &request);
+	post(control, &request);
 }
 
 static void command_show(struct client *client, json_object *arguments)
@@ -70,6 +82,8 @@ static void command_show(struct client *client, json_object *arguments)
 		client_error(client, "show: 'what' is ui, guest or toggle");
 		return;
 	}
+	if (!has_room(client, 1))
+		return;
 	post(client->control, &request);
 	post_done(client);
 }
@@ -86,6 +100,7 @@ static void command_press(struct client *client, json_object *arguments)
 	/* All names first: nothing is pressed when one is wrong. */
 	uint16_t code[64][8];
 	size_t count[64], n = json_object_array_length(keys);
+	uint32_t events = 0;
 	if (n == 0 || n > ARRAY_LEN(code)) {
 		client_error(client, "press: between 1 and %zu keys", ARRAY_LEN(code));
 		return;
@@ -102,8 +117,11 @@ static void command_press(struct client *client, json_object *arguments)
 				return;
 			}
 			code[i][count[i]++] = (uint16_t)found;
+			events += 2; /* press and release */
 		}
 	}
+	if (!has_room(client, events))
+		return;
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = 0; k < count[i]; k++)
 			post_key(client->control, code[i][k], 1, to_guest);
@@ -124,6 +142,7 @@ static void command_type(struct client *client, json_object *arguments)
 		client_error(client, "type: 'text' is missing or longer than %d characters", TYPE_MAX);
 		return;
 	}
+	uint32_t events = 0;
 	for (const char *at = text; *at != '\0'; at++) {
 		if (!us_key(*at, &code, &shift)) {
 			client_error(client, "type: no key of the US layout makes character %zu (0x%02x)", (size_t)(at - text) + 1, (unsigned char)*at);
@@ -133,7 +152,10 @@ static void command_type(struct client *client, json_object *arguments)
 			client_error(client, "type: a backtick toggles; use --guest to type one into the guest");
 			return;
 		}
+		events += shift ? 4 : 2;
 	}
+	if (!has_room(client, events))
+		return;
 	for (const char *at = text; *at != '\0'; at++) {
 		us_key(*at, &code, &shift);
 		if (shift)
@@ -170,6 +192,8 @@ static void command_pointer(struct client *client, json_object *arguments)
 		.y = height > 1 ? (uint32_t)((uint64_t)py * 65535 / (height - 1)) : 0,
 		.to_guest = to_guest,
 	};
+	if (!has_room(client, 1))
+		return;
 	post(client->control, &request);
 	post_done(client);
 }
@@ -188,6 +212,8 @@ static void command_click(struct client *client, json_object *arguments)
 			*c = (char)(*c - 'a' + 'A');
 	uint16_t code = (uint16_t)client->control->config.key_code(name);
 	bool to_guest = flag_of(arguments, "guest");
+	if (!has_room(client, 2))
+		return;
 	post_key(client->control, code, 1, to_guest);
 	post_key(client->control, code, 0, to_guest);
 	post_done(client);

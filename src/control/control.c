@@ -198,6 +198,15 @@ static void broadcast(void *data, json_object *event)
 	json_object_put(event);
 }
 
+/* Answers the waits that are over, then goes on with what their clients sent behind them. */
+static void check_waits(struct control *control)
+{
+	command_check_waits(control);
+	for (int i = 0; i < CLIENTS; i++)
+		if (control->client[i].fd >= 0)
+			client_lines(&control->client[i]);
+}
+
 static int board_changed(int fd, uint32_t mask, void *data)
 {
 	(void)mask;
@@ -209,13 +218,13 @@ static int board_changed(int fd, uint32_t mask, void *data)
 	status_board_read(control->config.board, &status);
 	report_events(&control->last, &status, broadcast, control);
 	control->last = status;
-	command_check_waits(control);
+	check_waits(control);
 	return 0;
 }
 
 static int timer_fired(void *data)
 {
-	command_check_waits(data);
+	check_waits(data);
 	return 0;
 }
 

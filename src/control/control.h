@@ -28,6 +28,9 @@ enum control_show { CONTROL_SHOW_UI, CONTROL_SHOW_GUEST, CONTROL_SHOW_TOGGLE };
 enum control_vm { CONTROL_VM_START, CONTROL_VM_PAUSE, CONTROL_VM_RESUME, CONTROL_VM_POWERDOWN, CONTROL_VM_RESET, CONTROL_VM_STOP };
 enum control_shot { CONTROL_SHOT_SCREEN, CONTROL_SHOT_UI, CONTROL_SHOT_GUEST };
 
+/* Slots of the front's mailbox: the longest command that is accepted (text of 1024 characters, four events each) fits. */
+#define CONTROL_REQUESTS 8192
+
 /* What the control thread asks of the front thread, by mailbox. */
 struct control_request {
 	uint32_t kind; /* enum control_kind */

@@ -100,10 +100,15 @@ START_TEST(mailbox_full)
 {
 	struct mailbox *small = mailbox_create(4, 4);
 	uint32_t value = 7;
-	for (int i = 0; i < 4; i++)
+	ck_assert(mailbox_has_room(small, 4) && !mailbox_has_room(small, 5));
+	for (int i = 0; i < 4; i++) {
+		ck_assert(mailbox_has_room(small, 4 - i) && !mailbox_has_room(small, 5 - i));
 		ck_assert(mailbox_post(small, &value));
+	}
+	ck_assert(mailbox_has_room(small, 0) && !mailbox_has_room(small, 1));
 	ck_assert(!mailbox_post(small, &value));
 	ck_assert(mailbox_take(small, &value));
+	ck_assert(mailbox_has_room(small, 1) && !mailbox_has_room(small, 2));
 	ck_assert(mailbox_post(small, &value));
 	ck_assert_ptr_null(mailbox_create(3, 4));
 	mailbox_destroy(small);

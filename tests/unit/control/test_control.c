@@ -212,6 +212,29 @@ START_TEST(press_is_ordered_and_answered_after_the_front_did_it)
 }
 END_TEST
 
+START_TEST(refused_whole_when_the_front_is_busy)
+{
+	char error[256], line[400] = "{\"command\":\"type\",\"arguments\":{\"text\":\"";
+	struct control_request request;
+	int fd = dial();
+	/* 70 capitals are 280 events, more than this front's mailbox has slots. */
+	memset(line + strlen(line), 'A', 70);
+	strcat(line, "\"}}\n");
+	say(fd, line);
+	ck_assert(!ok(fd, error));
+	ck_assert_ptr_nonnull(strstr(error, "try again"));
+	ck_assert(!mailbox_take(f.front, &request));
+	say(fd, "{\"command\":\"press\",\"arguments\":{\"keys\":[\"KEY_A\"]}}\n");
+	ck_assert_int_eq(next_request().value, 1);
+	ck_assert_int_eq(next_request().value, 0);
+	request = next_request();
+	ck_assert_uint_eq(request.kind, CONTROL_DONE);
+	control_done(f.control, request.token, NULL);
+	ck_assert(ok(fd, error));
+	close(fd);
+}
+END_TEST
+
 static void run_vm(struct status *status, void *data)
 {
 	status->vm = *(enum vm_state *)data;
@@ -223,9 +246,11 @@ START_TEST(wait_and_events)
 	char error[256];
 	say(other, "{\"command\":\"subscribe\"}\n");
 	ck_assert(ok(other, error));
-	say(fd, "{\"command\":\"wait\",\"arguments\":{\"state\":\"vm:running\",\"timeout\":0.05}}\n");
+	/* The command behind the wait is already there when the wait ends. */
+	say(fd, "{\"command\":\"wait\",\"arguments\":{\"state\":\"vm:running\",\"timeout\":0.05}}\n{\"command\":\"status\"}\n");
 	ck_assert(!ok(fd, error));
 	ck_assert_ptr_nonnull(strstr(error, "in time"));
+	ck_assert(ok(fd, error));
 	say(fd, "{\"command\":\"wait\",\"arguments\":{\"state\":\"vm:running\",\"timeout\":20}}\n");
 	enum vm_state running = VM_RUNNING;
 	status_board_update(f.board, run_vm, &running);
@@ -337,6 +362,7 @@ static Suite *suite(void)
 	tcase_add_test(c, stale_socket_is_replaced);
 	tcase_add_test(c, nonsense_gets_one_answer_each);
 	tcase_add_test(c, press_is_ordered_and_answered_after_the_front_did_it);
+	tcase_add_test(c, refused_whole_when_the_front_is_busy);
 	tcase_add_test(c, wait_and_events);
 	tcase_add_test(c, screenshot_is_a_png);
 	tcase_add_test(c, flood_and_long_lines);
