@@ -315,7 +315,7 @@ static void action(struct front *front, enum panel_face from, const struct link_
 		router_present(front->router, PRESENTATION_TOGGLE, clock_now_ns());
 		break;
 	case LINK_ACTION_VM:
-		if (untrusted_argument < LINK_VM_QUIT)
+		if (untrusted_argument <= LINK_VM_STOP)
 			vm_command(front, (enum link_vm_command)untrusted_argument);
 		break;
 	case LINK_ACTION_GUEST_KEY:

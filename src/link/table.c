@@ -55,11 +55,11 @@ static bool shown(const struct link_table *table, const struct link_buffer *buff
 	return false;
 }
 
-/* Frees the buffer in this slot when its producer gave it up and nobody uses it. */
+/* Frees the buffer in this slot when its producer gave it up and no head shows it. */
 static void settle(struct link_table *table, struct link_buffer **slot)
 {
 	struct link_buffer *buffer = *slot;
-	if (!buffer->dead || buffer->users > 0 || shown(table, buffer))
+	if (!buffer->dead || shown(table, buffer))
 		return;
 	/* Room is certain: there are as many entries as buffers can be alive, unless the caller never collects. */
 	if (table->n_released == LINK_MAX_BUFFERS)

@@ -17,7 +17,6 @@ struct link_buffer {
 	struct link_segment *segment; /* checked: inside the pixel memory, in sum large enough for the picture */
 	bool complete;                /* all segments arrived and passed */
 	bool dead;                    /* the producer gave it up; freed when no head shows it */
-	uint32_t users;               /* held by the panel (a copy in progress, a head) */
 };
 
 struct link_head {
