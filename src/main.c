@@ -251,7 +251,7 @@ static int start_threads(struct program *program, char *error, size_t error_size
 	return 0;
 }
 
-/* Producers stop first, then the panel, then what they stand on. */
+/* After the panel, which nobody may hold up: the producers, then what they all stand on. */
 static void finish(struct program *program)
 {
 	if (program->machine != NULL)
@@ -264,7 +264,6 @@ static void finish(struct program *program)
 	}
 	if (program->ui != NULL)
 		ui_stop(program->ui);
-	front_destroy(program->front);
 	control_destroy(program->control);
 	if (program->ui != NULL)
 		ui_destroy(program->ui);
@@ -304,10 +303,8 @@ int main(int argc, char **argv)
 		status = EXIT_FAILED;
 	if (status == 0)
 		status = front_run(program.front);
-	else if (program.front != NULL) {
-		front_destroy(program.front); /* the screen back first, so that the line can be read */
-		program.front = NULL;
-	}
+	/* The console comes back at once, however long a disk takes to flush or a vCPU to stop, and the line below can be read. */
+	front_destroy(program.front);
 	if (error[0] != '\0' && status != 0) {
 		if (thread_end_asked())
 			status = EXIT_ASKED; /* that is why a wait of the start-up gave up */
