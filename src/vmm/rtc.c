@@ -85,8 +85,10 @@ static void load_time(struct rtc *rtc, int64_t now)
 	rtc->cmos[WEEKDAY] = encode(rtc, tm.tm_wday + 1);
 	rtc->cmos[DAY] = encode(rtc, tm.tm_mday);
 	rtc->cmos[MONTH] = encode(rtc, tm.tm_mon + 1);
-	rtc->cmos[YEAR] = encode(rtc, tm.tm_year % 100);
-	rtc->cmos[CENTURY] = encode(rtc, (tm.tm_year + 1900) / 100);
+	/* The guest can set a year before 1900, and by odd months and days one before 0. */
+	int year = tm.tm_year + 1900 < 0 ? 0 : tm.tm_year + 1900;
+	rtc->cmos[YEAR] = encode(rtc, year % 100);
+	rtc->cmos[CENTURY] = encode(rtc, year / 100);
 }
 
 /* The guest set the registers: keeps the difference to the host's time. */

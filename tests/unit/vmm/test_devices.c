@@ -211,6 +211,32 @@ START_TEST(rtc_set)
 }
 END_TEST
 
+/* Years before 1900 and before 0 are the guest's nonsense, not ours: no shift of negative numbers, and what it set it reads. */
+START_TEST(rtc_strange_years)
+{
+	rtc_put(0x0b, 0x82, NOW); /* SET, BCD */
+	rtc_put(9, 0x50, NOW);
+	rtc_put(0x32, 0x17, NOW); /* 1750 */
+	rtc_put(0x0b, 0x02, NOW);
+	ck_assert_uint_eq(rtc_get(9, NOW), 0x50);
+	ck_assert_uint_eq(rtc_get(0x32, NOW), 0x17);
+	for (uint32_t century = 0; century < 256; century += 51) {
+		for (uint32_t reg = 0; reg < 10; reg++) {
+			for (uint32_t value = 0; value < 256; value += 15) {
+				rtc_put(0x0b, value & 4 ? 0x86 : 0x82, NOW);
+				for (uint8_t r = 0; r < 10; r++)
+					rtc_put(r, r == reg ? (uint8_t)value : 0, NOW);
+				rtc_put(0x32, (uint8_t)century, NOW);
+				rtc_put(0x0b, value & 4 ? 0x06 : 0x02, NOW);
+				rtc_get(9, NOW);
+				rtc_tick(&rtc, NOW + 1);
+				ck_assert_uint_le(rtc_get(8, NOW) >> 4, 1);
+			}
+		}
+	}
+}
+END_TEST
+
 START_TEST(rtc_interrupts)
 {
 	rtc_put(0x0b, 0x12, NOW); /* update-ended */
@@ -344,6 +370,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(c, rtc_setup, rtc_teardown);
 	tcase_add_test(c, rtc_time);
 	tcase_add_test(c, rtc_set);
+	tcase_add_test(c, rtc_strange_years);
 	tcase_add_test(c, rtc_interrupts);
 	suite_add_tcase(s, c);
 	c = tcase_create("acpi_pm");
