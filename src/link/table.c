@@ -232,8 +232,15 @@ enum link_change link_table_take(struct link_table *table, const struct link_mes
 		break;
 	case LINK_BUFFER_DEAD: {
 		struct link_buffer **slot = slot_of(table, message->dead);
-		if (slot == NULL || (*slot)->dead) {
+		if (slot == NULL) {
 			wrong = "an unknown buffer given up";
+			/* Its announcement may have been refused. The producer waits for the answer, or it could never use the id again. */
+			if (table->n_released < LINK_MAX_BUFFERS)
+				table->released[table->n_released++] = message->dead;
+			break;
+		}
+		if ((*slot)->dead) {
+			wrong = "a buffer given up twice";
 			break;
 		}
 		(*slot)->dead = true;

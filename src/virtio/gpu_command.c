@@ -215,6 +215,9 @@ static uint32_t set_scanout_blob(struct gpu *gpu, struct gpu_request *request)
 	/* The upper bound and the multiples of 4 are the panel's (link/table.h); it is far below INT_MAX. */
 	if (untrusted_stride < (uint64_t)untrusted->width * 4 || untrusted_stride > LINK_MAX_SIDE * 16u || untrusted_stride % 4 != 0 || untrusted_offset % 4 != 0)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER, "impossible stride or offset of a scanout");
+	/* Only a backing that names pages several times has room beyond the size of RAM; the panel takes no such offset (link/table.h). */
+	if (untrusted_offset > gpu->memory->size)
+		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER, "scanout at an offset beyond all memory");
 	uint64_t end = untrusted_offset + (uint64_t)untrusted_stride * (untrusted->height - 1) + (uint64_t)untrusted->width * 4;
 	if (end > resource->size)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_PARAMETER, "scanout ends outside its blob");
@@ -259,7 +262,7 @@ static uint32_t transfer_to_host_2d(struct gpu *gpu, struct gpu_request *request
 	if (untrusted->offset < linear || (untrusted->offset - linear) % 4 != 0)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_UNSPEC, "transfer from a layout that is not the resource's");
 	uint64_t base = untrusted->offset - linear;
-	if (base != 0 && base + stride * resource->height > resource->backing->bytes)
+	if (base != 0 && (base > gpu->memory->size || base + stride * resource->height > resource->backing->bytes))
 		return refuse(request, VIRTIO_GPU_RESP_ERR_UNSPEC, "transfer from a layout that is not the resource's");
 	resource->base = base;
 	resource->transferred = rect_union(resource->transferred, to_rect(r));

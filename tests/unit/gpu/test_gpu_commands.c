@@ -73,6 +73,38 @@ static const struct virtio_gpu_rect bad_rects[] = {
 	{ UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX }, { 90, 0, UINT32_MAX - 89, 10 }, { 0, 90, 10, UINT32_MAX - 50 }, { 100, 0, 1, 1 },
 };
 
+/*
+ * A backing that names the same pages again and again is larger than all RAM, and so may be the place of a picture in it. The panel
+ * refuses such a buffer; a device that announced it would never hear that it was released, and 256 of them end the display for good.
+ */
+START_TEST(g4_pictures_beyond_all_memory)
+{
+	enum { PIECE = RAM / 2, PIECES = 4 };
+	struct virtio_gpu_mem_entry entries[PIECES];
+	for (uint32_t i = 0; i < PIECES; i++)
+		entries[i] = (struct virtio_gpu_mem_entry){ RAM / 4, PIECE, 0 };
+	struct virtio_gpu_resource_create_blob blob = { .hdr = { .type = VIRTIO_GPU_CMD_RESOURCE_CREATE_BLOB }, .resource_id = 1,
+		.blob_mem = VIRTIO_GPU_BLOB_MEM_GUEST, .nr_entries = PIECES, .size = (uint64_t)PIECE * PIECES };
+	struct virtio_gpu_resource_attach_backing twod = { { .type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING }, 2, PIECES };
+	/* The rings are in the first quarter. */
+	ck_assert_uint_lt(f.d.next_free, RAM / 4);
+	ck_assert_uint_eq(command_entries(&blob, sizeof blob, entries, PIECES), OK);
+	ck_assert_uint_eq(create_2d(2, 100, 100), OK);
+	ck_assert_uint_eq(command_entries(&twod, sizeof twod, entries, PIECES), OK);
+	for (uint32_t i = 0; i < LINK_MAX_BUFFERS + 4; i++) {
+		uint32_t offset = (uint32_t)RAM + 4 + 4 * i;
+		ck_assert_uint_eq(set_scanout_blob(1, 100, 100, 400, offset), BAD);
+		flush(1, (struct virtio_gpu_rect){ 0, 0, 100, 100 });
+		ck_assert_uint_eq(transfer(2, (struct virtio_gpu_rect){ 0, 0, 100, 100 }, offset), UNSPEC);
+		set_scanout(2, 100, 100);
+		ck_assert_uint_eq(flush(2, (struct virtio_gpu_rect){ 0, 0, 100, 100 }), OK);
+	}
+	ck_assert_uint_eq(set_scanout_blob(1, 100, 100, 400, RAM), OK);
+	ck_assert_uint_eq(flush(1, (struct virtio_gpu_rect){ 0, 0, 100, 100 }), OK);
+	ck_assert_ptr_nonnull(link_table_head(f.table, 0)->buffer);
+}
+END_TEST
+
 START_TEST(g5_rectangles)
 {
 	make_scanout(1, 100, 100);
@@ -471,6 +503,7 @@ static Suite *suite(void)
 	tcase_add_test(c, g1_sizes);
 	tcase_add_test(c, formats_are_opaque_for_scanouts);
 	tcase_add_test(c, g2_g3_g4_strides_and_offsets);
+	tcase_add_test(c, g4_pictures_beyond_all_memory);
 	tcase_add_test(c, g5_rectangles);
 	tcase_add_test(c, g6_blob_larger_than_its_backing);
 	tcase_add_test(c, g7_blobs_are_not_2d_resources);

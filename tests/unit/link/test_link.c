@@ -124,6 +124,31 @@ START_TEST(nonsense_is_refused)
 }
 END_TEST
 
+/* The producer of a refused buffer learns that nothing of it is kept, or it could never use the id again. */
+START_TEST(refused_buffer_is_released)
+{
+	struct link_table *table = link_table_create(PIXELS);
+	const char *why;
+	struct link_buffer_id released;
+	for (uint32_t i = 1; i <= 2 * LINK_MAX_BUFFERS; i++) {
+		struct link_message message = { .type = LINK_BUFFER, .buffer = { { i, 7 }, 64, 64, 256, XRGB, PIXELS + 4, 1 } };
+		ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+		ck_assert(!link_table_next_released(table, &released));
+		message = (struct link_message){ .type = LINK_BUFFER_DEAD, .dead = { i, 7 } };
+		ck_assert_int_eq(link_table_take(table, &message, &why), LINK_CHANGE_REFUSED);
+		/* A flood that nobody collects is bounded. */
+		for (int again = 0; i == 1 && again < 2 * LINK_MAX_BUFFERS; again++)
+			link_table_take(table, &message, &why);
+		ck_assert(link_table_next_released(table, &released));
+		ck_assert_uint_eq(released.id, i);
+		ck_assert_uint_eq(released.generation, 7);
+		while (i == 1 && link_table_next_released(table, &released))
+			continue;
+	}
+	link_table_destroy(table);
+}
+END_TEST
+
 START_TEST(damage_is_united_never_dropped)
 {
 	struct link_table *table = link_table_create(PIXELS);
@@ -303,6 +328,7 @@ static Suite *suite(void)
 	tcase_add_test(c, ring_keeps_order_and_refuses_when_full);
 	tcase_add_test(c, buffer_is_sent_whole_or_not_at_all);
 	tcase_add_test(c, nonsense_is_refused);
+	tcase_add_test(c, refused_buffer_is_released);
 	tcase_add_test(c, damage_is_united_never_dropped);
 	tcase_add_test(c, dead_buffer_lives_until_its_successor);
 	tcase_add_test(c, runs_cross_segments);
