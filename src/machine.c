@@ -31,6 +31,10 @@ enum { SLOT_GPU = 1, SLOT_KEYBOARD, SLOT_POINTER, SLOT_TABLET, SLOT_DISK };
 #define INPUTS 3
 #define FIXED_FDS 3 /* the end, the link, the VM's events; the devices' queues follow */
 #define POLL_FDS (FIXED_FDS + 2 + INPUTS * 2)
+#define UNTOLD 8                             /* messages kept for a full link: more states than one command passes through */
+#define UNTOLD_RETRY_NS (2 * NSEC_PER_MSEC)
+#define LED_PACE_NS (20 * NSEC_PER_MSEC)     /* between changes of the keyboard's lights: faster is not for eyes, and wears on real keyboards */
+#define RESTART_PACE_NS NSEC_PER_SEC         /* between starts that nobody asked for */
 
 struct machine {
 	const struct options *options;
@@ -51,16 +55,45 @@ struct machine {
 	bool autoboot;
 	/* machine thread */
 	enum vm_state state;
+	struct link_message untold[UNTOLD]; /* what the link had no room for, in order */
+	uint32_t n_untold;
+	bool leds_due;
 	uint32_t leds;
+	uint64_t leds_ns;    /* not told before */
+	uint64_t started_ns; /* the VM's last start */
+	uint64_t restart_ns; /* when it starts by itself; 0: it does not */
 };
+
+/* Sends what a full link kept back. A guest can fill the ring at any moment; it must not be able to hide what became of it. */
+static void tell_untold(struct machine *machine)
+{
+	uint32_t sent = 0;
+	while (sent < machine->n_untold && link_send_to_panel(machine->link, &machine->untold[sent]))
+		sent++;
+	machine->n_untold -= sent;
+	memmove(machine->untold, machine->untold + sent, machine->n_untold * sizeof machine->untold[0]);
+}
+
+static void send_panel(struct machine *machine, const struct link_message *message)
+{
+	tell_untold(machine);
+	if (machine->n_untold == 0 && link_send_to_panel(machine->link, message))
+		return;
+	if (machine->n_untold == UNTOLD) {
+		/* The panel has stood still for long. The newest is what counts. */
+		log_warn("the panel does not take messages: the oldest of %d is dropped", UNTOLD);
+		machine->n_untold--;
+		memmove(machine->untold, machine->untold + 1, machine->n_untold * sizeof machine->untold[0]);
+	}
+	machine->untold[machine->n_untold++] = *message;
+}
 
 static void tell(struct machine *machine, enum vm_state state, const char *text)
 {
 	machine->state = state;
 	struct link_message message = { .type = LINK_VM_STATE, .vm_state = { .state = state } };
 	snprintf(message.vm_state.text, sizeof message.vm_state.text, "%s", text);
-	if (!link_send_to_panel(machine->link, &message))
-		log_warn("the panel does not take messages: it does not hear that the VM is %s", status_vm_name(state));
+	send_panel(machine, &message);
 	log_info("VM is %s%s%s", status_vm_name(state), *text != '\0' ? ": " : "", text);
 }
 
@@ -217,6 +250,8 @@ struct link *machine_link(struct machine *machine)
 static void start_vm(struct machine *machine)
 {
 	char error[256];
+	machine->started_ns = clock_now_ns();
+	machine->restart_ns = 0;
 	tell(machine, VM_STARTING, "");
 	if (vm_start(machine->vm, error, sizeof error) < 0)
 		tell(machine, VM_STOPPED, error);
@@ -227,6 +262,10 @@ static void start_vm(struct machine *machine)
 static void halt_vm(struct machine *machine, enum vm_state state, const char *why)
 {
 	vm_halt(machine->vm);
+	/* Whatever the guest did in its last moment is void: a reboot must not undo a stop that came first. */
+	char none[1];
+	vm_take_event(machine->vm, none, sizeof none);
+	machine->restart_ns = 0;
 	/* The devices forget the guest: nothing of it stays on the panel or in a ring. */
 	for (uint32_t i = 0; i < machine->n_transports; i++)
 		virtio_pci_reset(machine->transport[i]);
@@ -237,6 +276,8 @@ static void halt_vm(struct machine *machine, enum vm_state state, const char *wh
 
 static void command(struct machine *machine, uint32_t untrusted_command)
 {
+	/* A VM that is about to start again runs, for who wants it stopped. */
+	bool restarts = machine->restart_ns != 0;
 	bool runs = machine->state == VM_RUNNING || machine->state == VM_PAUSED || machine->state == VM_STOPPING;
 	switch (untrusted_command) {
 	case LINK_VM_START:
@@ -269,16 +310,18 @@ static void command(struct machine *machine, uint32_t untrusted_command)
 			tell(machine, VM_STOPPING, "power button pressed");
 		} else if (machine->state == VM_STOPPING) {
 			vm_power_button(machine->vm);
+		} else if (restarts) {
+			halt_vm(machine, VM_STOPPED, "switched off by command");
 		}
 		break;
 	case LINK_VM_RESET:
-		if (runs || machine->state == VM_CRASHED) {
+		if (runs || restarts || machine->state == VM_CRASHED) {
 			halt_vm(machine, VM_STOPPED, "reset by command");
 			start_vm(machine);
 		}
 		break;
 	case LINK_VM_STOP:
-		if (runs)
+		if (runs || restarts)
 			halt_vm(machine, VM_STOPPED, "switched off by command");
 		break;
 	default:
@@ -309,10 +352,15 @@ static void vm_happened(struct machine *machine)
 		return;
 	}
 	if (policy == POLICY_RESTART) {
-		start_vm(machine);
+		/* A guest that ends at once, again and again, would keep a core and the memory map of this process busy. */
+		uint64_t earliest = machine->started_ns + RESTART_PACE_NS;
+		if (clock_now_ns() >= earliest)
+			start_vm(machine);
+		else
+			machine->restart_ns = earliest;
 	} else if (policy == POLICY_EXIT) {
 		struct link_message message = { .type = LINK_ACTION, .action = { LINK_ACTION_QUIT, event == VM_EVENT_CRASH } };
-		link_send_to_panel(machine->link, &message);
+		send_panel(machine, &message);
 	}
 }
 
@@ -360,13 +408,41 @@ static void run_queue(struct virtio_device *device, uint32_t index)
 		kick(device->kick_fd[index]);
 }
 
-static void check_leds(struct machine *machine)
+/* The newest lights, at a bearable pace: they end in devices of the host. */
+static void check_leds(struct machine *machine, uint64_t now)
 {
 	uint32_t leds;
-	if (machine->n_inputs == 0 || !vinput_take_leds(machine->input[0], &leds))
+	if (machine->n_inputs > 0 && vinput_take_leds(machine->input[0], &leds)) {
+		machine->leds = leds;
+		machine->leds_due = true;
+	}
+	if (!machine->leds_due || now < machine->leds_ns)
 		return;
-	struct link_message message = { .type = LINK_LEDS, .leds = { leds } };
-	link_send_to_panel(machine->link, &message);
+	struct link_message message = { .type = LINK_LEDS, .leds = { machine->leds } };
+	machine->leds_due = !link_send_to_panel(machine->link, &message);
+	machine->leds_ns = now + LED_PACE_NS;
+}
+
+/* What is due by the clock; returns when to look again, UINT64_MAX: never. */
+static uint64_t run_timers(struct machine *machine)
+{
+	if (machine->restart_ns != 0 && clock_now_ns() >= machine->restart_ns)
+		start_vm(machine);
+	uint64_t now = clock_now_ns(), next = UINT64_MAX, when;
+	tell_untold(machine);
+	check_leds(machine, now);
+	if (machine->n_untold > 0)
+		next = now + UNTOLD_RETRY_NS;
+	if (machine->restart_ns != 0 && machine->restart_ns < next)
+		next = machine->restart_ns;
+	if (machine->leds_due && machine->leds_ns < next)
+		next = machine->leds_ns;
+	if (machine->gpu != NULL && (when = gpu_tick(machine->gpu, now)) < next)
+		next = when;
+	for (uint32_t i = 0; i < machine->n_inputs; i++)
+		if ((when = vinput_backlog_run(machine->backlog[i], now)) < next)
+			next = when;
+	return next;
 }
 
 static void *run(void *arg)
@@ -398,13 +474,7 @@ static void *run(void *arg)
 		start_vm(machine);
 	for (;;) {
 		int timeout = -1;
-		uint64_t now = clock_now_ns(), next = UINT64_MAX;
-		if (machine->gpu != NULL)
-			next = gpu_tick(machine->gpu, now);
-		for (uint32_t i = 0; i < machine->n_inputs; i++) {
-			uint64_t when = vinput_backlog_run(machine->backlog[i], now);
-			next = when < next ? when : next;
-		}
+		uint64_t next = run_timers(machine), now = clock_now_ns();
 		if (next != UINT64_MAX)
 			timeout = next <= now ? 0 : (int)((next - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 		if (poll(fds, n, timeout) < 0 && errno != EINTR) {
@@ -420,7 +490,6 @@ static void *run(void *arg)
 		for (nfds_t i = FIXED_FDS; i < n; i++)
 			if (fds[i].revents != 0)
 				run_queue(device[i], queue[i]);
-		check_leds(machine);
 	}
 	vm_halt(machine->vm);
 	return NULL;
