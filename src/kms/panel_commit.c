@@ -120,8 +120,11 @@ static enum latch_result try_commit(struct panel *panel)
 		return error == EACCES || error == EPERM ? LATCH_DENIED : LATCH_REFUSED;
 	}
 	atomic_fetch_add(&panel->config.stats->commits, 1);
+	struct shown unreported = panel->next; /* valid only when its flip was never reported */
 	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest]};
 	face->damage = (struct rect){0};
+	if (unreported.valid)
+		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
 	if (panel->toggled && answers) {
 		panel->toggled = false;
 		panel->next.toggle_ns = panel->toggle_ns;

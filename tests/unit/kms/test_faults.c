@@ -162,14 +162,19 @@ static void hear(void)
 	}
 }
 
-static void frame_of(struct rect damage)
+static void send_frame(uint32_t head, uint64_t number, struct rect damage)
 {
-	struct link_message message = {.type = LINK_FRAME};
+	struct link_message message = {.type = LINK_FRAME, .head = head};
 	message.frame.buffer = (struct link_buffer_id){1, 1};
-	message.frame.sequence = ++sequence;
+	message.frame.sequence = number;
 	message.frame.source = (struct rect){0, 0, W, H};
 	message.frame.damage = damage;
 	ck_assert(link_send_to_panel(ui, &message));
+}
+
+static void frame_of(struct rect damage)
+{
+	send_frame(0, ++sequence, damage);
 }
 
 static void frame(void)
@@ -315,6 +320,30 @@ START_TEST(flip_lost)
 }
 END_TEST
 
+/* The framebuffer of a flip that was never reported goes back to the worker, or its face stands still for want of one. */
+START_TEST(flip_lost_behind_a_toggle)
+{
+	make(true);
+	const struct face *face = &panel->face[PANEL_FACE_PLACEHOLDER];
+	struct rect whole = {0, 0, W, H};
+	send_frame(1, 1, whole);
+	UNTIL(face->complete);
+	fake.hold_flips = true;
+	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
+	UNTIL(fake.commits == 2);
+	uint32_t lost = face->latest;
+	send_frame(1, 2, whole);
+	UNTIL(face->latest != lost);
+	UNTIL(fake.full == 2); /* the watchdog */
+	fake.hold_flips = fake.pending = false;
+	for (uint64_t number = 3; number < 6; number++) {
+		send_frame(1, number, whole);
+		UNTIL(face->sequence[face->latest] == number && face->presented == number);
+	}
+	unmake();
+}
+END_TEST
+
 START_TEST(session_lost_in_flight)
 {
 	make(true);
@@ -396,6 +425,7 @@ static Suite *suite(void)
 	tcase_add_test(c, denied);
 	tcase_add_test(c, refused);
 	tcase_add_test(c, flip_lost);
+	tcase_add_test(c, flip_lost_behind_a_toggle);
 	tcase_add_test(c, session_lost_in_flight);
 	tcase_add_test(c, monitor_comes_and_goes);
 	suite_add_tcase(s, c);
