@@ -22,7 +22,7 @@
 /* Where a value comes from, for messages: "--memory", or "/etc/rayvm/rayvm.ini:12: memory". */
 struct origin {
 	const char *file; /* NULL: the command line */
-	int line;
+	int line; /* 0: it has none, as the environment */
 	const char *name;
 };
 
@@ -34,8 +34,10 @@ static void complain(const struct origin *origin, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
-	if (origin->file != NULL)
+	if (origin->file != NULL && origin->line > 0)
 		fprintf(stderr, "rayvm: %s:%d: %s: %s\n", origin->file, origin->line, origin->name, text);
+	else if (origin->file != NULL)
+		fprintf(stderr, "rayvm: %s: %s: %s\n", origin->file, origin->name, text);
 	else
 		fprintf(stderr, "rayvm: --%s: %s\n", origin->name, text);
 }
@@ -364,7 +366,7 @@ static void print_help(void)
 	      "One key flips the panel between the native UI and the Linux desktop in a virtual machine.\n"
 	      "\n"
 	      "  -c, --config FILE        settings file (default " SETTINGS_FILE " when it exists); options override it\n"
-	      "  -k, --kernel FILE        Linux kernel of the guest (bzImage)\n"
+	      "  -k, --kernel FILE        Linux kernel of the guest (bzImage or vmlinux)\n"
 	      "  -i, --initrd FILE        its initial ramdisk\n"
 	      "  -a, --append STRING      its command line\n"
 	      "  -m, --memory SIZE        guest memory: 512M, 4G ... (default 2G)\n"

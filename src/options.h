@@ -5,11 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/exit_status.h"
 #include "base/log.h"
 #include "toggle/router.h"
-
-/* Exit statuses that scripts rely on. */
-enum { EXIT_ASKED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_KVM = 3, EXIT_DISPLAY = 4, EXIT_INPUT = 5 };
 
 #define OPTIONS_DISKS 16
 

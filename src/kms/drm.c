@@ -11,6 +11,7 @@
 
 #include <drm_fourcc.h>
 
+#include "base/exit_status.h"
 #include "base/log.h"
 #include "kms/session.h"
 
@@ -248,7 +249,7 @@ static const struct backend_ops drm_ops = {
 struct backend *drm_create(struct session *session, const char *card, uint32_t wish_width, uint32_t wish_height, uint32_t wish_refresh_mhz,
 	char *error, size_t error_size, int *exit_status)
 {
-	*exit_status = 4;
+	*exit_status = EXIT_DISPLAY;
 	struct drm *drm = calloc(1, sizeof(*drm));
 	if (!drm) {
 		snprintf(error, error_size, "display: out of memory");

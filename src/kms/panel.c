@@ -9,6 +9,7 @@
 
 #include <wayland-server-core.h>
 
+#include "base/exit_status.h"
 #include "base/stats.h"
 #include "kms/letterbox.h"
 #include "kms/panel_private.h"
@@ -207,7 +208,7 @@ static void add_source(struct panel *panel, int fd, wl_event_loop_fd_func_t call
 struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config *config, char *error, size_t error_size, int *exit_status)
 {
 	struct backend *backend;
-	*exit_status = 4;
+	*exit_status = EXIT_DISPLAY;
 	if (config->backend == PANEL_HEADLESS) {
 		backend = headless_create(config->width, config->height, config->refresh_mhz);
 		if (!backend)
@@ -217,7 +218,7 @@ struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config
 	}
 	struct panel *panel = backend ? panel_create_on(loop, config, backend, error, error_size) : NULL;
 	if (panel)
-		*exit_status = 0;
+		*exit_status = EXIT_ASKED;
 	return panel;
 }
 

@@ -39,7 +39,7 @@ struct panel_config {
 	void *data;
 };
 
-/* NULL, a line in error, exit status (interfaces: 4 no usable display, 5 no right) in *exit_status. Waits at most 10 s for a card. A card without a connected output succeeds. */
+/* NULL, a line in error, exit status (base/exit_status.h) in *exit_status. Waits at most 10 s for a card. A card without a connected output succeeds. */
 struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config *config, char *error, size_t error_size, int *exit_status);
 /* Ends the worker, restores what the card showed as far as it can, frees. */
 void panel_destroy(struct panel *panel);

@@ -13,6 +13,7 @@
 #include <wayland-server-core.h>
 
 #include "base/base.h"
+#include "base/exit_status.h"
 #include "base/log.h"
 #include "base/thread.h"
 
@@ -107,7 +108,7 @@ static struct libseat *open_seat(struct session *session)
 
 struct session *session_open(struct wl_event_loop *loop, const struct session_config *config, char *error, size_t error_size, int *exit_status)
 {
-	*exit_status = 5;
+	*exit_status = EXIT_INPUT;
 	struct session *session = calloc(1, sizeof(*session));
 	if (!session) {
 		snprintf(error, error_size, "seat: out of memory");
@@ -144,7 +145,7 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 	}
 	session->opened = true;
 	log_info("seat %s is ours", libseat_seat_name(session->seat));
-	*exit_status = 0;
+	*exit_status = EXIT_ASKED;
 	return session;
 }
 

@@ -18,7 +18,7 @@ struct session_config {
 	void *data;
 };
 
-/* NULL, a line in error, exit status 5 in *exit_status. Waits for the first activation (at most 10 s). */
+/* NULL, a line in error, exit status in *exit_status. Waits for the first activation (at most 10 s). */
 struct session *session_open(struct wl_event_loop *loop, const struct session_config *config, char *error, size_t error_size, int *exit_status);
 void session_close(struct session *session);
 bool session_active(const struct session *session);

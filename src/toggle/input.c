@@ -11,11 +11,9 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/exit_status.h"
 #include "base/log.h"
 #include "toggle/input_backend.h"
-
-/* Exit status of the program when there is no right to the input devices (man page, "Exit status"). */
-#define EXIT_NO_SEAT 5
 
 /* udevd's control socket: where it is, devices get tagged. */
 #define UDEV_CONTROL "/run/udev/control"
@@ -35,7 +33,7 @@ struct input *input_create(struct wl_event_loop *loop, const struct input_config
 {
 	struct input *input = calloc(1, sizeof(*input));
 
-	*exit_status = EXIT_NO_SEAT;
+	*exit_status = EXIT_INPUT;
 	if (!input) {
 		snprintf(error, error_size, "input: %s", strerror(errno));
 		return NULL;

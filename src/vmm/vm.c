@@ -13,6 +13,7 @@
 
 #define LOG_MODULE "vm"
 #include "base/base.h"
+#include "base/exit_status.h"
 #include "base/thread.h"
 #include "vmm/acpi.h"
 #include "vmm/cpuid.h"
@@ -24,9 +25,6 @@
 #define MEMORY_MIN (16 * MIB)
 #define SLOW_BELOW 20e6 /* instructions a second; a kernel needs some hundred million to boot */
 #define VCPU_NICE 10    /* below the front thread and the devices */
-
-#define EXIT_SETTINGS 2
-#define EXIT_KVM 3
 
 int vm_probe(char *error, size_t error_size, bool *slow)
 {
@@ -110,7 +108,7 @@ static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_
 	int max = ioctl(vm->kvm.device_fd, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_MAX_VCPUS);
 	if (max > 0 && vm->config.cpus > (uint32_t)max) {
 		snprintf(error, error_size, "%u CPUs are more than KVM's %d; give fewer with --cpus", vm->config.cpus, max);
-		*exit_status = EXIT_SETTINGS;
+		*exit_status = EXIT_USAGE;
 		return false;
 	}
 	vm->tsc_deadline = ioctl(vm->kvm.device_fd, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_TSC_DEADLINE_TIMER) > 0;
@@ -124,13 +122,13 @@ static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_
 
 struct vm *vm_create(const struct vm_config *config, char *error, size_t error_size, int *exit_status)
 {
-	*exit_status = EXIT_SETTINGS;
+	*exit_status = EXIT_USAGE;
 	if (!vm_check(config, error, error_size))
 		return NULL;
 	struct vm *vm = calloc(1, sizeof(*vm));
 	if (!vm) {
 		snprintf(error, error_size, "no memory for a VM");
-		*exit_status = 1;
+		*exit_status = EXIT_FAILED;
 		return NULL;
 	}
 	vm->config = *config;
@@ -162,7 +160,7 @@ struct vm *vm_create(const struct vm_config *config, char *error, size_t error_s
 	vm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!vm->pci || vm->event_fd < 0 || vm_io_start(vm) < 0) {
 		snprintf(error, error_size, "cannot set up the VM: %s; raise the limits of open files and threads", strerror(errno));
-		*exit_status = 1;
+		*exit_status = EXIT_FAILED;
 		goto fail;
 	}
 	return vm;

@@ -42,7 +42,7 @@ int vm_probe(char *error, size_t error_size, bool *slow);
 bool vm_check(const struct vm_config *config, char *error, size_t error_size);
 /*
  * Creates KVM VM, memory, irqchip, vCPUs' descriptors, bus. On failure NULL, and a line naming thing and remedy in error
- * and the program's exit status (interfaces: 2 settings, 3 KVM) in *exit_status.
+ * and the program's exit status (base/exit_status.h) in *exit_status.
  */
 struct vm *vm_create(const struct vm_config *config, char *error, size_t error_size, int *exit_status);
 /* Stops the vCPUs if they run, frees all. Devices must have been detached. */
