@@ -85,7 +85,7 @@ def test_what_is_typed_goes_to_the_face_that_is_shown(lab):
     time.sleep(2)
     assert "ui-42" not in desktop.serial(lab), "keys typed at the UI reached the guest"
     stats = state["rayvm"].stats()
-    print(f"         key to guest, microseconds: {stats['key_guest_us']}, {stats['input_dropped']} packets dropped", flush=True)
+    print(f"         key to guest, microseconds: { {k: v for k, v in stats['key_guest_us'].items() if k != 'buckets'} }, {stats['input_dropped']} packets dropped", flush=True)
 
 
 def test_the_desktop_lives_on_while_hidden(lab):
