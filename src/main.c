@@ -65,6 +65,17 @@ static void block_signals(void)
 	signal(SIGTTOU, SIG_IGN);
 }
 
+/* Started with a standard descriptor closed, the next file opened would take its number, and a log line could land on a disk. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR | O_NOCTTY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int open_markers(const char *where, int *fd)
 {
 	*fd = STDERR_FILENO;
@@ -283,6 +294,7 @@ int main(int argc, char **argv)
 	char error[512] = "";
 	int status;
 
+	fill_standard_descriptors();
 	if (options_parse(&program.options, argc, argv, &status) < 0)
 		return status;
 	if (program.options.check)
