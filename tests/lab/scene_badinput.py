@@ -6,7 +6,7 @@ import signal
 import time
 
 from lab import paths
-from lab.rayvm import Rayvm, console_state, is_ui, synthetic
+from lab.rayvm import Rayvm, console_state, guest_files, is_ui, synthetic
 
 DISPLAYS = ("virtio-vga",)
 MACHINE = {"memory": 1536, "keyboard": "usb", "pointer": False}
@@ -179,3 +179,19 @@ def test_a_card_without_monitor_is_a_state(machine):
         assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
     text, keyboard = console_state(machine)
     assert text and keyboard != 4, (text, keyboard)
+
+
+def test_without_a_display_the_end_of_the_guest_is_the_end(machine):
+    """Serial port on stdio, nothing else; the guest's power-off ends it with 0, its reboot as asked for."""
+    files = guest_files("make-tiny")
+    machine.sh("mkfifo /run/typed", check=True)
+    for how, options in (("poweroff", ()), ("reboot", ("--on-reboot", "exit"))):
+        before = console_state(machine)
+        job = machine.spawn(["/bin/sh", "-c", 'exec "$0" "$@" <>/run/typed', str(paths.built("src/rayvm")), "--display", "none",
+                             "--control", "/run/rayvm.sock", "-m", "256M", "-s", "1", "-k", files["vmlinuz"], "-i", files["initrd"],
+                             "-a", "console=ttyS0 quiet loglevel=3", *options], log=f"ends-{how}.log")
+        job.wait_log("^TINY:READY", 90)
+        machine.sh(f"echo {how} >/run/typed", check=True)
+        job.wait_log(f"^TINY:END {how}", 30)
+        assert job.wait(60) == 0, job.log_text()[-1500:]
+        assert console_state(machine) == before

@@ -383,6 +383,37 @@ def test_policies(bench):
             assert process.wait(20) == 0
 
 
+def test_signals(bench):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        with bench.running(*HEADLESS) as process:
+            process.send_signal(number)
+            assert process.wait(20) == 0, (number, process.returncode)
+        assert not (bench.folder / "running.sock").exists(), number
+    # At any moment of the start: either before anything was made, or cleanly.
+    for step in range(12):
+        process = subprocess.Popen([RAYVM, *HEADLESS, "--control", bench.path("vm.sock")], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=bench.environment())
+        time.sleep(step * 0.005)
+        process.send_signal(signal.SIGHUP if step % 2 else signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM, -signal.SIGHUP), process.returncode
+        assert not (bench.folder / "vm.sock").exists(), f"ended with {process.returncode} {step * 5} ms after its start and left its socket"
+
+
+def test_closed_descriptors(bench):
+    """What would be printed must not land in a file that happened to get the number 0, 1 or 2."""
+    process = subprocess.Popen(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', RAYVM, *HEADLESS, "--control", bench.path("vm.sock")], env=bench.environment())
+    try:
+        deadline = time.monotonic() + 20
+        while bench.ctl("status", socket="vm.sock").returncode != 0:
+            assert process.poll() is None and time.monotonic() < deadline, f"it did not come up: {process.returncode}"
+            time.sleep(0.05)
+        targets = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+        assert targets == ["/dev/null"] * 3, targets
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0, process.returncode
+
+
 def test_rayvmctl(bench):
     bench.ctl_refused(1, "is rayvm running there?", "status", socket="nobody.sock")
     bench.ctl_refused(1, "too long", "status", socket="x" * 150)
