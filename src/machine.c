@@ -50,8 +50,8 @@ struct machine {
 	uint32_t n_transports;
 	int serial_in, serial_out; /* the VM's own thread reads and writes them */
 	int quit_fd;
-	pthread_t thread;
-	bool thread_runs;
+	pthread_t thread, loader;
+	bool thread_runs, loader_runs;
 	bool autoboot;
 	/* machine thread */
 	enum vm_state state;
@@ -445,6 +445,27 @@ static uint64_t run_timers(struct machine *machine)
 	return next;
 }
 
+static void *load(void *arg)
+{
+	struct machine *machine = arg;
+	char error[256];
+	if (vm_prepare(machine->vm, error, sizeof error) < 0)
+		log_debug("loading ahead: %s", error); /* vm_start() tries again, and its failure is told */
+	return NULL;
+}
+
+void machine_preload(struct machine *machine)
+{
+	machine->loader_runs = thread_start(&machine->loader, "loader", 0, load, machine) == 0;
+}
+
+static void join_loader(struct machine *machine)
+{
+	if (machine->loader_runs)
+		pthread_join(machine->loader, NULL);
+	machine->loader_runs = false;
+}
+
 static void *run(void *arg)
 {
 	struct machine *machine = arg;
@@ -470,6 +491,7 @@ static void *run(void *arg)
 		}
 	}
 
+	join_loader(machine);
 	if (machine->autoboot)
 		start_vm(machine);
 	for (;;) {
@@ -523,6 +545,7 @@ void machine_destroy(struct machine *machine)
 	if (machine == NULL)
 		return;
 	machine_stop(machine);
+	join_loader(machine); /* when machine_start() was never reached */
 	while (machine->n_transports > 0)
 		virtio_pci_destroy(machine->transport[--machine->n_transports]);
 	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)

@@ -18,6 +18,8 @@ struct status_board;
 struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status);
 /* Owned by the machine, valid until machine_destroy(). */
 struct link *machine_link(struct machine *machine);
+/* Begins to load the guest, on a thread of its own until machine_start(); no guest code runs yet. Never needed, so it cannot fail. */
+void machine_preload(struct machine *machine);
 /* Starts the thread; autoboot: and the VM. 0 or -1 with errno. */
 int machine_start(struct machine *machine, bool autoboot);
 /* Stops vCPUs, flushes disks, ends the thread. */

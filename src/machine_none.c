@@ -21,6 +21,11 @@ struct link *machine_link(struct machine *machine)
 	return NULL;
 }
 
+void machine_preload(struct machine *machine)
+{
+	(void)machine;
+}
+
 int machine_start(struct machine *machine, bool autoboot)
 {
 	(void)machine;

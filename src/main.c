@@ -157,6 +157,7 @@ static int prepare_guest(struct program *program, struct link **link, char *erro
 		program->machine = machine_create(options, program->board, program->stats, error, error_size, exit_status);
 		if (program->machine == NULL)
 			return -1;
+		machine_preload(program->machine); /* while the UI's fonts and the card are looked for */
 		*link = machine_link(program->machine);
 		return 0;
 	}

@@ -287,8 +287,10 @@ static bool load(struct vm *vm, struct boot_entry *entry, enum vm_payload_mode *
 	return boot_load(&vm->memory, &request, entry, error, error_size);
 }
 
-int vm_start(struct vm *vm, char *error, size_t error_size)
+int vm_prepare(struct vm *vm, char *error, size_t error_size)
 {
+	if (vm->prepared)
+		return 0;
 	vm_halt(vm);
 	if (!vm->fresh && !renew(vm, error, error_size))
 		return -1;
@@ -306,6 +308,15 @@ int vm_start(struct vm *vm, char *error, size_t error_size)
 	for (size_t i = 0; i < ARRAY_LEN(entry.hot); i++)
 		if (entry.hot[i].size)
 			kvm_prefault(&vm->kvm, vm->vcpu[0].fd, entry.hot[i].gpa, entry.hot[i].size);
+	vm->prepared = true;
+	return 0;
+}
+
+int vm_start(struct vm *vm, char *error, size_t error_size)
+{
+	if (vm_prepare(vm, error, error_size) < 0)
+		return -1;
+	vm->prepared = false;
 	char detail[1];
 	vm_take_event(vm, detail, 0);
 	atomic_store(&vm->stop, false);

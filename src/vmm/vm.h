@@ -55,6 +55,12 @@ struct pci_bus *vm_pci(struct vm *vm);
 int vm_event_fd(const struct vm *vm);
 enum vm_event vm_take_event(struct vm *vm, char *detail, size_t detail_size);
 
+/*
+ * Loads kernel and initrd and sets the vCPUs up, so that the next vm_start() is quick. Not needed, and no two threads at a time
+ * in here and vm_start(). 0, or -1 with a line in error; vm_start() then tries again.
+ */
+int vm_prepare(struct vm *vm, char *error, size_t error_size);
+
 /* (Re)loads kernel, initrd, tables; resets vCPUs and devices' bus state; starts the vCPU threads. 0, or -1 with a line in error. */
 int vm_start(struct vm *vm, char *error, size_t error_size);
 /* Stops and joins the vCPU threads; state is kept. Returns when no vCPU runs. */

@@ -49,6 +49,7 @@ struct vm {
 	bool tsc_deadline;
 	struct vcpu *vcpu; /* config.cpus of them */
 	bool fresh;        /* the KVM VM has not run yet */
+	bool prepared;     /* loaded and set up: vm_start() only starts the vCPUs */
 
 	pthread_mutex_t run_lock; /* guards paused, and each vCPU's started and parked */
 	pthread_cond_t run_changed;
