@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECTOR 512ull
@@ -39,13 +40,15 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 #define ZEROES_UNMAP 1u
 #define ID_BYTES 20
 
-/* Limits told to the driver. Their product bounds the work of one request, also for drivers that do not read them. */
-#define SEGMENT_MAX (1u << 20)
+/* Limits told to the driver. Their product (32 MiB) bounds the work of one request, also for drivers that do not read them. */
+#define SEGMENT_MAX (1u << 17)
 #define SEGMENTS_MAX (QUEUE_SIZE - 2)
 #define REQUEST_MAX ((uint64_t)SEGMENT_MAX * SEGMENTS_MAX)
 #define RANGES_MAX 16                /* of one discard or write-zeroes request */
 #define DISCARD_MAX (1u << 21)       /* sectors: 1 GiB */
-#define ZEROES_MAX (1u << 14)        /* sectors: 8 MiB, as they may really be written */
+#define ZEROES_MAX (1u << 12)        /* sectors: 2 MiB, as they may really be written */
+#define TURN_NS 50000l               /* between looks whether a vCPU that waits for the lock has got it */
+#define TURNS 40                     /* so often at most: on a busy host it may take long to wake up */
 
 struct blk_config_space {
 	uint64_t capacity; /* sectors */
@@ -134,7 +137,7 @@ static uint8_t transfer(struct blk *blk, uint64_t untrusted_sector, uint64_t unt
 }
 
 /* Discard and write zeroes: every range is checked before the first is touched. */
-static uint8_t ranges(struct blk *blk, bool zeroes)
+static uint8_t ranges(struct blk *blk, bool zeroes, uint64_t *work)
 {
 	struct range range[RANGES_MAX];
 	uint64_t feature = zeroes ? F_WRITE_ZEROES : F_DISCARD;
@@ -155,6 +158,8 @@ static uint8_t ranges(struct blk *blk, bool zeroes)
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t offset = range[i].sector * SECTOR, length = range[i].sectors * SECTOR;
+		/* Freeing a range may take a file system longer than writing one. */
+		*work += zeroes ? length : BATCH_BYTES;
 		int error = zeroes ? disk_zero(&blk->disk, offset, length, range[i].flags & ZEROES_UNMAP) : disk_discard(&blk->disk, offset, length);
 		if (error != 0)
 			return S_IOERR;
@@ -164,11 +169,11 @@ static uint8_t ranges(struct blk *blk, bool zeroes)
 	return S_OK;
 }
 
-/* Serves blk->chain; returns the bytes written to its writable part, and in *moved those read from or written to the disk. */
-static uint32_t serve(struct blk *blk, uint64_t *moved)
+/* Serves blk->chain; returns the bytes written to its writable part, and in *work what it cost, as bytes read from or written to the disk. */
+static uint32_t serve(struct blk *blk, uint64_t *work)
 {
 	const struct virtq_chain *chain = &blk->chain;
-	*moved = 0;
+	*work = 0;
 	if (chain->in_size == 0)
 		return 0; /* no room for a status */
 	uint64_t status_at = chain->in_size - 1, bytes = 0;
@@ -184,23 +189,24 @@ static uint32_t serve(struct blk *blk, uint64_t *moved)
 			break;
 		case T_FLUSH:
 			status = disk_flush(&blk->disk) == 0 ? S_OK : S_IOERR;
+			*work = BATCH_BYTES; /* one flush may take as long as all the rest */
 			break;
 		case T_GET_ID:
 			virtq_chain_write(chain, 0, blk->serial, status_at < ID_BYTES ? status_at : ID_BYTES);
 			status = S_OK;
 			break;
 		case T_DISCARD:
-			status = ranges(blk, false);
+			status = ranges(blk, false, work);
 			break;
 		case T_WRITE_ZEROES:
-			status = ranges(blk, true);
+			status = ranges(blk, true, work);
 			break;
 		default:
 			status = S_UNSUPP;
 		}
 	}
 	virtq_chain_write(chain, status_at, &status, 1);
-	*moved = bytes;
+	*work += bytes;
 	if (blk->stats != NULL) {
 		atomic_fetch_add_explicit(&blk->stats->disk_requests, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&blk->stats->disk_bytes, bytes, memory_order_relaxed);
@@ -226,7 +232,8 @@ static bool blk_run(struct virtio_device *device, uint32_t index)
 	disk_check(&blk->disk);
 	uint64_t bytes = 0;
 	for (uint32_t served = 0; device->live && !blk->paused;) {
-		if (served == BATCH || bytes >= BATCH_BYTES) {
+		bool wanted = served > 0 && atomic_load_explicit(&device->waiting, memory_order_relaxed) > 0;
+		if (served == BATCH || bytes >= BATCH_BYTES || wanted) {
 			more = true;
 			break;
 		}
@@ -241,10 +248,10 @@ static bool blk_run(struct virtio_device *device, uint32_t index)
 				break;
 			continue;
 		}
-		uint64_t moved;
-		uint32_t written = serve(blk, &moved);
+		uint64_t work;
+		uint32_t written = serve(blk, &work);
 		virtq_push(queue, blk->chain.head, written);
-		bytes += moved;
+		bytes += work;
 		served++;
 	}
 	if (device->live)
@@ -271,6 +278,10 @@ static void *blk_thread(void *data)
 			more = true;
 		if (more)
 			more = blk_run(&blk->device, 0);
+		/* Bounded, so that many who wait again and again do not keep the disk from working. */
+		struct timespec turn = { .tv_nsec = TURN_NS };
+		for (uint32_t i = 0; more && i < TURNS && atomic_load_explicit(&blk->device.waiting, memory_order_relaxed) > 0; i++)
+			nanosleep(&turn, NULL);
 	}
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,6 +58,8 @@ struct virtio_device {
 	int kick_fd[VIRTIO_MAX_QUEUES]; /* eventfds, signalled by ioeventfd or by the transport */
 	bool live; /* DRIVER_OK and not needs-reset */
 	pthread_mutex_t lock;
+	/* vCPUs, or the machine's thread at a reset, that want the lock. A device with long work ends its batch early and lets them in. */
+	_Atomic uint32_t waiting;
 	struct virtio_pci *transport;
 };
 

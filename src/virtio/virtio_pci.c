@@ -116,6 +116,14 @@ static void kick(const struct virtio_device *device, uint32_t index)
 		log_error("%s: cannot signal queue %" PRIu32 ": %s", device->name, index, strerror(errno));
 }
 
+/* A mutex is not fair: a device's thread that takes it again at once would keep everybody else out for as long as it has work. */
+static void lock_device(struct virtio_device *device)
+{
+	atomic_fetch_add_explicit(&device->waiting, 1, memory_order_relaxed);
+	pthread_mutex_lock(&device->lock);
+	atomic_fetch_sub_explicit(&device->waiting, 1, memory_order_relaxed);
+}
+
 /* Under the device's lock: whoever works on a queue has finished its batch and finds everything off afterwards. */
 static void reset_locked(struct virtio_pci *transport)
 {
@@ -311,7 +319,7 @@ static void bar_read(struct pci_device *pci, int bar, uint64_t offset, void *dat
 	memset(data, 0, size);
 	if (bar != BAR || size > 8 || offset >= BAR_SIZE)
 		return;
-	pthread_mutex_lock(&device->lock);
+	lock_device(device);
 	if (in_region(offset, size, COMMON_AT, COMMON_SIZE)) {
 		uint64_t value = common_read(transport, offset - COMMON_AT, size);
 		memcpy(data, &value, size);
@@ -335,7 +343,7 @@ static void bar_write(struct pci_device *pci, int bar, uint64_t offset, const vo
 			kick(device, (uint32_t)(offset - NOTIFY_AT) / NOTIFY_MULTIPLIER);
 		return;
 	}
-	pthread_mutex_lock(&device->lock);
+	lock_device(device);
 	if (in_region(offset, size, COMMON_AT, COMMON_SIZE)) {
 		uint64_t value = 0;
 		memcpy(&value, data, size);
@@ -485,7 +493,7 @@ void virtio_pci_destroy(struct virtio_pci *transport)
 
 void virtio_pci_reset(struct virtio_pci *transport)
 {
-	pthread_mutex_lock(&transport->device->lock);
+	lock_device(transport->device);
 	reset_locked(transport);
 	pthread_mutex_unlock(&transport->device->lock);
 }
