@@ -92,7 +92,8 @@ static void tell(struct machine *machine, enum vm_state state, const char *text)
 {
 	machine->state = state;
 	struct link_message message = { .type = LINK_VM_STATE, .vm_state = { .state = state } };
-	snprintf(message.vm_state.text, sizeof message.vm_state.text, "%s", text);
+	/* Cut where it is longer than a message takes; the log has all of it. */
+	memcpy(message.vm_state.text, text, strnlen(text, sizeof message.vm_state.text - 1));
 	send_panel(machine, &message);
 	log_info("VM is %s%s%s", status_vm_name(state), *text != '\0' ? ": " : "", text);
 }
