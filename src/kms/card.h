@@ -43,5 +43,5 @@ struct drm_wish {
 int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size);
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
 struct drm_output *drm_output_probe(int fd, struct drm_wish wish);
-/* The current pixels per second of a mode as millihertz of refreshes. */
+/* Refreshes of a mode in millihertz, from its pixel clock and totals. */
 uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode);

@@ -1,4 +1,7 @@
 /*
+ * kms - session, card, outputs, planes, buffers, latch, commits; headless behind the same interface. May include base
+ * and link. Knows no virtio. What runs on the front thread never draws, copies, allocates framebuffers or waits.
+ *
  * The panel: producers' pictures on outputs. The front thread calls everything here; a worker thread ("worker") reads
  * the links, copies pictures into scanout buffers and makes framebuffers, so that the front only commits.
  *

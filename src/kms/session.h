@@ -1,9 +1,4 @@
-/*
- * The seat: who may use card and input devices now (libseat). Opened on the main thread, which is the front thread.
- *
- * kms - session, card, outputs, planes, buffers, latch, commits; headless behind the same interface. May include base
- * and link. Knows no virtio. What runs on the front thread never draws, copies, allocates framebuffers or waits.
- */
+/* The seat: who may use card and input devices now (libseat). Opened on the main thread, which is the front thread. */
 #pragma once
 
 #include <stdbool.h>

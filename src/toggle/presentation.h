@@ -1,9 +1,4 @@
-/*
- * The presentation machine: Hidden or Presented, nothing else. Pure.
- *
- * toggle - presentation state, input router, devices, key configuration. May include base. Runs on the front thread.
- * Knows neither KMS nor virtio: it emits actions.
- */
+/* The presentation machine: Hidden or Presented, nothing else. Pure. */
 #pragma once
 
 #include "base/status.h"

@@ -1,4 +1,7 @@
 /*
+ * toggle - presentation state, input router, devices, key configuration. May include base. Runs on the front thread.
+ * Knows neither KMS nor virtio: it emits actions.
+ *
  * The router: decides for each input event which side gets it. Pure: (state, event) -> deliveries, presentation change.
  *
  * The owner of a key or button is fixed at its press (UI, guest or swallowed) and kept to its release. A toggle acts at

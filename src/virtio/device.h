@@ -1,4 +1,6 @@
 /*
+ * virtio - queues, PCI transport and devices. May include base, link and vmm's contracts (memory.h, pci.h). Knows no KMS.
+ *
  * The device contract: {features, config, activate, pause, resume, reset, save, load} and a table of queues, each with a
  * kick and a call. The PCI transport (virtio_pci.c) implements the registers of virtio 1.2, section 4.1, over it.
  *

@@ -1,7 +1,5 @@
 /*
  * A split virtqueue, device side (virtio 1.2, section 2.7). All ring and descriptor accesses go through guest_memory.
- *
- * virtio - queues, PCI transport and devices. May include base, link and vmm's contracts (memory.h, pci.h). Knows no KMS.
  * A queue belongs to its device's thread; configuration arrives from vCPU threads under the device's lock.
  */
 #pragma once

@@ -1,8 +1,6 @@
 /*
  * Guest memory: a table of regions, and the one function through which everybody reaches it.
- *
- * vmm - the machine: KVM, guest memory, vCPU threads, PCI bus and interrupts, boot, ACPI, serial, legacy ports.
- * May include base and link. No globals; never touches DRM, input or the UI.
+ * Any thread may read and write through it; the table is fixed once the VM is made.
  */
 #pragma once
 

@@ -1,4 +1,7 @@
 /*
+ * vmm - the machine: KVM, guest memory, vCPU threads, PCI bus and interrupts, boot, ACPI, serial, legacy ports.
+ * May include base. No globals; never touches DRM, input, the link or the UI.
+ *
  * One virtual machine. vm_create() makes KVM, memory, irqchip and the bus; the caller attaches PCI devices; vm_start()
  * loads the kernel and runs the vCPU threads. Called from the machine's thread, which also gets the events.
  */
