@@ -43,6 +43,7 @@ struct front {
 	struct packer guest, ui;
 	uint32_t leds_ui, leds_guest;
 	enum vm_state vm;
+	struct log_limit scanout_limit;
 	bool quit;
 	int exit_status;
 };
@@ -367,9 +368,11 @@ static void first_frame(void *data, uint32_t width, uint32_t height)
 static void scanout(void *data, uint32_t width, uint32_t height)
 {
 	struct front *front = data;
-	uint32_t size[2] = { width, height };
+	uint32_t size[2] = { width, height }, left_out;
 	status_board_update(front->config.board, set_scanout, size);
-	tell_presented(front);
+	/* A guest may change its size as often as it likes. */
+	if (width > 0 && log_limit_pass(&front->scanout_limit, &left_out))
+		tell_presented(front);
 }
 
 /* A command of the control socket. */

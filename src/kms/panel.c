@@ -16,6 +16,7 @@
 #include "kms/session.h"
 
 #define CHATTER_PER_TURN 64 /* messages of producers handled before input and flips get their turn */
+#define EVENTS_PER_TURN 16  /* and of the worker's news, which a guest that changes its size all the time makes without end */
 
 static int on_latch_timer(int fd, uint32_t mask, void *data)
 {
@@ -158,12 +159,12 @@ static void ready(struct panel *panel, const struct worker_event *event)
 
 static int on_events(int fd, uint32_t mask, void *data)
 {
-	(void)fd;
 	(void)mask;
 	struct panel *panel = data;
 	struct worker_event event;
+	uint32_t n = 0;
 	mailbox_ack(panel->events);
-	while (mailbox_take(panel->events, &event)) {
+	while (n++ < EVENTS_PER_TURN && mailbox_take(panel->events, &event)) {
 		switch (event.type) {
 		case WORKER_READY:
 			ready(panel, &event);
@@ -176,6 +177,8 @@ static int on_events(int fd, uint32_t mask, void *data)
 			break;
 		}
 	}
+	if (n > EVENTS_PER_TURN)
+		eventfd_write(fd, 1); /* the rest in the next turn */
 	return 0;
 }
 
