@@ -245,6 +245,12 @@ static void handle_exit(struct vcpu *vcpu)
 	}
 }
 
+/* Written by whoever wants the vCPU out of KVM_RUN, read by its thread and by KVM: never a plain access. */
+static void set_immediate_exit(struct vcpu *vcpu, uint8_t value)
+{
+	__atomic_store_n(&vcpu->run->immediate_exit, value, __ATOMIC_RELAXED);
+}
+
 /* Stands still while the VM is paused. False: the thread is to end. */
 static bool keep_running(struct vcpu *vcpu)
 {
@@ -260,7 +266,7 @@ static bool keep_running(struct vcpu *vcpu)
 		pthread_cond_wait(&vm->run_changed, &vm->run_lock);
 	}
 	vcpu->parked = false;
-	vcpu->run->immediate_exit = 0;
+	set_immediate_exit(vcpu, 0);
 	pthread_mutex_unlock(&vm->run_lock);
 	return !atomic_load(&vm->stop);
 }
@@ -268,7 +274,7 @@ static bool keep_running(struct vcpu *vcpu)
 /* Completes the last access (KVM takes its data at the next KVM_RUN) without running the guest further. */
 static void complete_access(struct vcpu *vcpu)
 {
-	vcpu->run->immediate_exit = 1;
+	set_immediate_exit(vcpu, 1);
 	ioctl(vcpu->fd, KVM_RUN, 0);
 }
 
@@ -283,7 +289,7 @@ void *vcpu_thread(void *data)
 
 	bool pending = false; /* an access whose result KVM has not taken yet */
 	while (keep_running(vcpu)) {
-		while (!vcpu->run->immediate_exit) {
+		while (!__atomic_load_n(&vcpu->run->immediate_exit, __ATOMIC_RELAXED)) {
 			int result = ioctl(vcpu->fd, KVM_RUN, 0);
 			pending = false;
 			if (result < 0) {
@@ -313,7 +319,7 @@ void vcpu_kick_all(struct vm *vm)
 		struct vcpu *vcpu = &vm->vcpu[i];
 		if (!vcpu->started)
 			continue;
-		vcpu->run->immediate_exit = 1;
+		set_immediate_exit(vcpu, 1);
 		pthread_kill(vcpu->thread, KICK_SIGNAL);
 	}
 	pthread_cond_broadcast(&vm->run_changed);
