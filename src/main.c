@@ -157,7 +157,9 @@ static int prepare_guest(struct program *program, struct link **link, char *erro
 		program->machine = machine_create(options, program->board, program->stats, error, error_size, exit_status);
 		if (program->machine == NULL)
 			return -1;
-		machine_preload(program->machine); /* while the UI's fonts and the card are looked for */
+		/* While the UI's fonts are loaded. Not with a seat: its helper is forked before the first thread. */
+		if (options->display != DISPLAY_KMS)
+			machine_preload(program->machine);
 		*link = machine_link(program->machine);
 		return 0;
 	}
