@@ -108,15 +108,18 @@ END_TEST
 START_TEST(g5_rectangles)
 {
 	make_scanout(1, 100, 100);
+	/* A flush of its own: else the device shows the new scanout by itself after a refresh, whenever that is. */
+	ck_assert_uint_eq(flush(1, (struct virtio_gpu_rect){ 0, 0, 100, 100 }), OK);
+	uint64_t shown = f.frames;
 	for (uint32_t i = 0; i < ARRAY_LEN(bad_rects); i++) {
 		ck_assert_uint_eq(flush(1, bad_rects[i]), BAD);
 		ck_assert_uint_eq(transfer(1, bad_rects[i], 0), BAD);
 		struct virtio_gpu_set_scanout c = { { .type = VIRTIO_GPU_CMD_SET_SCANOUT }, bad_rects[i], 0, 1 };
 		ck_assert_uint_eq(command(&c, sizeof c), BAD);
 	}
-	ck_assert_uint_eq(f.frames, 0);
+	ck_assert_uint_eq(f.frames, shown);
 	ck_assert_uint_eq(flush(1, (struct virtio_gpu_rect){ 99, 99, 1, 1 }), OK);
-	ck_assert_uint_eq(f.frames, 1);
+	ck_assert_uint_eq(f.frames, shown + 1);
 }
 END_TEST
 
