@@ -20,6 +20,7 @@ import time
 PORT_NAME = "org.rayvm.lab"
 # linux/kd.h, linux/vt.h
 KDGETMODE, KDGKBMODE, VT_GETSTATE = 0x4B3B, 0x4B44, 0x5603
+KVM_CREATE_VM = 0xAE01  # linux/kvm.h
 DISPLAY_MODES = {0: "text", 1: "graphics"}
 KEYBOARD_MODES = {0: "raw", 1: "xlate", 2: "mediumraw", 3: "unicode", 4: "off"}
 KEEP = 4 << 20      # bytes of captured output that are handed over, from the end
@@ -31,6 +32,20 @@ RESET = (signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM, signal.S
 def say(text):
     with open("/dev/kmsg", "w", encoding="utf-8") as log:
         log.write(f"lab: {text}\n")
+
+
+def hold_kvm():
+    """Keep a virtual machine open for L1's whole life; returns its descriptors, or None without KVM.
+
+    The first VM of a machine and the last one to go switch KVM on and off: the kernel patches code of its scheduler that
+    runs at that moment (the preempt notifiers' static key). QEMU's software CPU does not always survive that. So it
+    happens once, while nothing else runs yet.
+    """
+    try:
+        kvm = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+        return kvm, fcntl.ioctl(kvm, KVM_CREATE_VM, 0)
+    except OSError:
+        return None
 
 
 def find_port(seconds=20):
@@ -59,6 +74,7 @@ class Job:
 class Agent:
     def __init__(self):
         self.port = None
+        self.kvm = None
         self.jobs = {}      # pid -> Job
         self.on_exit = {}   # pid -> callable(status), for the agent's own children
         self.input = b""
@@ -295,6 +311,7 @@ def main():
     with open("/proc/cmdline", encoding="utf-8") as file:
         words = dict(word.partition("=")[::2] for word in file.read().split())
     agent = Agent()
+    agent.kvm = hold_kvm()
     agent.port = find_port()
     say("agent is up")
     if words.get("lab.udev") != "0":
