@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <check.h>
 #include <poll.h>
 #include <pthread.h>
