@@ -157,46 +157,54 @@ static bool set_serial(struct options *options, const struct origin *origin, con
 	return true;
 }
 
+/* The settings that are one value of one kind. */
+static const struct {
+	const char *name;
+	enum { FIELD_PATH, FIELD_TEXT, FIELD_KEY, FIELD_POLICY } kind;
+	size_t offset;
+} fields[] = {
+	{ "kernel", FIELD_PATH, offsetof(struct options, kernel) },
+	{ "initrd", FIELD_PATH, offsetof(struct options, initrd) },
+	{ "append", FIELD_TEXT, offsetof(struct options, cmdline) },
+	{ "card", FIELD_PATH, offsetof(struct options, card) },
+	{ "control", FIELD_PATH, offsetof(struct options, control) },
+	{ "markers", FIELD_PATH, offsetof(struct options, markers) },
+	{ "toggle-key", FIELD_KEY, offsetof(struct options, keys.toggle) },
+	{ "show-key", FIELD_KEY, offsetof(struct options, keys.show) },
+	{ "hide-key", FIELD_KEY, offsetof(struct options, keys.hide) },
+	{ "on-poweroff", FIELD_POLICY, offsetof(struct options, on_poweroff) },
+	{ "on-reboot", FIELD_POLICY, offsetof(struct options, on_reboot) },
+	{ "on-crash", FIELD_POLICY, offsetof(struct options, on_crash) },
+};
+
 /* One setting by its long name. False: complained. */
 static bool set(struct options *options, const struct origin *origin, const char *value)
 {
 	const char *name = origin->name;
-	static const char *const paths[] = { "kernel", "initrd", "card", "control", "markers" };
 
-	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-		if (*value == '\0' && strcmp(name, paths[i]) == 0) {
-			complain(origin, "needs the path of a file");
-			return false;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		if (strcmp(name, fields[i].name) != 0)
+			continue;
+		void *where = (char *)options + fields[i].offset;
+		switch (fields[i].kind) {
+		case FIELD_PATH:
+			if (*value == '\0') {
+				complain(origin, "needs the path of a file");
+				return false;
+			}
+			return set_text(where, value);
+		case FIELD_TEXT:
+			return set_text(where, value);
+		case FIELD_KEY:
+			return set_key(where, origin, value);
+		case FIELD_POLICY:
+			return set_policy(where, origin, value);
 		}
 	}
-	if (strcmp(name, "kernel") == 0)
-		return set_text(&options->kernel, value);
-	if (strcmp(name, "initrd") == 0)
-		return set_text(&options->initrd, value);
-	if (strcmp(name, "append") == 0)
-		return set_text(&options->cmdline, value);
-	if (strcmp(name, "card") == 0)
-		return set_text(&options->card, value);
-	if (strcmp(name, "control") == 0)
-		return set_text(&options->control, value);
-	if (strcmp(name, "markers") == 0)
-		return set_text(&options->markers, value);
 	if (strcmp(name, "features") == 0)
 		return set_features(options, origin, value);
 	if (strcmp(name, "serial") == 0)
 		return set_serial(options, origin, value);
-	if (strcmp(name, "toggle-key") == 0)
-		return set_key(&options->keys.toggle, origin, value);
-	if (strcmp(name, "show-key") == 0)
-		return set_key(&options->keys.show, origin, value);
-	if (strcmp(name, "hide-key") == 0)
-		return set_key(&options->keys.hide, origin, value);
-	if (strcmp(name, "on-poweroff") == 0)
-		return set_policy(&options->on_poweroff, origin, value);
-	if (strcmp(name, "on-reboot") == 0)
-		return set_policy(&options->on_reboot, origin, value);
-	if (strcmp(name, "on-crash") == 0)
-		return set_policy(&options->on_crash, origin, value);
 	if (strcmp(name, "memory") == 0) {
 		if (!size_parse(value, &options->memory) || options->memory < MEMORY_MIN || options->memory > MEMORY_MAX) {
 			complain(origin, "'%s' is no memory size between 64M and 1T: write it as 512M or 4G", value);
