@@ -18,7 +18,8 @@
 
 /* A boot, decided but not loaded. */
 struct plan {
-	int kernel, initrd; /* descriptors, -1: none */
+	struct boot_files files;
+	bool own_files; /* opened here */
 	uint64_t kernel_size, initrd_size;
 	bool elf;
 	struct bzimage image;
@@ -45,32 +46,49 @@ bool boot_read(int fd, uint64_t offset, void *to, uint64_t size)
 	return true;
 }
 
-static int open_file(const char *what, const char *path, uint64_t *size, char *error, size_t error_size)
+static int open_file(const char *what, const char *path, char *error, size_t error_size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0) {
+	/* Not waiting for anybody: the path may name a pipe without a writer. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
 		snprintf(error, error_size, "%s %s: %s; check the path and its permissions", what, path, strerror(errno));
-		goto fail;
+	return fd;
+}
+
+bool boot_files_open(const struct boot_request *request, struct boot_files *files, char *error, size_t error_size)
+{
+	*files = (struct boot_files){ .initrd = -1 };
+	files->kernel = open_file("kernel", request->kernel, error, error_size);
+	if (files->kernel >= 0 && request->initrd)
+		files->initrd = open_file("initrd", request->initrd, error, error_size);
+	if (files->kernel >= 0 && (files->initrd >= 0 || !request->initrd))
+		return true;
+	boot_files_close(files);
+	return false;
+}
+
+void boot_files_close(struct boot_files *files)
+{
+	if (files->kernel >= 0)
+		close(files->kernel);
+	if (files->initrd >= 0)
+		close(files->initrd);
+	files->kernel = files->initrd = -1;
+}
+
+static bool file_size(const char *what, const char *path, int fd, uint64_t *size, char *error, size_t error_size)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0) {
+		snprintf(error, error_size, "%s %s: %s; check the path and its permissions", what, path, strerror(errno));
+		return false;
 	}
 	if (!S_ISREG(st.st_mode)) {
 		snprintf(error, error_size, "%s %s: is not a regular file; give a file", what, path);
-		goto fail;
+		return false;
 	}
 	*size = (uint64_t)st.st_size;
-	return fd;
-fail:
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-static void plan_close(struct plan *plan)
-{
-	if (plan->kernel >= 0)
-		close(plan->kernel);
-	if (plan->initrd >= 0)
-		close(plan->initrd);
+	return true;
 }
 
 static bool plan_kernel(struct plan *plan, const char *path, uint64_t low_ram, char *error, size_t error_size)
@@ -78,14 +96,14 @@ static bool plan_kernel(struct plan *plan, const char *path, uint64_t low_ram, c
 	char why[160] = "";
 	uint8_t head[BOOT_HEADER_BYTES] = { 0 };
 	size_t head_size = plan->kernel_size < sizeof(head) ? (size_t)plan->kernel_size : sizeof(head);
-	if (head_size && !boot_read(plan->kernel, 0, head, head_size)) {
+	if (head_size && !boot_read(plan->files.kernel, 0, head, head_size)) {
 		snprintf(error, error_size, "kernel %s: cannot be read: %s", path, strerror(errno));
 		return false;
 	}
 	plan->elf = elf_is(head, head_size);
 	bool good;
 	if (plan->elf) {
-		good = elf_check(plan->kernel, plan->kernel_size, low_ram, &plan->entry, &plan->end, why, sizeof(why));
+		good = elf_check(plan->files.kernel, plan->kernel_size, low_ram, &plan->entry, &plan->end, why, sizeof(why));
 		plan->load = plan->entry & ~(2 * MIB - 1); /* about where the first segment starts */
 	} else {
 		good = bzimage_parse(head, head_size, plan->kernel_size, &plan->image, why, sizeof(why)) &&
@@ -98,14 +116,24 @@ static bool plan_kernel(struct plan *plan, const char *path, uint64_t low_ram, c
 	return good;
 }
 
-/* Opens and judges everything. False: one line in error, nothing open. */
+static void plan_close(struct plan *plan)
+{
+	if (plan->own_files)
+		boot_files_close(&plan->files);
+}
+
+/* Judges everything. False: one line in error, nothing opened by it stays open. */
 static bool plan_make(struct plan *plan, const struct boot_request *request, uint64_t ram, char *error, size_t error_size)
 {
 	memset(plan, 0, sizeof(*plan));
-	plan->kernel = plan->initrd = -1;
+	plan->own_files = !request->files;
+	if (request->files)
+		plan->files = *request->files;
+	else if (!boot_files_open(request, &plan->files, error, error_size))
+		return false;
 	uint64_t low_ram = ram < LAYOUT_LOW_RAM_MAX ? ram : LAYOUT_LOW_RAM_MAX;
-	plan->kernel = open_file("kernel", request->kernel, &plan->kernel_size, error, error_size);
-	if (plan->kernel < 0 || !plan_kernel(plan, request->kernel, low_ram, error, error_size))
+	if (!file_size("kernel", request->kernel, plan->files.kernel, &plan->kernel_size, error, error_size) ||
+	    !plan_kernel(plan, request->kernel, low_ram, error, error_size))
 		goto fail;
 
 	size_t cmdline = request->cmdline ? strlen(request->cmdline) : 0;
@@ -114,11 +142,10 @@ static bool plan_make(struct plan *plan, const struct boot_request *request, uin
 		snprintf(error, error_size, "kernel command line has %zu bytes, this kernel takes %zu; shorten --append", cmdline, cmdline_max);
 		goto fail;
 	}
-	if (!request->initrd)
+	if (plan->files.initrd < 0)
 		return true;
 
-	plan->initrd = open_file("initrd", request->initrd, &plan->initrd_size, error, error_size);
-	if (plan->initrd < 0)
+	if (!file_size("initrd", request->initrd, plan->files.initrd, &plan->initrd_size, error, error_size))
 		goto fail;
 	if (plan->initrd_size == 0) {
 		snprintf(error, error_size, "initrd %s: is empty; build it again or leave --initrd out", request->initrd);
@@ -179,15 +206,15 @@ bool boot_load(const struct guest_memory *memory, const struct boot_request *req
 		guest_memory_populate(memory, plan.initrd_at, plan.initrd_size);
 	if (plan.elf) {
 		char why[160];
-		if (!elf_load(plan.kernel, plan.kernel_size, memory, why, sizeof(why))) {
+		if (!elf_load(plan.files.kernel, plan.kernel_size, memory, why, sizeof(why))) {
 			snprintf(error, error_size, "kernel %s %s", request->kernel, why);
 			goto out;
 		}
-	} else if (!load_file(memory, plan.kernel, plan.image.payload_offset, plan.load, plan.image.payload_size)) {
+	} else if (!load_file(memory, plan.files.kernel, plan.image.payload_offset, plan.load, plan.image.payload_size)) {
 		snprintf(error, error_size, "kernel %s: cannot be read: %s", request->kernel, errno ? strerror(errno) : "it became shorter");
 		goto out;
 	}
-	if (plan.initrd >= 0 && !load_file(memory, plan.initrd, 0, plan.initrd_at, plan.initrd_size)) {
+	if (plan.files.initrd >= 0 && !load_file(memory, plan.files.initrd, 0, plan.initrd_at, plan.initrd_size)) {
 		snprintf(error, error_size, "initrd %s: cannot be read: %s", request->initrd, errno ? strerror(errno) : "it became shorter");
 		goto out;
 	}

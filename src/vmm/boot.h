@@ -26,9 +26,15 @@ struct bzimage {
 	uint64_t initrd_max;     /* last byte an initrd may occupy */
 };
 
+/* Regular files open for reading; initrd -1: none. */
+struct boot_files {
+	int kernel, initrd;
+};
+
 struct boot_request {
 	const char *kernel;  /* path */
 	const char *initrd;  /* path or NULL */
+	const struct boot_files *files; /* read instead of the paths, which then only name them; borrowed. NULL: opened by path */
 	const char *cmdline; /* or NULL */
 	uint64_t rsdp;       /* guest physical address of the ACPI root pointer, 0: none */
 };
@@ -69,6 +75,9 @@ void boot_write_tables(const struct guest_memory *memory);
 void boot_write_zero_page(const struct guest_memory *memory, const void *setup_header, uint32_t setup_header_size, uint64_t load,
 	uint64_t cmdline, uint64_t initrd, uint64_t initrd_size, uint64_t rsdp);
 
+/* Opens what the request names by path. False: one line in error naming the file and the remedy, nothing open. */
+bool boot_files_open(const struct boot_request *request, struct boot_files *files, char *error, size_t error_size);
+void boot_files_close(struct boot_files *files);
 /*
  * Checks the files without a guest's memory to put them in; ram is what the guest will have, bytes. False: one line in
  * error naming the file and the remedy.

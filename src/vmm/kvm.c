@@ -60,11 +60,19 @@ static const struct {
 	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
 };
 
-int kvm_open(struct kvm *kvm, char *error, size_t error_size)
+static void close_device(struct kvm *kvm)
+{
+	if (!kvm->device_borrowed)
+		close(kvm->device_fd);
+	kvm->device_fd = -1;
+}
+
+int kvm_open(struct kvm *kvm, int device_fd, char *error, size_t error_size)
 {
 	memset(kvm, 0, sizeof(*kvm));
 	kvm->vm_fd = -1;
-	kvm->device_fd = open(KVM_PATH, O_RDWR | O_CLOEXEC);
+	kvm->device_borrowed = device_fd >= 0;
+	kvm->device_fd = device_fd >= 0 ? device_fd : open(KVM_PATH, O_RDWR | O_CLOEXEC);
 	if (kvm->device_fd < 0) {
 		switch (errno) {
 		case ENOENT:
@@ -105,8 +113,7 @@ int kvm_open(struct kvm *kvm, char *error, size_t error_size)
 	pthread_mutex_init(&kvm->routes_lock, NULL);
 	return 0;
 fail:
-	close(kvm->device_fd);
-	kvm->device_fd = -1;
+	close_device(kvm);
 	return -1;
 }
 
@@ -115,9 +122,8 @@ void kvm_close(struct kvm *kvm)
 	if (kvm->device_fd < 0)
 		return;
 	kvm_destroy_vm(kvm);
-	close(kvm->device_fd);
+	close_device(kvm);
 	pthread_mutex_destroy(&kvm->routes_lock);
-	kvm->device_fd = -1;
 }
 
 /* --- the VM --------------------------------------------------------------------------------------------------------- */

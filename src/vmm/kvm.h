@@ -16,6 +16,7 @@
 
 struct kvm {
 	int device_fd, vm_fd;
+	bool device_borrowed;
 	int run_size; /* bytes of a vCPU's shared page */
 	bool bus_lock_exits;
 	pthread_mutex_t routes_lock; /* guards the table, and vm_fd while it changes */
@@ -23,8 +24,8 @@ struct kvm {
 	struct kvm_irq_routing_entry routes[KVM_ROUTES];
 };
 
-/* Opens /dev/kvm and checks version and capabilities. -1 with a line in error. */
-int kvm_open(struct kvm *kvm, char *error, size_t error_size);
+/* Takes device_fd (borrowed), or opens /dev/kvm when that is -1; checks version and capabilities. -1 with a line in error. */
+int kvm_open(struct kvm *kvm, int device_fd, char *error, size_t error_size);
 void kvm_close(struct kvm *kvm);
 /* Makes the VM: irqchip, PIT, default routes, memory. -1 with a line in error. */
 int kvm_create_vm(struct kvm *kvm, const struct guest_memory *memory, char *error, size_t error_size);

@@ -29,7 +29,7 @@
 int vm_probe(char *error, size_t error_size, bool *slow)
 {
 	struct kvm kvm;
-	if (kvm_open(&kvm, error, error_size) < 0)
+	if (kvm_open(&kvm, -1, error, error_size) < 0)
 		return -1;
 	int result = kvm_create_vm(&kvm, NULL, error, error_size);
 	if (result == 0 && slow) {
@@ -67,8 +67,28 @@ bool vm_check(const struct vm_config *config, char *error, size_t error_size)
 		snprintf(error, error_size, "no kernel given; name a bzImage or vmlinux with --kernel");
 		return false;
 	}
-	struct boot_request request = { .kernel = config->kernel, .initrd = config->initrd, .cmdline = config->cmdline };
+	struct boot_request request = {
+		.kernel = config->kernel, .initrd = config->initrd, .cmdline = config->cmdline, .files = config->files ? config->files->boot : NULL,
+	};
 	return boot_check(&request, config->memory, error, error_size);
+}
+
+/* Opens kernel and initrd for the VM's whole life, so that every start loads the files that were checked, and checks all. */
+static bool open_and_check(struct vm *vm, char *error, size_t error_size)
+{
+	const struct vm_files *given = vm->config.files;
+	struct vm_config config = vm->config;
+	struct vm_files files = { .kvm = -1, .boot = &vm->files };
+	if (!config.payload && config.kernel) {
+		struct boot_request request = { .kernel = config.kernel, .initrd = config.initrd };
+		vm->own_files = !given || !given->boot;
+		if (!vm->own_files)
+			vm->files = *given->boot;
+		else if (!boot_files_open(&request, &vm->files, error, error_size))
+			return false;
+		config.files = &files;
+	}
+	return vm_check(&config, error, error_size);
 }
 
 /* The 64-bit window lies in the upper half of the CPU's physical addresses, or above RAM; none when there is no room. */
@@ -103,7 +123,7 @@ static char *copy_string(const char *text)
 static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_status)
 {
 	*exit_status = EXIT_KVM;
-	if (kvm_open(&vm->kvm, error, error_size) < 0)
+	if (kvm_open(&vm->kvm, vm->config.files ? vm->config.files->kvm : -1, error, error_size) < 0)
 		return false;
 	int max = ioctl(vm->kvm.device_fd, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_MAX_VCPUS);
 	if (max > 0 && vm->config.cpus > (uint32_t)max) {
@@ -122,27 +142,28 @@ static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_
 
 struct vm *vm_create(const struct vm_config *config, char *error, size_t error_size, int *exit_status)
 {
-	*exit_status = EXIT_USAGE;
-	if (!vm_check(config, error, error_size))
-		return NULL;
 	struct vm *vm = calloc(1, sizeof(*vm));
 	if (!vm) {
 		snprintf(error, error_size, "no memory for a VM");
 		*exit_status = EXIT_FAILED;
 		return NULL;
 	}
+	*exit_status = EXIT_USAGE;
 	vm->config = *config;
+	vm->files = (struct boot_files){ -1, -1 };
 	vm->memory.fd = vm->kvm.device_fd = vm->kvm.vm_fd = vm->event_fd = -1;
 	vm->io_wake_fd = vm->io_timer_fd = vm->io_stop_fd = -1;
 	snprintf(vm->name, sizeof(vm->name), "%s", config->name ? config->name : "vm");
 	vm->kernel = copy_string(config->kernel);
 	vm->initrd = copy_string(config->initrd);
 	vm->cmdline = copy_string(config->cmdline);
-	vm->vcpu = calloc(config->cpus, sizeof(*vm->vcpu));
 	pthread_mutex_init(&vm->run_lock, NULL);
 	pthread_cond_init(&vm->run_changed, NULL);
 	pthread_mutex_init(&vm->event_lock, NULL);
 	vm_ports_init(vm);
+	if (!open_and_check(vm, error, error_size))
+		goto fail;
+	vm->vcpu = calloc(config->cpus, sizeof(*vm->vcpu));
 	if (!vm->vcpu || (config->kernel && !vm->kernel) || (config->initrd && !vm->initrd) || (config->cmdline && !vm->cmdline)) {
 		snprintf(error, error_size, "no memory for a VM");
 		goto fail;
@@ -154,6 +175,7 @@ struct vm *vm_create(const struct vm_config *config, char *error, size_t error_s
 	}
 	if (!create_kvm(vm, error, error_size, exit_status))
 		goto fail;
+	vm->config.files = NULL;
 	place_windows(vm);
 	vm->fresh = true;
 	vm->pci = pci_bus_create(&host_ops, &vm->kvm, &vm->windows);
@@ -186,6 +208,8 @@ void vm_destroy(struct vm *vm)
 	pthread_mutex_destroy(&vm->event_lock);
 	pthread_cond_destroy(&vm->run_changed);
 	pthread_mutex_destroy(&vm->run_lock);
+	if (vm->own_files)
+		boot_files_close(&vm->files);
 	free(vm->cpuid);
 	free(vm->vcpu);
 	free(vm->kernel);
@@ -282,7 +306,9 @@ static bool load(struct vm *vm, struct boot_entry *entry, enum vm_payload_mode *
 		snprintf(error, error_size, "the payload does not fit into guest memory");
 		return false;
 	}
-	struct boot_request request = { .kernel = vm->kernel, .initrd = vm->initrd, .cmdline = vm->cmdline, .rsdp = LAYOUT_ACPI };
+	struct boot_request request = {
+		.kernel = vm->kernel, .initrd = vm->initrd, .cmdline = vm->cmdline, .files = &vm->files, .rsdp = LAYOUT_ACPI,
+	};
 	*mode = VM_PAYLOAD_LONG64;
 	return boot_load(&vm->memory, &request, entry, error, error_size);
 }

@@ -17,12 +17,20 @@
 #define VM_MAX_CPUS 254
 
 struct stats;
+struct boot_files; /* boot.h */
 struct vm_payload; /* vm_internal.h */
+
+/* What was opened for a VM in a process that may open nothing. The descriptors are borrowed until vm_destroy(), the structs for the call. */
+struct vm_files {
+	int kvm;                       /* /dev/kvm, read and write; -1: opened here */
+	const struct boot_files *boot; /* NULL: opened here */
+};
 
 struct vm_config {
 	const char *name;
-	const char *kernel;  /* path; NULL only with a payload */
+	const char *kernel;  /* path; NULL only with a payload. The file stays open: a restart loads what the start did */
 	const char *initrd;  /* path or NULL */
+	const struct vm_files *files; /* used instead of opening anything by path; the paths then only name them. NULL: opened by path */
 	const char *cmdline; /* kernel command line or NULL */
 	uint64_t memory;     /* bytes */
 	uint32_t cpus;
@@ -41,7 +49,7 @@ struct vm;
  * names the thing and the remedy. slow (may be NULL): true when ring 0 is emulated so slowly that a kernel would not boot in reasonable time.
  */
 int vm_probe(char *error, size_t error_size, bool *slow);
-/* Would these settings do on this machine: sizes, kernel, initrd, command line? False, and a line naming thing and remedy in error. Changes nothing. */
+/* Would these settings do on this machine: sizes, kernel, initrd, command line? Looks only at files->boot of the files. False, and a line naming thing and remedy in error. Changes nothing. */
 bool vm_check(const struct vm_config *config, char *error, size_t error_size);
 /*
  * Creates KVM VM, memory, irqchip, vCPUs' descriptors, bus. On failure NULL, and a line naming thing and remedy in error

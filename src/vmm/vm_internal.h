@@ -41,6 +41,8 @@ struct vm {
 	struct vm_config config;
 	char name[32];
 	char *kernel, *initrd, *cmdline;
+	struct boot_files files; /* all there is to load, with a kernel */
+	bool own_files;          /* opened here */
 	struct kvm kvm;
 	struct guest_memory memory;
 	struct pci_bus *pci;

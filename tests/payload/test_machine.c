@@ -1,4 +1,6 @@
 /* Tiny guests drive the machine's ports, MMIO, config space, interrupts and ends. */
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -308,6 +310,36 @@ START_TEST(second_cpu)
 }
 END_TEST
 
+/* A process that may open nothing is given what it needs, and gives it back open. */
+START_TEST(given_descriptors)
+{
+	struct vm_files files = { .kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC) };
+	struct vm_payload payload = {
+		.code = guest_port_io, .size = (uint32_t)(guest_port_io_end - guest_port_io), .gpa = PAYLOAD_CODE, .mode = VM_PAYLOAD_REAL16,
+	};
+	struct vm_config config = {
+		.memory = PAYLOAD_MEMORY, .cpus = 1, .payload = &payload, .serial_in = -1, .serial_out = -1, .files = &files,
+	};
+	char error[200] = "", detail[100];
+	int status = 0, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int round = 0; round < 2; round++) {
+		struct vm *vm = vm_create(&config, error, sizeof(error), &status);
+		ck_assert_msg(vm != NULL, "%s", error);
+		ck_assert_int_eq(vm_start(vm, error, sizeof(error)), 0);
+		struct pollfd fd = { .fd = vm_event_fd(vm), .events = POLLIN };
+		ck_assert_int_eq(poll(&fd, 1, 20000), 1);
+		ck_assert_int_eq(vm_take_event(vm, detail, sizeof(detail)), VM_EVENT_POWEROFF);
+		vm_destroy(vm);
+		ck_assert_int_ge(fcntl(files.kvm, F_GETFD), 0);
+	}
+	close(files.kvm);
+	files.kvm = null;
+	ck_assert_ptr_null(vm_create(&config, error, sizeof(error), &status));
+	ck_assert_int_ge(fcntl(null, F_GETFD), 0);
+	close(null);
+}
+END_TEST
+
 START_TEST(refused_settings)
 {
 	static const struct {
@@ -346,6 +378,7 @@ static Suite *suite(void)
 	tcase_add_test(c, power_button);
 	tcase_add_test(c, second_cpu);
 	tcase_add_test(c, refused_settings);
+	tcase_add_test(c, given_descriptors);
 	suite_add_tcase(s, c);
 	return s;
 }

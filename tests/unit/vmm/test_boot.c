@@ -260,6 +260,47 @@ START_TEST(refused_files)
 }
 END_TEST
 
+/* What is open already is read, whatever the path says, and stays open. */
+START_TEST(files_that_are_open)
+{
+	char path[64], error[300] = "";
+	make_kernel();
+	struct boot_files files = { make_file(file, sizeof(file), path), make_file("initrd!", 7, path) };
+	struct boot_request request = { .kernel = "/nonexistent/kernel", .initrd = "/nonexistent/initrd", .files = &files };
+	for (int round = 0; round < 2; round++) {
+		struct guest_memory memory;
+		struct boot_entry entry;
+		ck_assert_msg(boot_check(&request, 64 * MIB, error, sizeof(error)), "%s", error);
+		ck_assert_int_eq(guest_memory_init(&memory, 64 * MIB), 0);
+		ck_assert_msg(boot_load(&memory, &request, &entry, error, sizeof(error)), "%s", error);
+		ck_assert(memcmp(guest_memory_at(&memory, entry.hot[1].gpa, 7, GUEST_READ), "initrd!", 7) == 0);
+		guest_memory_finish(&memory);
+	}
+	struct boot_files alone = { files.kernel, -1 };
+	request.files = &alone;
+	ck_assert(boot_check(&request, 64 * MIB, error, sizeof(error)));
+	ck_assert_int_eq(ftruncate(files.kernel, 5000), 0);
+	ck_assert(!boot_check(&request, 64 * MIB, error, sizeof(error)));
+	ck_assert_msg(strstr(error, "/nonexistent/kernel") && strstr(error, "truncated"), "%s", error);
+	struct boot_files pipe_end = { 0, -1 };
+	int ends[2];
+	ck_assert_int_eq(pipe(ends), 0);
+	pipe_end.kernel = ends[0];
+	request.files = &pipe_end;
+	ck_assert(!boot_check(&request, 64 * MIB, error, sizeof(error)));
+	ck_assert_ptr_nonnull(strstr(error, "not a regular file"));
+
+	struct boot_request by_path = { .kernel = path, .initrd = "/nonexistent/initrd" };
+	ck_assert(!boot_files_open(&by_path, &alone, error, sizeof(error)));
+	ck_assert_int_eq(alone.kernel, -1);
+	by_path.initrd = NULL;
+	ck_assert(boot_files_open(&by_path, &alone, error, sizeof(error)));
+	ck_assert_int_ge(alone.kernel, 0);
+	ck_assert_int_eq(alone.initrd, -1);
+	boot_files_close(&alone);
+}
+END_TEST
+
 /* --- ELF --- */
 
 struct elf_file {
@@ -349,6 +390,7 @@ static Suite *suite(void)
 	tcase_add_test(c, memory_map);
 	tcase_add_test(c, load_into_memory);
 	tcase_add_test(c, refused_files);
+	tcase_add_test(c, files_that_are_open);
 	tcase_add_test(c, elf_files);
 	suite_add_tcase(s, c);
 	return s;
