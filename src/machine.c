@@ -16,21 +16,12 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/thread.h"
+#include "machine_devices.h"
 #include "options.h"
-#include "virtio/blk.h"
-#include "virtio/gpu.h"
-#include "virtio/input.h"
 #include "vmm/vm.h"
 
-/* Device numbers on the bus are fixed: a guest finds its devices where they were at its last boot. */
-enum { SLOT_GPU = 1, SLOT_KEYBOARD, SLOT_POINTER, SLOT_TABLET, SLOT_DISK };
-
-#define CLASS_DISPLAY 0x038000u
-#define CLASS_STORAGE 0x010000u
-#define CLASS_INPUT 0x098000u
-#define INPUTS 3
 #define FIXED_FDS 3 /* the end, the link, the VM's events; the devices' queues follow */
-#define POLL_FDS (FIXED_FDS + 2 + INPUTS * 2)
+#define POLL_FDS (FIXED_FDS + MACHINE_DEVICES * VIRTIO_MAX_QUEUES)
 #define UNTOLD 8                             /* messages kept for a full link: more states than one command passes through */
 #define UNTOLD_RETRY_NS (2 * NSEC_PER_MSEC)
 #define LED_PACE_NS (20 * NSEC_PER_MSEC)     /* between changes of the keyboard's lights: faster is not for eyes, and wears on real keyboards */
@@ -41,13 +32,7 @@ struct machine {
 	struct status_board *board;
 	struct vm *vm;
 	struct link *link;
-	struct gpu *gpu;
-	struct vinput *input[INPUTS];
-	struct vinput_backlog *backlog[INPUTS];
-	uint32_t n_inputs;
-	struct blk *disk[OPTIONS_DISKS];
-	struct virtio_pci *transport[1 + INPUTS + OPTIONS_DISKS];
-	uint32_t n_transports;
+	struct machine_devices devices;
 	int serial_in, serial_out; /* the VM's own thread reads and writes them */
 	int quit_fd;
 	pthread_t thread, loader;
@@ -98,17 +83,6 @@ static void tell(struct machine *machine, enum vm_state state, const char *text)
 	log_info("VM is %s%s%s", status_vm_name(state), *text != '\0' ? ": " : "", text);
 }
 
-static int attach(struct machine *machine, struct virtio_device *device, uint8_t slot, uint32_t class_code, char *error, size_t error_size)
-{
-	struct virtio_pci *transport = virtio_pci_create(device, vm_pci(machine->vm), slot, class_code);
-	if (transport == NULL) {
-		snprintf(error, error_size, "cannot put device %s on the bus: %s", device->name, strerror(errno));
-		return -1;
-	}
-	machine->transport[machine->n_transports++] = transport;
-	return 0;
-}
-
 static int open_serial(struct machine *machine, char *error, size_t error_size)
 {
 	const struct options *options = machine->options;
@@ -127,65 +101,6 @@ static int open_serial(struct machine *machine, char *error, size_t error_size)
 	default:
 		return 0;
 	}
-}
-
-static int add_disks(struct machine *machine, struct stats *stats, char *error, size_t error_size)
-{
-	uint64_t bytes = 0;
-	for (uint32_t i = 0; i < machine->options->n_disks; i++) {
-		const char *spec = machine->options->disk[i];
-		char *copy = malloc(strlen(spec) + 1);
-		struct blk_config config;
-		if (copy == NULL) {
-			snprintf(error, error_size, "out of memory");
-			return -1;
-		}
-		if (blk_parse(spec, &config, copy, error, error_size) == 0)
-			machine->disk[i] = blk_create(vm_memory(machine->vm), &config, stats, error, error_size);
-		free(copy);
-		if (machine->disk[i] == NULL ||
-			attach(machine, blk_device(machine->disk[i]), (uint8_t)(SLOT_DISK + i), CLASS_STORAGE, error, error_size) < 0)
-			return -1;
-		bytes += blk_size(machine->disk[i]);
-	}
-	if (machine->options->n_disks > 0)
-		status_board_line(machine->board, STATUS_DISK, STATUS_OK, "%u disk%s, %.1f GiB", machine->options->n_disks,
-			machine->options->n_disks == 1 ? "" : "s", (double)bytes / (1 << 30));
-	else
-		status_board_line(machine->board, STATUS_DISK, STATUS_OFF, "none");
-	return 0;
-}
-
-static int add_devices(struct machine *machine, struct stats *stats, char *error, size_t error_size)
-{
-	static const uint32_t slots[INPUTS] = { SLOT_KEYBOARD, SLOT_POINTER, SLOT_TABLET };
-	static const enum link_device kinds[INPUTS] = { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
-	struct guest_memory *memory = vm_memory(machine->vm);
-
-	if (machine->options->display != DISPLAY_NONE) {
-		machine->gpu = gpu_create(memory, machine->link, stats);
-		if (machine->gpu == NULL) {
-			snprintf(error, error_size, "cannot make the display device: %s", strerror(errno));
-			return -1;
-		}
-		if (attach(machine, gpu_device(machine->gpu), SLOT_GPU, CLASS_DISPLAY, error, error_size) < 0)
-			return -1;
-	}
-	if (machine->options->vmm_virtio_input && machine->options->display != DISPLAY_NONE) {
-		for (uint32_t i = 0; i < INPUTS; i++) {
-			machine->input[i] = vinput_create(memory, kinds[i], stats);
-			if (machine->input[i] != NULL)
-				machine->backlog[i] = vinput_backlog_create(machine->input[i]);
-			machine->n_inputs++;
-			if (machine->backlog[i] == NULL) {
-				snprintf(error, error_size, "cannot make the input devices: %s", strerror(errno));
-				return -1;
-			}
-			if (attach(machine, vinput_device(machine->input[i]), (uint8_t)slots[i], CLASS_INPUT, error, error_size) < 0)
-				return -1;
-		}
-	}
-	return 0;
 }
 
 struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status)
@@ -229,10 +144,15 @@ struct machine *machine_create(const struct options *options, struct status_boar
 		snprintf(error, error_size, "cannot join the machine to the panel: %s", strerror(errno));
 		goto fail;
 	}
-	if (add_devices(machine, stats, error, error_size) < 0)
-		goto fail;
-	*exit_status = EXIT_USAGE;
-	if (add_disks(machine, stats, error, error_size) < 0)
+	struct machine_parts parts = {
+		.options = options,
+		.memory = memory,
+		.bus = vm_pci(machine->vm),
+		.link = machine->link,
+		.stats = stats,
+		.board = board,
+	};
+	if (machine_devices_create(&machine->devices, &parts, error, error_size, exit_status) < 0)
 		goto fail;
 	status_board_line(board, STATUS_MEMORY, STATUS_OK, "%llu MiB for the guest, %u CPU%s",
 		(unsigned long long)(options->memory >> 20), options->cpus, options->cpus == 1 ? "" : "s");
@@ -268,10 +188,10 @@ static void halt_vm(struct machine *machine, enum vm_state state, const char *wh
 	vm_take_event(machine->vm, none, sizeof none);
 	machine->restart_ns = 0;
 	/* The devices forget the guest: nothing of it stays on the panel or in a ring. */
-	for (uint32_t i = 0; i < machine->n_transports; i++)
-		virtio_pci_reset(machine->transport[i]);
-	for (uint32_t i = 0; i < machine->n_inputs; i++)
-		vinput_backlog_forget(machine->backlog[i]);
+	for (uint32_t i = 0; i < machine->devices.n; i++)
+		virtio_pci_reset(machine->devices.device[i].transport);
+	for (uint32_t i = 0; i < machine->devices.n_inputs; i++)
+		vinput_backlog_forget(machine->devices.backlog[i]);
 	tell(machine, state, why);
 }
 
@@ -375,13 +295,13 @@ static void take_messages(struct machine *machine)
 			command(machine, message.command.command);
 			break;
 		case LINK_INPUT:
-			for (uint32_t i = 0; i < machine->n_inputs; i++)
+			for (uint32_t i = 0; i < machine->devices.n_inputs; i++)
 				if (message.input.device == i)
-					vinput_backlog_packet(machine->backlog[i], &message, clock_now_ns());
+					vinput_backlog_packet(machine->devices.backlog[i], &message, clock_now_ns());
 			break;
 		default:
-			if (machine->gpu != NULL)
-				gpu_link_message(machine->gpu, &message);
+			if (machine->devices.gpu != NULL)
+				gpu_link_message(machine->devices.gpu, &message);
 			break;
 		}
 	}
@@ -413,7 +333,7 @@ static void run_queue(struct virtio_device *device, uint32_t index)
 static void check_leds(struct machine *machine, uint64_t now)
 {
 	uint32_t leds;
-	if (machine->n_inputs > 0 && vinput_take_leds(machine->input[0], &leds)) {
+	if (machine->devices.n_inputs > 0 && vinput_take_leds(machine->devices.input[0], &leds)) {
 		machine->leds = leds;
 		machine->leds_due = true;
 	}
@@ -438,10 +358,10 @@ static uint64_t run_timers(struct machine *machine)
 		next = machine->restart_ns;
 	if (machine->leds_due && machine->leds_ns < next)
 		next = machine->leds_ns;
-	if (machine->gpu != NULL && (when = gpu_tick(machine->gpu, now)) < next)
+	if (machine->devices.gpu != NULL && (when = gpu_tick(machine->devices.gpu, now)) < next)
 		next = when;
-	for (uint32_t i = 0; i < machine->n_inputs; i++)
-		if ((when = vinput_backlog_run(machine->backlog[i], now)) < next)
+	for (uint32_t i = 0; i < machine->devices.n_inputs; i++)
+		if ((when = vinput_backlog_run(machine->devices.backlog[i], now)) < next)
 			next = when;
 	return next;
 }
@@ -478,17 +398,12 @@ static void *run(void *arg)
 	fds[n++] = (struct pollfd){ .fd = machine->quit_fd, .events = POLLIN };
 	fds[n++] = (struct pollfd){ .fd = link_producer_fd(machine->link), .events = POLLIN };
 	fds[n++] = (struct pollfd){ .fd = vm_event_fd(machine->vm), .events = POLLIN };
-	struct virtio_device *own[1 + INPUTS];
-	uint32_t n_own = 0;
-	if (machine->gpu != NULL)
-		own[n_own++] = gpu_device(machine->gpu);
-	for (uint32_t i = 0; i < machine->n_inputs; i++)
-		own[n_own++] = vinput_device(machine->input[i]);
-	for (uint32_t i = 0; i < n_own; i++) {
-		for (uint32_t q = 0; q < own[i]->n_queues && n < POLL_FDS; q++) {
-			device[n] = own[i];
+	for (uint32_t i = 0; i < machine->devices.n; i++) {
+		const struct machine_device *own = &machine->devices.device[i];
+		for (uint32_t q = 0; !own->own_thread && q < own->device->n_queues; q++) {
+			device[n] = own->device;
 			queue[n] = q;
-			fds[n++] = (struct pollfd){ .fd = own[i]->kick_fd[q], .events = POLLIN };
+			fds[n++] = (struct pollfd){ .fd = own->device->kick_fd[q], .events = POLLIN };
 		}
 	}
 
@@ -547,18 +462,7 @@ void machine_destroy(struct machine *machine)
 		return;
 	machine_stop(machine);
 	join_loader(machine); /* when machine_start() was never reached */
-	while (machine->n_transports > 0)
-		virtio_pci_destroy(machine->transport[--machine->n_transports]);
-	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
-		if (machine->disk[i] != NULL)
-			blk_destroy(machine->disk[i]);
-	for (uint32_t i = 0; i < machine->n_inputs; i++) {
-		vinput_backlog_destroy(machine->backlog[i]);
-		if (machine->input[i] != NULL)
-			vinput_destroy(machine->input[i]);
-	}
-	if (machine->gpu != NULL)
-		gpu_destroy(machine->gpu);
+	machine_devices_destroy(&machine->devices);
 	if (machine->link != NULL)
 		link_destroy(machine->link);
 	if (machine->vm != NULL)

@@ -1,0 +1,152 @@
+#include "machine_devices.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "base/status.h"
+
+/* Class codes of the PCI Code and ID Assignment Specification, as pci_device takes them. */
+#define CLASS_DISPLAY 0x038000u
+#define CLASS_STORAGE 0x010000u
+#define CLASS_INPUT 0x098000u
+
+/* One device of a kind, `index` counted from 0. NULL with errno or, better, with a line in error (which is empty before). */
+typedef struct virtio_device *create_device(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size);
+
+static uint32_t displays(const struct options *options)
+{
+	return options->display != DISPLAY_NONE;
+}
+
+static struct virtio_device *create_display(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	(void)index;
+	(void)error;
+	(void)error_size;
+	devices->gpu = gpu_create(parts->memory, parts->link, parts->stats);
+	return devices->gpu != NULL ? gpu_device(devices->gpu) : NULL;
+}
+
+static void destroy_display(struct machine_devices *devices)
+{
+	if (devices->gpu != NULL)
+		gpu_destroy(devices->gpu);
+}
+
+static uint32_t inputs(const struct options *options)
+{
+	return options->vmm_virtio_input && options->display != DISPLAY_NONE ? MACHINE_INPUTS : 0;
+}
+
+static struct virtio_device *create_input(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	static const enum link_device kinds[MACHINE_INPUTS] = { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
+	(void)error;
+	(void)error_size;
+	devices->n_inputs = index + 1;
+	devices->input[index] = vinput_create(parts->memory, kinds[index], parts->stats);
+	if (devices->input[index] == NULL)
+		return NULL;
+	devices->backlog[index] = vinput_backlog_create(devices->input[index]);
+	return devices->backlog[index] != NULL ? vinput_device(devices->input[index]) : NULL;
+}
+
+static void destroy_inputs(struct machine_devices *devices)
+{
+	for (uint32_t i = 0; i < devices->n_inputs; i++) {
+		vinput_backlog_destroy(devices->backlog[i]);
+		vinput_destroy(devices->input[i]);
+	}
+}
+
+static uint32_t disks(const struct options *options)
+{
+	return options->n_disks;
+}
+
+static struct virtio_device *create_disk(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	const char *spec = parts->options->disk[index];
+	char *copy = malloc(strlen(spec) + 1);
+	struct blk_config config;
+	if (copy == NULL)
+		return NULL;
+	if (blk_parse(spec, &config, copy, error, error_size) == 0)
+		devices->disk[index] = blk_create(parts->memory, &config, parts->stats, error, error_size);
+	free(copy);
+	return devices->disk[index] != NULL ? blk_device(devices->disk[index]) : NULL;
+}
+
+static void destroy_disks(struct machine_devices *devices)
+{
+	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
+		if (devices->disk[i] != NULL)
+			blk_destroy(devices->disk[i]);
+}
+
+/*
+ * Slots are device numbers on bus 0 and stay as they are: a guest finds its devices where they were at its last boot. 0 is the
+ * host bridge; 0x1f stays free for a chipset that firmware expects there.
+ */
+static const struct {
+	const char *name;
+	uint8_t slot; /* of the first; the others follow */
+	uint32_t class_code;
+	bool own_thread;
+	int exit_status; /* when one cannot be made: whose fault that is */
+	uint32_t (*count)(const struct options *options);
+	create_device *create;
+	void (*destroy)(struct machine_devices *devices);
+} kinds[] = {
+	{ "display", 1, CLASS_DISPLAY, false, EXIT_FAILED, displays, create_display, destroy_display },
+	{ "input", 2, CLASS_INPUT, false, EXIT_FAILED, inputs, create_input, destroy_inputs },
+	{ "disk", 5, CLASS_STORAGE, true, EXIT_USAGE, disks, create_disk, destroy_disks },
+};
+
+static void tell_disks(const struct machine_devices *devices, const struct machine_parts *parts)
+{
+	uint32_t n = parts->options->n_disks;
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < n; i++)
+		bytes += blk_size(devices->disk[i]);
+	if (n > 0)
+		status_board_line(parts->board, STATUS_DISK, STATUS_OK, "%u disk%s, %.1f GiB", n, n == 1 ? "" : "s", (double)bytes / (1 << 30));
+	else
+		status_board_line(parts->board, STATUS_DISK, STATUS_OFF, "none");
+}
+
+int machine_devices_create(struct machine_devices *devices, const struct machine_parts *parts, char *error, size_t error_size, int *exit_status)
+{
+	for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+		*exit_status = kinds[k].exit_status;
+		uint32_t n = kinds[k].count(parts->options);
+		for (uint32_t i = 0; i < n; i++) {
+			error[0] = '\0';
+			struct virtio_device *device = kinds[k].create(devices, parts, i, error, error_size);
+			if (device == NULL) {
+				if (error[0] == '\0')
+					snprintf(error, error_size, "cannot make the %s device: %s", kinds[k].name, strerror(errno));
+				return -1;
+			}
+			struct virtio_pci *transport = virtio_pci_create(device, parts->bus, (uint8_t)(kinds[k].slot + i), kinds[k].class_code);
+			if (transport == NULL) {
+				snprintf(error, error_size, "cannot put device %s on the bus: %s", device->name, strerror(errno));
+				return -1;
+			}
+			devices->device[devices->n++] = (struct machine_device){ device, transport, kinds[k].own_thread };
+		}
+	}
+	tell_disks(devices, parts);
+	return 0;
+}
+
+void machine_devices_destroy(struct machine_devices *devices)
+{
+	while (devices->n > 0)
+		virtio_pci_destroy(devices->device[--devices->n].transport);
+	for (size_t k = ARRAY_LEN(kinds); k-- > 0;)
+		kinds[k].destroy(devices);
+}
