@@ -18,7 +18,7 @@
 #include "virtio/virtqueue.h"
 #include "vmm/pci.h"
 
-#define VIRTIO_MAX_QUEUES 8
+#define VIRTIO_MAX_QUEUES 16
 #define VIRTIO_CONFIG_MAX 256
 
 #define VIRTIO_ID_NET 1

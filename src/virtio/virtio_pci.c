@@ -65,6 +65,15 @@ enum {
 #define STATUS_FAILED 0x80u
 #define STATUS_BY_DRIVER (STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK | STATUS_FAILED)
 
+/*
+ * What the transport offers. Not among it:
+ *
+ * VIRTIO_F_RING_RESET (40): Linux resets a single queue only to resize a network ring or to bind an AF_XDP socket to it
+ * (drivers/net/virtio_net.c); for that, every device would have to drain one queue while its others run, and each such state is one more
+ * for the guest to attack. Without the bit a driver resets the device.
+ *
+ * VIRTIO_F_INDIRECT_DESC (28): see virtqueue.c.
+ */
 #define F_EVENT_IDX (1ull << 29)
 #define F_VERSION_1 (1ull << 32)
 
@@ -87,7 +96,9 @@ struct virtio_pci {
 	struct log_limit broken_limit;
 
 	/* Under the bus lock. */
-	uint64_t notify_gpa; /* where the ioeventfds are registered, or PCI_BAR_UNMAPPED */
+	uint64_t notify_gpa;    /* where notifications are decoded, or PCI_BAR_UNMAPPED */
+	uint32_t n_ioeventfds;  /* registered there: of all queues, or none */
+	struct log_limit move_limit;
 };
 
 static uint64_t offered(const struct virtio_pci *transport)
@@ -355,26 +366,43 @@ static void bar_write(struct pci_device *pci, int bar, uint64_t offset, const vo
 	pthread_mutex_unlock(&device->lock);
 }
 
-static void notify_ioeventfds(struct virtio_pci *transport, uint64_t gpa, bool add)
+/* Takes the first n ioeventfds at `gpa` back. */
+static void remove_ioeventfds(struct virtio_pci *transport, uint64_t gpa, uint32_t n)
 {
-	struct virtio_device *device = transport->device;
-	for (uint32_t i = 0; i < device->n_queues; i++) {
-		if (pci_ioeventfd(&transport->pci, gpa + NOTIFY_MULTIPLIER * i, 0, device->kick_fd[i], add) < 0 && add)
-			log_warn("%s: no ioeventfd for queue %" PRIu32 " (%s): its notifications go the slow way", device->name, i, strerror(errno));
-	}
+	const struct virtio_device *device = transport->device;
+	for (uint32_t i = 0; i < n; i++)
+		if (pci_ioeventfd(&transport->pci, gpa + NOTIFY_MULTIPLIER * i, 0, device->kick_fd[i], false) < 0)
+			log_warn("%s: the ioeventfd of queue %" PRIu32 " cannot be removed: %s", device->name, i, strerror(errno));
 }
 
+/*
+ * The BAR's registers are moved already; the notifications follow whole or, when the kernel refuses one of them, not at all: then every
+ * queue is notified the slow way, by bar_write(), and none by an address of the old place.
+ */
 static void bar_moved(struct pci_device *pci, int bar, uint64_t gpa)
 {
 	struct virtio_pci *transport = container_of(pci, struct virtio_pci, pci);
+	const struct virtio_device *device = transport->device;
 	uint64_t notify = gpa == PCI_BAR_UNMAPPED ? PCI_BAR_UNMAPPED : gpa + NOTIFY_AT;
 	if (bar != BAR || notify == transport->notify_gpa)
 		return;
-	if (transport->notify_gpa != PCI_BAR_UNMAPPED)
-		notify_ioeventfds(transport, transport->notify_gpa, false);
+	remove_ioeventfds(transport, transport->notify_gpa, transport->n_ioeventfds);
 	transport->notify_gpa = notify;
-	if (notify != PCI_BAR_UNMAPPED)
-		notify_ioeventfds(transport, notify, true);
+	transport->n_ioeventfds = 0;
+	if (notify == PCI_BAR_UNMAPPED)
+		return;
+	for (uint32_t i = 0; i < device->n_queues; i++) {
+		if (pci_ioeventfd(pci, notify + NOTIFY_MULTIPLIER * i, 0, device->kick_fd[i], true) < 0) {
+			int error = errno;
+			uint32_t left_out;
+			if (log_limit_pass(&transport->move_limit, &left_out))
+				log_warn("%s: no ioeventfds (%s): its notifications go the slow way (%" PRIu32 " such lines left out)", device->name,
+					strerror(error), left_out);
+			remove_ioeventfds(transport, notify, i);
+			return;
+		}
+	}
+	transport->n_ioeventfds = device->n_queues;
 }
 
 /*

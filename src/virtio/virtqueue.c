@@ -8,6 +8,9 @@
  * index: store-release, so that data and used element are seen before it. Two places need a full fence because a
  * store must be visible before a later load of what the other side stores: rearm (our wish for a notification, then
  * the available index) and notify (our used index, then the driver's wish for an interrupt).
+ *
+ * Indirect descriptors are not offered: for a request of three descriptors they cost the driver an allocation and this side one more
+ * table to fetch and check. What they would buy, more large requests in flight, a larger ring buys as well (VIRTQ_MAX_SIZE).
  */
 #include "virtio/virtqueue.h"
 
@@ -78,6 +81,8 @@ bool virtq_enable(struct virtq *queue)
 	queue->avail = avail;
 	queue->used = used;
 	queue->next_avail = 0;
+	queue->avail_seen = 0;
+	queue->quiet = false;
 	queue->next_used = 0;
 	queue->signalled_used = 0;
 	queue->signalled_valid = false;
@@ -126,11 +131,14 @@ int virtq_pop(struct virtq *queue, struct virtq_chain *chain, const char **why)
 {
 	if (!queue->enabled || queue->broken)
 		return 0;
-	uint16_t untrusted_ahead = (uint16_t)(avail_index(queue) - queue->next_avail);
-	if (untrusted_ahead == 0)
-		return 0;
-	if (untrusted_ahead > queue->size)
-		return break_ring(queue, why, "available index is more than the queue size ahead");
+	if (queue->avail_seen == queue->next_avail) {
+		uint16_t untrusted_index = avail_index(queue);
+		if (untrusted_index == queue->next_avail)
+			return 0;
+		if ((uint16_t)(untrusted_index - queue->next_avail) > queue->size)
+			return break_ring(queue, why, "available index is more than the queue size ahead");
+		queue->avail_seen = untrusted_index;
+	}
 
 	const struct avail *avail = queue->avail;
 	uint16_t untrusted_head = __atomic_load_n(&avail->ring[queue->next_avail & (queue->size - 1)], __ATOMIC_RELAXED);
@@ -178,9 +186,10 @@ int virtq_pop(struct virtq *queue, struct virtq_chain *chain, const char **why)
 	queue->in_flight[head / 64] |= 1ull << (head % 64);
 	queue->next_avail++;
 	/* Draining: no more notifications until rearm. With EVENT_IDX an old avail_event does the same by itself. */
-	if (!queue->event_idx) {
+	if (!queue->event_idx && !queue->quiet) {
 		struct used *used = queue->used;
 		__atomic_store_n(&used->flags, USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+		queue->quiet = true;
 	}
 	return 1;
 }
@@ -244,6 +253,7 @@ bool virtq_rearm_beyond(struct virtq *queue, uint32_t seen)
 	} else {
 		struct used *used = queue->used;
 		__atomic_store_n(&used->flags, 0, __ATOMIC_RELAXED);
+		queue->quiet = false;
 	}
 	/* The wish must be visible before the index is read again: either the driver sees it, or this sees the chain. */
 	atomic_thread_fence(memory_order_seq_cst);

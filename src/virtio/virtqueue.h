@@ -10,8 +10,8 @@
 
 #include "vmm/memory.h"
 
-#define VIRTQ_MAX_SIZE 256
-#define VIRTQ_MAX_IOV 512 /* translated pieces of one chain */
+#define VIRTQ_MAX_SIZE 1024
+#define VIRTQ_MAX_IOV 512 /* translated pieces of one chain; a device with a larger queue tells its driver a limit below (blk: seg_max) */
 
 struct virtq {
 	const struct guest_memory *memory;
@@ -22,7 +22,9 @@ struct virtq {
 	bool enabled;
 	bool broken;       /* the guest broke its ring: nothing more is taken until reset */
 	bool event_idx;    /* VIRTIO_F_EVENT_IDX negotiated */
+	bool quiet;        /* no notifications wanted, and the driver was told (without EVENT_IDX) */
 	uint16_t next_avail, next_used;
+	uint16_t avail_seen; /* available index as last read and checked: the driver's cache line is fetched once for all up to it */
 	uint16_t signalled_used;
 	bool signalled_valid;
 	uint64_t in_flight[VIRTQ_MAX_SIZE / 64]; /* heads taken and not yet returned */

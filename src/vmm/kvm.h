@@ -35,6 +35,7 @@ void kvm_destroy_vm(struct kvm *kvm);
 /* struct pci_host_ops, with struct kvm as host; any thread. */
 int kvm_msi_route(void *kvm, uint32_t gsi, uint64_t address, uint32_t data, int event_fd);
 int kvm_msi_unroute(void *kvm, uint32_t gsi, int event_fd);
+int kvm_msi_send(void *kvm, uint64_t address, uint32_t data);
 int kvm_ioeventfd(void *kvm, uint64_t gpa, uint32_t size, int event_fd, bool add);
 /* Sets the level of an ISA interrupt line; any thread. */
 void kvm_irq_line(struct kvm *kvm, uint32_t gsi, bool level);

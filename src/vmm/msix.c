@@ -1,9 +1,11 @@
 /*
- * MSI-X (PCI 3.0, 6.8.2). Devices call msix_signal(); masked vectors become pending here and fire when unmasked. An
- * unmasked vector is an eventfd that KVM turns into an interrupt (irqfd), so that a kernel device may write it directly.
+ * MSI-X (PCI 3.0, 6.8.2). Devices call msix_signal(); masked vectors become pending here and fire when unmasked. A vector in
+ * use is an eventfd that KVM turns into an interrupt (irqfd), so that a kernel device may write it directly.
  *
- * Changing a route is slow (KVM waits for readers of the old table), so a new message is only noted when the guest writes
- * it and becomes a route at the next interrupt: a guest that rewrites its table in a loop costs nobody else anything.
+ * Changing a route is slow: KVM replaces the whole table and waits for every reader of the old one, while all devices that want to do
+ * the same queue up. So a message becomes a route only when it has proved to be there to stay, by SETTLED interrupts; until then
+ * each is sent by itself (KVM_SIGNAL_MSI), which changes nothing in KVM. A guest that rewrites its table before every interrupt
+ * therefore never causes a change of routes, and one that moves an interrupt to another CPU causes one.
  */
 #include "vmm/pci_internal.h"
 
@@ -19,6 +21,7 @@
 #define ENTRY_SIZE 16
 #define CONTROL_ENABLE 0x80   /* in the high byte of message control */
 #define CONTROL_MASK_ALL 0x40
+#define SETTLED 8 /* interrupts with the same message */
 
 /* Takes a vector's route back; msix lock held. */
 static void unroute(struct pci_device *device, uint32_t index)
@@ -28,6 +31,11 @@ static void unroute(struct pci_device *device, uint32_t index)
 	if (vector->routed && bus->ops->msi_unroute(bus->host, vector->gsi, vector->event_fd) < 0)
 		log_warn("%s: vector %u cannot be disconnected: %s", device->name, index, strerror(errno));
 	vector->routed = false;
+	vector->sent = 0;
+	/* KVM before 5.12 leaves the counter as it is, and fires when it finds one above 0 at the next connection. */
+	uint64_t count;
+	if (vector->event_fd >= 0 && read(vector->event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_warn("%s: vector %u: %s", device->name, index, strerror(errno));
 }
 
 void msix_reset(struct pci_device *device)
@@ -43,7 +51,6 @@ void msix_reset(struct pci_device *device)
 		vector->data = 0;
 		vector->masked = true;
 		vector->pending = false;
-		vector->stale = true;
 	}
 	pthread_mutex_unlock(&msix->lock);
 }
@@ -108,35 +115,55 @@ void msix_detach(struct pci_device *device)
 	pthread_mutex_unlock(&msix->lock);
 }
 
-/* Injects; msix lock held, vector unmasked. */
-static void fire(struct pci_device *device, uint32_t index)
+/* Whether the message goes to the local APICs; anything else would be a write into memory on real hardware (SDM vol. 3, 11.11.1). */
+static bool is_interrupt(const struct msix_vector *vector)
 {
-	struct msix_vector *vector = &device->msix.vector[index];
-	const struct pci_bus *bus = device->bus;
-	vector->pending = false;
-	/* Anything but the APICs' range would be a write into memory on real hardware (SDM vol. 3, 11.11.1); here it is dropped. */
-	if (!bus || vector->address >> 32 != 0 || (vector->address & 0xfff00000u) != 0xfee00000u)
-		return;
-	if (vector->stale || !vector->routed) {
-		if (!bus->ops || bus->ops->msi_route(bus->host, vector->gsi, vector->address, vector->data, vector->event_fd) < 0)
-			return;
+	return vector->address >> 32 == 0 && (vector->address & 0xfff00000u) == 0xfee00000u;
+}
+
+/* Injects with the vector's present message; msix lock held. False: the hypervisor refused. */
+static bool inject(const struct pci_bus *bus, struct msix_vector *vector)
+{
+	if (!vector->routed || vector->stale) {
+		if (bus->ops->msi_send && vector->sent < SETTLED) {
+			vector->sent++;
+			return bus->ops->msi_send(bus->host, vector->address, vector->data) == 0;
+		}
+		if (bus->ops->msi_route(bus->host, vector->gsi, vector->address, vector->data, vector->event_fd) < 0)
+			return false;
 		vector->routed = true;
 		vector->stale = false;
 	}
 	uint64_t one = 1;
 	/* Cannot block: non-blocking, and a full counter already means an interrupt is on its way. */
-	if (write(vector->event_fd, &one, sizeof(one)) < 0)
+	return write(vector->event_fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
+}
+
+/* msix lock held, vector unmasked. A message that is none is dropped; what the hypervisor refuses stays pending for the next occasion. */
+static void fire(struct pci_device *device, uint32_t index)
+{
+	struct msix_vector *vector = &device->msix.vector[index];
+	struct pci_bus *bus = device->bus;
+	vector->pending = false;
+	if (!bus || !bus->ops || !is_interrupt(vector) || inject(bus, vector))
 		return;
+	vector->pending = true;
+	uint32_t left_out;
+	if (log_limit_pass(&device->msix.refused, &left_out))
+		log_warn("%s: interrupt %u cannot be delivered: %s (%u such lines left out)", device->name, index, strerror(errno), left_out);
+}
+
+static void fire_if_pending(struct pci_device *device, uint32_t index)
+{
+	const struct msix *msix = &device->msix;
+	if (msix->enabled && !msix->function_masked && msix->vector[index].pending && !msix->vector[index].masked)
+		fire(device, index);
 }
 
 static void fire_pending(struct pci_device *device)
 {
-	struct msix *msix = &device->msix;
-	if (!msix->enabled || msix->function_masked)
-		return;
-	for (uint32_t i = 0; i < msix->n_vectors; i++)
-		if (msix->vector[i].pending && !msix->vector[i].masked)
-			fire(device, i);
+	for (uint32_t i = 0; i < device->msix.n_vectors; i++)
+		fire_if_pending(device, i);
 }
 
 void msix_signal(struct pci_device *device, uint32_t vector)
@@ -170,35 +197,44 @@ void msix_config_written(struct pci_device *device, uint32_t offset, uint32_t si
 	pthread_mutex_unlock(&msix->lock);
 }
 
-static void entry_bytes(const struct msix_vector *vector, uint8_t bytes[ENTRY_SIZE])
+/* One aligned dword of an entry. */
+static uint32_t entry_read(const struct msix_vector *vector, uint32_t dword)
 {
-	put_u32(bytes, (uint32_t)vector->address);
-	put_u32(bytes + 4, (uint32_t)(vector->address >> 32));
-	put_u32(bytes + 8, vector->data);
-	put_u32(bytes + 12, vector->masked ? 1 : 0);
+	switch (dword) {
+	case 0:
+		return (uint32_t)vector->address;
+	case 1:
+		return (uint32_t)(vector->address >> 32);
+	case 2:
+		return vector->data;
+	default:
+		return vector->masked ? 1 : 0;
+	}
 }
 
-/* One aligned dword of an entry. */
-static void entry_write(struct msix_vector *vector, uint32_t reg, uint32_t untrusted_value)
+static void entry_write(struct msix_vector *vector, uint32_t dword, uint32_t untrusted_value)
 {
 	uint64_t address = vector->address;
 	uint32_t data = vector->data;
-	switch (reg) {
+	switch (dword) {
 	case 0:
 		address = (address & 0xffffffff00000000ull) | (untrusted_value & ~3u);
 		break;
-	case 4:
+	case 1:
 		address = (address & 0xffffffffull) | (uint64_t)untrusted_value << 32;
 		break;
-	case 8:
+	case 2:
 		data = untrusted_value;
 		break;
 	default:
 		vector->masked = untrusted_value & 1;
 		return;
 	}
-	if (address != vector->address || data != vector->data)
-		vector->stale = true;
+	if (address == vector->address && data == vector->data)
+		return;
+	/* Its eventfd, still connected with the old message, is not written until the new one has become the route. */
+	vector->stale = true;
+	vector->sent = 0;
 	vector->address = address;
 	vector->data = data;
 }
@@ -206,23 +242,20 @@ static void entry_write(struct msix_vector *vector, uint32_t reg, uint32_t untru
 /* Table accesses are dwords or qwords, aligned (PCI 3.0, 6.8.2); others read as zero and are not written. */
 static void table_access(struct pci_device *device, uint64_t offset, void *data, uint32_t size, bool write)
 {
-	struct msix *msix = &device->msix;
+	uint32_t index = (uint32_t)(offset / ENTRY_SIZE), dword = offset % ENTRY_SIZE / 4;
 	if ((size != 4 && size != 8) || offset % size != 0) {
 		if (!write)
 			memset(data, 0, size);
 		return;
 	}
-	struct msix_vector *vector = &msix->vector[offset / ENTRY_SIZE];
-	uint32_t reg = offset % ENTRY_SIZE;
-	if (!write) {
-		uint8_t bytes[ENTRY_SIZE];
-		entry_bytes(vector, bytes);
-		memcpy(data, bytes + reg, size);
-		return;
+	for (uint32_t i = 0; i < size / 4; i++) {
+		if (write)
+			entry_write(&device->msix.vector[index], dword + i, get_u32((const uint8_t *)data + 4 * i));
+		else
+			put_u32((uint8_t *)data + 4 * i, entry_read(&device->msix.vector[index], dword + i));
 	}
-	for (uint32_t i = 0; i < size; i += 4)
-		entry_write(vector, reg + i, get_u32((const uint8_t *)data + i));
-	fire_pending(device);
+	if (write)
+		fire_if_pending(device, index);
 }
 
 static void pba_read(const struct msix *msix, uint64_t offset, void *data, uint32_t size)

@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
+
 #define PCI_CONFIG_SIZE 256
 #define PCI_BARS 6
 #define PCI_SLOTS 32
 #define PCI_BAR_UNMAPPED UINT64_MAX
-#define MSIX_VECTORS 16
+#define MSIX_VECTORS 17 /* a queue each and one for the configuration, of the largest virtio device */
 
 struct pci_bus;
 struct pci_device;
@@ -47,8 +49,9 @@ struct msix_vector {
 	bool pending;
 	int event_fd; /* write 1: inject, once routed (irqfd) */
 	uint32_t gsi;
-	bool routed;
-	bool stale; /* address or data changed since it was routed */
+	bool routed;   /* event_fd is connected */
+	bool stale;    /* ... with a message that is no longer the vector's */
+	uint32_t sent; /* interrupts one by one since the message changed */
 };
 
 struct msix {
@@ -58,6 +61,7 @@ struct msix {
 	uint32_t table_offset, pba_offset; /* bytes in the BAR */
 	uint32_t capability;  /* offset in config space */
 	bool enabled, function_masked;
+	struct log_limit refused;
 	struct msix_vector vector[MSIX_VECTORS];
 };
 
@@ -79,6 +83,8 @@ struct pci_host_ops {
 	/* Sets route `gsi` (allocated by the bus) to an MSI message and connects event_fd to it; again to change the message. */
 	int (*msi_route)(void *host, uint32_t gsi, uint64_t address, uint32_t data, int event_fd);
 	int (*msi_unroute)(void *host, uint32_t gsi, int event_fd);
+	/* Sends one MSI message, past all routes. NULL: every message is routed at its first interrupt. */
+	int (*msi_send)(void *host, uint64_t address, uint32_t data);
 	/* A write of `size` bytes (0: any) to gpa signals event_fd without an exit to user space. add false removes it. */
 	int (*ioeventfd)(void *host, uint64_t gpa, uint32_t size, int event_fd, bool add);
 };

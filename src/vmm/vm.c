@@ -111,6 +111,7 @@ static void place_windows(struct vm *vm)
 
 static const struct pci_host_ops host_ops = {
 	.msi_route = kvm_msi_route,
+	.msi_send = kvm_msi_send,
 	.msi_unroute = kvm_msi_unroute,
 	.ioeventfd = kvm_ioeventfd,
 };

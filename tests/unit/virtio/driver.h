@@ -87,6 +87,7 @@ struct driver {
 		int fd; /* -1: free */
 	} route[32];
 	bool refuse_ioeventfd;
+	uint32_t ioeventfd_limit; /* beyond so many they are refused; 0: no limit */
 };
 
 DRIVER_UNUSED static int driver_msi_route(void *host, uint32_t gsi, uint64_t address, uint32_t data, int fd)
@@ -126,7 +127,7 @@ DRIVER_UNUSED static int driver_ioeventfd(void *host, uint64_t gpa, uint32_t siz
 	(void)size;
 	int result = 0;
 	pthread_mutex_lock(&d->lock);
-	if (d->refuse_ioeventfd) {
+	if (add && (d->refuse_ioeventfd || (d->ioeventfd_limit > 0 && d->n_ioeventfds >= d->ioeventfd_limit))) {
 		errno = ENOSPC;
 		result = -1;
 	} else if (add) {

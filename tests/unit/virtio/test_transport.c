@@ -243,7 +243,80 @@ START_TEST(config_change)
 }
 END_TEST
 
-START_TEST(bar_moves_take_ioeventfds_along)
+/* Where the guest's registers put the BAR; the test's addresses follow. */
+static void move_bar(uint64_t gpa)
+{
+	driver_config_write(&d, 0x10, (uint32_t)gpa, 4);
+	driver_config_write(&d, 0x14, (uint32_t)(gpa >> 32), 4);
+	d.common += gpa - d.bar;
+	d.notify += gpa - d.bar;
+	d.config += gpa - d.bar;
+	d.isr += gpa - d.bar;
+	d.bar = gpa;
+}
+
+START_TEST(bar_moves_whole_or_not_at_all) /* P1 */
+{
+	/* A second device, whose BAR must not be covered. */
+	struct echo neighbour = { 0 };
+	ck_assert_int_eq(virtio_device_init(&neighbour.device, &echo_ops, "neighbour", VIRTIO_ID_RNG, 0, sizeof(neighbour.config), 2, 64, &d.memory), 0);
+	struct virtio_pci *transport = virtio_pci_create(&neighbour.device, d.bus, DRIVER_SLOT + 1, 0x00ff00);
+	ck_assert_ptr_nonnull(transport);
+	uint64_t there = 0xc2000000, value = 6;
+	pci_mmio(d.bus, DRIVER_ECAM + ((DRIVER_SLOT + 1) << 15) + 0x10, &there, 4, true);
+	pci_mmio(d.bus, DRIVER_ECAM + ((DRIVER_SLOT + 1) << 15) + 0x14, &(uint32_t){ 0 }, 4, true);
+	pci_mmio(d.bus, DRIVER_ECAM + ((DRIVER_SLOT + 1) << 15) + 4, &value, 2, true);
+	driver_start(&d, DRIVER_ALL_FEATURES, 32);
+	ck_assert_uint_eq(d.n_ioeventfds, 4);
+	const uint64_t bad[] = {
+		0, 0x8000, RAM - 0x8000, DRIVER_ECAM, 0xfec00000, 0xfee00000, there, 0xc0000000 - 0x8000, 0xd0000000, 0x800000000 - 0x8000,
+		0x810000000, UINT64_MAX & ~0x7fffull,
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		/* From a good place straight to a bad one, decoding all the time. */
+		uint64_t good = i & 1 ? 0xc1000000 : 0x801000000;
+		move_bar(good);
+		ck_assert_uint_eq(d.n_ioeventfds, 4);
+		assert_works();
+		move_bar(bad[i]);
+		ck_assert_msg(d.n_ioeventfds == 2, "row %zu: %u ioeventfds", i, d.n_ioeventfds);
+		for (uint32_t k = 0; k < 2; k++)
+			ck_assert_msg(d.ioeventfd[k].fd == neighbour.device.kick_fd[0] || d.ioeventfd[k].fd == neighbour.device.kick_fd[1], "row %zu", i);
+		/* What lies there is untouched and answers for itself. */
+		uint64_t count, status = 0xff;
+		if (bad[i] == there) {
+			pci_mmio(d.bus, there + R_STATUS, &status, 1, false);
+			ck_assert_uint_eq(status, 0);
+		}
+		while (read(echo.device.kick_fd[0], &count, 8) == 8)
+			;
+		if (bad[i] != DRIVER_ECAM)
+			driver_kick(&d, 0);
+		ck_assert_int_lt(read(echo.device.kick_fd[0], &count, 8), 0);
+	}
+	/* The neighbour leaves its place: ours is decoded there at once, ioeventfds and all. */
+	move_bar(there);
+	value = 0;
+	pci_mmio(d.bus, DRIVER_ECAM + ((DRIVER_SLOT + 1) << 15) + 4, &value, 2, true);
+	ck_assert_uint_eq(d.n_ioeventfds, 2);
+	ck_assert_uint_eq(d.ioeventfd[0].gpa, d.notify);
+	assert_works();
+	virtio_pci_destroy(transport);
+	virtio_device_finish(&neighbour.device);
+
+	/* The kernel takes one ioeventfd and refuses the next: none remains, and everything works without. */
+	d.ioeventfd_limit = 1;
+	move_bar(0xc1000000);
+	ck_assert_uint_eq(d.n_ioeventfds, 0);
+	assert_works();
+	d.ioeventfd_limit = 0;
+	move_bar(0x801000000);
+	ck_assert_uint_eq(d.n_ioeventfds, 2);
+	assert_works();
+}
+END_TEST
+
+START_TEST(bar_moves_take_ioeventfds_along) /* P1 */
 {
 	driver_start(&d, DRIVER_ALL_FEATURES, 32);
 	ck_assert_uint_eq(d.n_ioeventfds, 2);
@@ -382,6 +455,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, status_machine);
 	tcase_add_test(tc, reset_forgets);
 	tcase_add_test(tc, config_change);
+	tcase_add_test(tc, bar_moves_whole_or_not_at_all);
 	tcase_add_test(tc, bar_moves_take_ioeventfds_along);
 	tcase_add_test(tc, window_through_config_space);
 	tcase_add_test(tc, reset_and_start_from_two_vcpus);
