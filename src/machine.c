@@ -360,6 +360,8 @@ static uint64_t run_timers(struct machine *machine)
 		next = machine->leds_ns;
 	if (machine->devices.gpu != NULL && (when = gpu_tick(machine->devices.gpu, now)) < next)
 		next = when;
+	if ((when = rng_tick(machine->devices.rng, now)) < next)
+		next = when;
 	for (uint32_t i = 0; i < machine->devices.n_inputs; i++)
 		if ((when = vinput_backlog_run(machine->devices.backlog[i], now)) < next)
 			next = when;

@@ -12,6 +12,7 @@
 #define CLASS_DISPLAY 0x038000u
 #define CLASS_STORAGE 0x010000u
 #define CLASS_INPUT 0x098000u
+#define CLASS_OTHER 0x00ff00u
 
 /* One device of a kind, `index` counted from 0. NULL with errno or, better, with a line in error (which is empty before). */
 typedef struct virtio_device *create_device(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size);
@@ -87,6 +88,26 @@ static void destroy_disks(struct machine_devices *devices)
 			blk_destroy(devices->disk[i]);
 }
 
+static uint32_t one(const struct options *options)
+{
+	(void)options;
+	return 1;
+}
+
+static struct virtio_device *create_rng(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	(void)index;
+	(void)error;
+	(void)error_size;
+	devices->rng = rng_create(parts->memory);
+	return devices->rng != NULL ? rng_device(devices->rng) : NULL;
+}
+
+static void destroy_rng(struct machine_devices *devices)
+{
+	rng_destroy(devices->rng);
+}
+
 /*
  * Slots are device numbers on bus 0 and stay as they are: a guest finds its devices where they were at its last boot. 0 is the
  * host bridge; 0x1f stays free for a chipset that firmware expects there.
@@ -104,6 +125,7 @@ static const struct {
 	{ "display", 1, CLASS_DISPLAY, false, EXIT_FAILED, displays, create_display, destroy_display },
 	{ "input", 2, CLASS_INPUT, false, EXIT_FAILED, inputs, create_input, destroy_inputs },
 	{ "disk", 5, CLASS_STORAGE, true, EXIT_USAGE, disks, create_disk, destroy_disks },
+	{ "random number", 21, CLASS_OTHER, false, EXIT_FAILED, one, create_rng, destroy_rng },
 };
 
 static void tell_disks(const struct machine_devices *devices, const struct machine_parts *parts)

@@ -12,9 +12,10 @@
 #include "virtio/blk.h"
 #include "virtio/gpu.h"
 #include "virtio/input.h"
+#include "virtio/rng.h"
 
 #define MACHINE_INPUTS 3
-#define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS)
+#define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 1)
 
 struct status_board;
 
@@ -43,6 +44,7 @@ struct machine_devices {
 	struct vinput_backlog *backlog[MACHINE_INPUTS];
 	uint32_t n_inputs;
 	struct blk *disk[OPTIONS_DISKS];
+	struct rng *rng;
 };
 
 /*
