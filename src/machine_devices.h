@@ -43,6 +43,8 @@ struct machine_devices {
 	struct vinput *input[MACHINE_INPUTS];
 	struct vinput_backlog *backlog[MACHINE_INPUTS];
 	uint32_t n_inputs;
+	struct disk opened_disk[OPTIONS_DISKS];
+	uint32_t n_opened;
 	struct blk *disk[OPTIONS_DISKS];
 	struct rng *rng;
 };

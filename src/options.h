@@ -19,7 +19,7 @@ struct options {
 	char *kernel, *initrd, *cmdline;
 	uint64_t memory; /* bytes */
 	uint32_t cpus;
-	char *disk[OPTIONS_DISKS]; /* specifications, see blk_parse() */
+	char *disk[OPTIONS_DISKS]; /* specifications, see disk_parse() */
 	uint32_t n_disks;
 	enum display_kind display;
 	char *card;

@@ -12,7 +12,7 @@
 #include <xf86drmMode.h>
 
 #include "options.h"
-#include "virtio/blk.h"
+#include "virtio/disk.h"
 #include "vmm/vm.h"
 
 enum verdict { GOOD, WARNING, BAD };
@@ -58,14 +58,14 @@ static int check_guest(const struct options *options)
 static int check_disk(const char *spec)
 {
 	char text[512], *copy = malloc(strlen(spec) + 1);
-	struct blk_config config;
+	struct disk_config config;
 	struct stat info;
 	int result = EXIT_USAGE;
-	if (copy == NULL || blk_parse(spec, &config, copy, text, sizeof text) < 0) {
+	if (copy == NULL || disk_parse(spec, &config, copy, text, sizeof text) < 0) {
 		say(BAD, "disk", copy != NULL ? text : "out of memory");
 		goto out;
 	}
-	if (config.path != NULL && (access(config.path, config.readonly ? R_OK : R_OK | W_OK) < 0 || stat(config.path, &info) < 0)) {
+	if (config.path != NULL && (access(config.path, config.readonly || config.overlay ? R_OK : R_OK | W_OK) < 0 || stat(config.path, &info) < 0)) {
 		snprintf(text, sizeof text, "%s: %s", config.path, strerror(errno));
 		say(BAD, "disk", text);
 		goto out;

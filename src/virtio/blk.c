@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "base/thread.h"
-#include "virtio/disk.h"
+#include "virtio/disk_io.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -79,7 +79,7 @@ struct range {
 
 struct blk {
 	struct virtio_device device;
-	struct disk disk;
+	struct disk_io disk;
 	struct blk_config_space config;
 	char serial[ID_BYTES];
 	struct stats *stats; /* borrowed, may be NULL */
@@ -123,7 +123,7 @@ static uint8_t transfer(struct blk *blk, uint64_t untrusted_sector, uint64_t unt
 {
 	const struct virtq_chain *chain = &blk->chain;
 	if (untrusted_length == 0 || untrusted_length % SECTOR != 0 || untrusted_length > REQUEST_MAX ||
-		!in_disk(blk, untrusted_sector, untrusted_length) || (write && blk->disk.readonly))
+		!in_disk(blk, untrusted_sector, untrusted_length) || (write && blk->disk.disk->readonly))
 		return S_IOERR;
 	uint32_t n = write ? slice(blk, chain->iov, chain->n_out, sizeof(struct header), untrusted_length)
 			   : slice(blk, chain->iov + chain->n_out, chain->n_in, 0, untrusted_length);
@@ -145,7 +145,7 @@ static uint8_t ranges(struct blk *blk, bool zeroes, uint64_t *work)
 	if (!(blk->device.driver_features & feature))
 		return S_UNSUPP;
 	uint64_t size = blk->chain.out_size - sizeof(struct header);
-	if (size == 0 || size % sizeof(range[0]) != 0 || size > sizeof(range) || blk->disk.readonly)
+	if (size == 0 || size % sizeof(range[0]) != 0 || size > sizeof(range) || blk->disk.disk->readonly)
 		return S_IOERR;
 	virtq_chain_read(&blk->chain, sizeof(struct header), range, size);
 	uint32_t n = (uint32_t)(size / sizeof(range[0]));
@@ -320,7 +320,7 @@ static const struct virtio_device_ops blk_ops = {
 
 static uint64_t fill_config(struct blk *blk)
 {
-	const struct disk *disk = &blk->disk;
+	const struct disk *disk = blk->disk.disk;
 	uint64_t features = F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY;
 	uint32_t ratio = disk->physical_block_size / disk->block_size;
 	blk->config = (struct blk_config_space){
@@ -350,7 +350,7 @@ static uint64_t fill_config(struct blk *blk)
 	return features;
 }
 
-struct blk *blk_create(const struct guest_memory *memory, const struct blk_config *config, struct stats *stats, char *error, size_t error_size)
+struct blk *blk_create(const struct guest_memory *memory, const struct disk *disk, struct stats *stats, char *error, size_t error_size)
 {
 	struct blk *blk = calloc(1, sizeof(*blk));
 	if (blk == NULL) {
@@ -358,21 +358,23 @@ struct blk *blk_create(const struct guest_memory *memory, const struct blk_confi
 		return NULL;
 	}
 	blk->stats = stats;
-	if (disk_open(&blk->disk, config, error, error_size) < 0)
+	if (disk_io_init(&blk->disk, disk) < 0) {
+		snprintf(error, error_size, "disk %s: cannot make it: %s; use a smaller size", disk->name, strerror(errno));
 		goto fail_disk;
+	}
 	/* Not NUL-terminated when all 20 bytes are used (section 5.2.6). */
-	memcpy(blk->serial, config->serial, strnlen(config->serial, ID_BYTES));
+	memcpy(blk->serial, disk->serial, strnlen(disk->serial, ID_BYTES));
 	uint64_t features = fill_config(blk);
 	if (virtio_device_init(&blk->device, &blk_ops, "virtio-blk", VIRTIO_ID_BLOCK, features, CONFIG_SIZE, 1, QUEUE_SIZE, memory) < 0) {
-		snprintf(error, error_size, "disk %s: cannot make its device: %s", blk->disk.name, strerror(errno));
+		snprintf(error, error_size, "disk %s: cannot make its device: %s", blk->disk.disk->name, strerror(errno));
 		goto fail_device;
 	}
 	blk->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (blk->stop_fd < 0 || thread_start(&blk->thread, "block", 0, blk_thread, blk) < 0) {
-		snprintf(error, error_size, "disk %s: cannot start its thread: %s", blk->disk.name, strerror(errno));
+		snprintf(error, error_size, "disk %s: cannot start its thread: %s", blk->disk.disk->name, strerror(errno));
 		goto fail_thread;
 	}
-	log_info("disk %s: %" PRIu64 " bytes%s%s", blk->disk.name, blk->disk.size, blk->disk.readonly ? ", read-only" : "",
+	log_info("disk %s: %" PRIu64 " bytes%s%s", blk->disk.disk->name, blk->disk.size, blk->disk.disk->readonly ? ", read-only" : "",
 		features & F_DISCARD ? ", discard" : "");
 	log_marker(blk->disk.memory ? "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_MEMORY" : "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_IMAGE");
 	return blk;
@@ -382,7 +384,7 @@ fail_thread:
 		close(blk->stop_fd);
 	virtio_device_finish(&blk->device);
 fail_device:
-	disk_close(&blk->disk);
+	disk_io_finish(&blk->disk);
 fail_disk:
 	free(blk);
 	return NULL;
@@ -395,11 +397,11 @@ void blk_destroy(struct blk *blk)
 	uint64_t one = 1;
 	/* The counter was 0: this cannot fail. */
 	if (write(blk->stop_fd, &one, sizeof(one)) < 0)
-		log_error("disk %s: cannot stop its thread: %s", blk->disk.name, strerror(errno));
+		log_error("disk %s: cannot stop its thread: %s", blk->disk.disk->name, strerror(errno));
 	pthread_join(blk->thread, NULL);
 	close(blk->stop_fd);
 	virtio_device_finish(&blk->device);
-	disk_close(&blk->disk);
+	disk_io_finish(&blk->disk);
 	free(blk);
 }
 
@@ -411,50 +413,4 @@ struct virtio_device *blk_device(struct blk *blk)
 uint64_t blk_size(const struct blk *blk)
 {
 	return blk->disk.size;
-}
-
-/* --- settings ------------------------------------------------------------------------------------------------------------- */
-
-/* Whole sectors, and not too many for a file. */
-static bool parse_size(const char *text, uint64_t *size)
-{
-	return size_parse(text, size) && *size >= SECTOR && *size % SECTOR == 0 && *size <= INT64_MAX;
-}
-
-int blk_parse(const char *spec, struct blk_config *config, char *copy, char *error, size_t error_size)
-{
-	memset(config, 0, sizeof(*config));
-	strcpy(copy, spec);
-	char *rest = copy;
-	const char *what = strsep(&rest, ",");
-	if (what[0] == '\0') {
-		snprintf(error, error_size, "disk \"%s\": no file given; write FILE or mem:SIZE", spec);
-		return -1;
-	}
-	if (strncmp(what, "mem:", 4) != 0) {
-		config->path = what;
-	} else if (!parse_size(what + 4, &config->memory_size)) {
-		snprintf(error, error_size, "disk \"%s\": not a size; write for example mem:512M", spec);
-		return -1;
-	}
-	for (const char *option; (option = strsep(&rest, ",")) != NULL;) {
-		if (strcmp(option, "readonly") == 0) {
-			config->readonly = true;
-		} else if (strncmp(option, "serial=", 7) == 0) {
-			if (strlen(option + 7) > ID_BYTES) {
-				snprintf(error, error_size, "disk \"%s\": the serial has more than %d characters", spec, ID_BYTES);
-				return -1;
-			}
-			strcpy(config->serial, option + 7);
-		} else if (strncmp(option, "format=", 7) == 0) {
-			if (strcmp(option + 7, "raw") != 0) {
-				snprintf(error, error_size, "disk \"%s\": only format=raw is known; convert it with: qemu-img convert -O raw", spec);
-				return -1;
-			}
-		} else {
-			snprintf(error, error_size, "disk \"%s\": unknown option \"%s\"; known are readonly, serial=TEXT, format=raw", spec, option);
-			return -1;
-		}
-	}
-	return 0;
 }

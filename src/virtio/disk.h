@@ -1,45 +1,71 @@
 /*
- * What a virtio-blk device stands on: a raw file, a block device or memory, read and written at byte offsets. The seam at
- * which another way of doing I/O can take over. Synchronous; used by one thread at a time (the disk's own), which owns it.
+ * What a virtio-blk device stands on: a raw file, a block device or memory. Opening is one step and running another, so that
+ * they can be two processes: who may open files makes a `struct disk`, and who may not gets its descriptors and runs it (blk.h).
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
-#include "base/log.h"
-#include "virtio/blk.h"
+#define DISK_QUEUES_MAX 8
 
-struct disk {
-	int fd;
-	char *name;          /* for messages: the path, or "memory" */
-	uint64_t size;       /* bytes, a multiple of 512; what the guest sees, fixed */
-	uint64_t present;    /* bytes that are there now: less than size once somebody truncated the file */
-	uint32_t block_size; /* bytes, logical */
-	uint32_t physical_block_size;
-	bool readonly, memory, block_device;
-	bool can_discard, can_zero;
-	bool dirty; /* written since the last flush */
-	struct log_limit limit;
+enum disk_cache {
+	DISK_WRITEBACK,    /* the host's page cache; durable after a flush */
+	DISK_WRITETHROUGH, /* the host's page cache; durable when done, until the guest asks for a write cache */
+	DISK_DIRECT,       /* O_DIRECT; durable after a flush */
 };
 
-/* Opens and locks. 0, or -1 and a line naming thing and remedy in error. */
-int disk_open(struct disk *disk, const struct blk_config *config, char *error, size_t error_size);
-/* Flushes and closes. */
-void disk_close(struct disk *disk);
+enum disk_aio {
+	DISK_AIO_DEFAULT,  /* io_uring where it is allowed, else threads */
+	DISK_AIO_URING,
+	DISK_AIO_THREADS,
+};
 
-/* Before a batch of requests: notices a file that shrank under the guest. */
-void disk_check(struct disk *disk);
+/* What the user asked for. */
+struct disk_config {
+	const char *path;       /* file or block device; NULL: memory of `memory_size` bytes */
+	uint64_t memory_size;
+	bool readonly;
+	bool overlay;           /* opened read-only; what is written stays in memory and ends with the device */
+	uint64_t overlay_limit; /* bytes of that memory; 0: as much as the disk */
+	enum disk_cache cache;
+	enum disk_aio aio;
+	uint32_t queues;        /* 0: one for each vCPU, 4 at most */
+	char serial[21];        /* up to 20 characters */
+};
+
 /*
- * Moves all bytes of iov (which it uses up) from or to `offset`. The range must lie within size. 0 or an errno; a failure is
- * logged, at most one line in a second.
+ * An open disk. Plain data: it may be copied, inherited over fork(), or sent elsewhere together with its descriptors, of which
+ * -1 are those it does not have. The lock on the file belongs to the open descriptions and so lives as long as any copy of `fd`.
  */
-int disk_transfer(struct disk *disk, struct iovec *iov, uint32_t n, uint64_t offset, bool write);
-/* Everything written before is on stable storage when it returns 0; else an errno. */
-int disk_flush(struct disk *disk);
-/* Gives the range back to the host; what it reads as afterwards is undefined. 0 or an errno. */
-int disk_discard(struct disk *disk, uint64_t offset, uint64_t length);
-/* The range reads as zeros afterwards; `unmap` allows to give it back to the host. 0 or an errno. */
-int disk_zero(struct disk *disk, uint64_t offset, uint64_t length, bool unmap);
+struct disk {
+	char name[256];             /* for messages: the path (its end, when it is longer), or "memory" */
+	int fd;                     /* -1: memory */
+	int buffered_fd;            /* cache=direct: the same file without O_DIRECT, for requests that O_DIRECT cannot align; else -1 */
+	uint64_t size;              /* bytes when it was opened, a multiple of block_size */
+	uint32_t block_size;        /* bytes, logical */
+	uint32_t physical_block_size;
+	uint32_t alignment_offset;  /* of the first physical block, bytes */
+	uint32_t min_io, opt_io;    /* bytes; opt_io 0: unknown */
+	uint32_t discard_alignment; /* bytes */
+	uint32_t memory_alignment;  /* of buffers, cache=direct */
+	bool readonly;              /* the guest may not write; an overlay may be written although `fd` may not */
+	bool block_device, overlay;
+	bool can_discard, can_zero;
+	uint64_t overlay_limit;
+	enum disk_cache cache;
+	enum disk_aio aio;
+	uint32_t queues;
+	char serial[21];
+};
+
+/*
+ * Parses "FILE|mem:SIZE[,OPTION]...", the options as in rayvm(1). 0, or -1 and a line in error. Strings of config point into
+ * `copy` (the caller's buffer of at least strlen(spec) + 1 bytes).
+ */
+int disk_parse(const char *spec, struct disk_config *config, char *copy, char *error, size_t error_size);
+/* Opens and locks (one writer or many readers). 0, or -1 and a line naming thing and remedy in error. Any thread. */
+int disk_open(struct disk *disk, const struct disk_config *config, char *error, size_t error_size);
+/* Closes this process's descriptors. */
+void disk_close(struct disk *disk);

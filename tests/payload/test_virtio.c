@@ -13,7 +13,9 @@ START_TEST(virtqueue)
 	struct payload_machine machine;
 	char error[256] = "";
 	PAYLOAD_OPEN(&machine, guest_virtqueue, VM_PAYLOAD_FLAT32, 1);
-	struct blk *blk = blk_create(vm_memory(machine.vm), &(struct blk_config){ .memory_size = 65536 }, &machine.stats, error, sizeof(error));
+	struct disk disk;
+	ck_assert_int_eq(disk_open(&disk, &(struct disk_config){ .memory_size = 65536 }, error, sizeof(error)), 0);
+	struct blk *blk = blk_create(vm_memory(machine.vm), &disk, &machine.stats, error, sizeof(error));
 	ck_assert_msg(blk != NULL, "%s", error);
 	struct virtio_pci *transport = virtio_pci_create(blk_device(blk), vm_pci(machine.vm), 5, 0x010000);
 	ck_assert_ptr_nonnull(transport);
@@ -34,6 +36,7 @@ START_TEST(virtqueue)
 	}
 	virtio_pci_destroy(transport);
 	blk_destroy(blk);
+	disk_close(&disk);
 	payload_close(&machine);
 }
 END_TEST

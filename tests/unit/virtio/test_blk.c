@@ -23,6 +23,7 @@
 #define NOTHING 0xee /* the status byte before the request */
 
 static struct driver d;
+static struct disk disk;
 static struct blk *blk;
 static struct stats stats;
 static char path[64];
@@ -41,12 +42,13 @@ static void make_file(void)
 	close(fd);
 }
 
-static void start(const struct blk_config *config, uint64_t features)
+static void start(const struct disk_config *config, uint64_t features)
 {
 	char error[256] = "";
 	memset(&stats, 0, sizeof(stats));
 	driver_init(&d, 16 << 20);
-	blk = blk_create(&d.memory, config, &stats, error, sizeof(error));
+	ck_assert_msg(disk_open(&disk, config, error, sizeof(error)) == 0, "%s", error);
+	blk = blk_create(&d.memory, &disk, &stats, error, sizeof(error));
 	ck_assert_msg(blk != NULL, "%s", error);
 	driver_attach(&d, blk_device(blk), 0x010000);
 	header = driver_alloc(&d, 16);
@@ -59,13 +61,14 @@ static void stop(void)
 {
 	driver_detach(&d);
 	blk_destroy(blk);
+	disk_close(&disk);
 	driver_finish(&d);
 }
 
 static void setup(void)
 {
 	make_file();
-	start(&(struct blk_config){ .path = path, .serial = "abcdefghijklmnopqrst" }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .path = path, .serial = "abcdefghijklmnopqrst" }, DRIVER_ALL_FEATURES);
 }
 
 static void teardown(void)
@@ -283,7 +286,7 @@ END_TEST
 START_TEST(not_negotiated)
 {
 	stop();
-	start(&(struct blk_config){ .path = path }, 1ull << 32);
+	start(&(struct disk_config){ .path = path }, 1ull << 32);
 	ck_assert_uint_eq(ranges(DISCARD, 40, 8, 0), UNSUPP);
 	ck_assert_uint_eq(ranges(WRITE_ZEROES, 40, 8, 0), UNSUPP);
 	ck_assert_uint_eq(file_byte(40 * 512), 40);
@@ -294,7 +297,7 @@ END_TEST
 START_TEST(read_only) /* B4 */
 {
 	stop();
-	start(&(struct blk_config){ .path = path, .readonly = true }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .path = path, .readonly = true }, DRIVER_ALL_FEATURES);
 	ck_assert_uint_ne(driver_offered(&d) & 1 << 5, 0);
 	memset(driver_ptr(&d, data), 0xff, 512);
 	ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
@@ -368,7 +371,7 @@ START_TEST(raw_stays_raw) /* B8 */
 	memcpy(driver_ptr(&d, data), "QFI\xfb\0\0\0\3", 8);
 	ck_assert_uint_eq(request(OUT, 0, 512), OK);
 	stop();
-	start(&(struct blk_config){ .path = path }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .path = path }, DRIVER_ALL_FEATURES);
 	ck_assert_uint_eq(blk_size(blk), DISK_SIZE);
 	ck_assert_uint_eq(request(IN, 0, 512), OK);
 	ck_assert_mem_eq(driver_ptr(&d, data), "QFI\xfb\0\0\0\3", 8);
@@ -475,7 +478,7 @@ END_TEST
 
 START_TEST(memory_disk)
 {
-	start(&(struct blk_config){ .memory_size = 1ull << 40 }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .memory_size = 1ull << 40 }, DRIVER_ALL_FEATURES);
 	ck_assert_uint_eq(driver_read(&d, d.config, 8), (1ull << 40) / 512);
 	memset(driver_ptr(&d, data), 0x42, 4096);
 	ck_assert_uint_eq(request(OUT, (1ull << 31) - 8, 4096), OK);
@@ -491,7 +494,7 @@ START_TEST(memory_disk)
 	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
 	stop();
 	/* Read-only memory is of little use, but it is not written either. */
-	start(&(struct blk_config){ .memory_size = 4096, .readonly = true }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .memory_size = 4096, .readonly = true }, DRIVER_ALL_FEATURES);
 	memset(driver_ptr(&d, data), 0x42, 512);
 	ck_assert_uint_eq(request(OUT, 0, 512), IOERR);
 	ck_assert_uint_eq(request(IN, 0, 512), OK);
@@ -500,19 +503,12 @@ START_TEST(memory_disk)
 }
 END_TEST
 
-static struct blk *try_open(const struct blk_config *config, char error[256])
-{
-	struct guest_memory memory = { 0 };
-	error[0] = '\0';
-	return blk_create(&memory, config, NULL, error, 256);
-}
-
 /* A ring full of long requests keeps nobody waiting longer than for the one in work: not a vCPU at a register, not the end of the VM. */
 START_TEST(long_work_lets_others_in)
 {
 	enum { ROUNDS = 10, REQUESTS = 21, LENGTH = 8 << 20 };
 	uint32_t meanwhile = 0;
-	start(&(struct blk_config){ .memory_size = 64 << 20 }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .memory_size = 64 << 20 }, DRIVER_ALL_FEATURES);
 	for (int round = 0; round < ROUNDS; round++) {
 		set_header(IN, 0);
 		for (int i = 0; i < REQUESTS; i++)
@@ -544,60 +540,63 @@ END_TEST
 START_TEST(refused)
 {
 	char error[256];
-	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = "/nonexistent/disk.img" }, error));
+	struct disk one, two;
+#define TRY(into, ...) disk_open(&(into), &(struct disk_config){ __VA_ARGS__ }, error, sizeof(error))
+	ck_assert_int_eq(TRY(one, .path = "/nonexistent/disk.img"), -1);
 	ck_assert_ptr_nonnull(strstr(error, "/nonexistent/disk.img"));
 	ck_assert_ptr_nonnull(strstr(error, "truncate"));
-	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = "/tmp" }, error));
+	ck_assert_int_eq(TRY(one, .path = "/tmp"), -1);
 	ck_assert_ptr_nonnull(strstr(error, "raw disk image"));
-	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = "/dev/null" }, error));
+	ck_assert_int_eq(TRY(one, .path = "/dev/null"), -1);
 
 	make_file();
 	ck_assert_int_eq(truncate(path, 511), 0);
-	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = path }, error));
+	ck_assert_int_eq(TRY(one, .path = path), -1);
 	ck_assert_ptr_nonnull(strstr(error, "sector"));
 
-	/* One writer or many readers. */
+	/* One writer or many readers; an overlay is a reader. */
 	ck_assert_int_eq(truncate(path, 1000), 0);
-	struct blk *one = try_open(&(struct blk_config){ .path = path }, error);
-	ck_assert_ptr_nonnull(one);
-	ck_assert_uint_eq(blk_size(one), 512);
-	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = path }, error));
+	ck_assert_int_eq(TRY(one, .path = path), 0);
+	ck_assert_uint_eq(one.size, 512);
+	ck_assert_int_eq(TRY(two, .path = path), -1);
 	ck_assert_ptr_nonnull(strstr(error, "another program"));
-	ck_assert_ptr_null(try_open(&(struct blk_config){ .path = path, .readonly = true }, error));
-	blk_destroy(one);
-	one = try_open(&(struct blk_config){ .path = path, .readonly = true }, error);
-	struct blk *two = try_open(&(struct blk_config){ .path = path, .readonly = true }, error);
-	ck_assert_ptr_nonnull(one);
-	ck_assert_ptr_nonnull(two);
-	blk_destroy(one);
-	blk_destroy(two);
+	ck_assert_int_eq(TRY(two, .path = path, .readonly = true), -1);
+	ck_assert_int_eq(TRY(two, .path = path, .overlay = true), -1);
+	disk_close(&one);
+	ck_assert_int_eq(TRY(one, .path = path, .readonly = true), 0);
+	ck_assert_int_eq(TRY(two, .path = path, .overlay = true), 0);
+	disk_close(&one);
+	disk_close(&two);
 	unlink(path);
 }
 END_TEST
 
 START_TEST(specs)
 {
-	struct blk_config config;
+	struct disk_config config;
 	char copy[128], error[256] = "";
-	ck_assert_int_eq(blk_parse("/a/b.img", &config, copy, error, sizeof(error)), 0);
+	ck_assert_int_eq(disk_parse("/a/b.img", &config, copy, error, sizeof(error)), 0);
 	ck_assert_str_eq(config.path, "/a/b.img");
 	ck_assert(!config.readonly);
-	ck_assert_int_eq(blk_parse("x,readonly,serial=12345678901234567890,format=raw", &config, copy, error, sizeof(error)), 0);
+	ck_assert_int_eq(disk_parse("x,readonly,serial=12345678901234567890,format=raw", &config, copy, error, sizeof(error)), 0);
 	ck_assert_str_eq(config.path, "x");
 	ck_assert_str_eq(config.serial, "12345678901234567890");
 	ck_assert(config.readonly);
-	ck_assert_int_eq(blk_parse("mem:2G", &config, copy, error, sizeof(error)), 0);
+	ck_assert_int_eq(disk_parse("mem:2G", &config, copy, error, sizeof(error)), 0);
 	ck_assert_ptr_null(config.path);
 	ck_assert_uint_eq(config.memory_size, 2ull << 30);
-	ck_assert_int_eq(blk_parse("mem:1024,serial=a", &config, copy, error, sizeof(error)), 0);
+	ck_assert_int_eq(disk_parse("mem:1024,serial=a", &config, copy, error, sizeof(error)), 0);
 	ck_assert_uint_eq(config.memory_size, 1024);
+	ck_assert_int_eq(disk_parse("x,cache=direct,overlay=mem:64M,queues=3,aio=threads", &config, copy, error, sizeof(error)), 0);
+	ck_assert(config.cache == DISK_DIRECT && config.overlay && config.overlay_limit == 64 << 20 && config.queues == 3 && config.aio == DISK_AIO_THREADS);
 	const char *const bad[] = {
 		"", ",readonly", "mem:", "mem:5 ", "mem:0", "mem:-1", "mem:x", "mem:1Q", "mem:1GG", "mem:1000", "mem:99999999999999999999", "mem:16777216T",
-		"x,serial=123456789012345678901", "x,format=qcow2", "x,foo", "x,", "x,readonly=1",
+		"x,cache=none", "x,queues=0", "x,queues=9", "x,queues=11", "x,overlay=disk", "x,overlay=mem:1", "x,overlay=mem,readonly", "mem:1M,overlay=mem", "x,aio=native",
+		"mem:1M,cache=direct", "x,serial=123456789012345678901", "x,format=qcow2", "x,foo", "x,", "x,readonly=1",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		error[0] = '\0';
-		ck_assert_msg(blk_parse(bad[i], &config, copy, error, sizeof(error)) == -1, "%s", bad[i]);
+		ck_assert_msg(disk_parse(bad[i], &config, copy, error, sizeof(error)) == -1, "%s", bad[i]);
 		ck_assert_msg(strstr(error, bad[i]) != NULL, "%s", error);
 	}
 }
