@@ -249,6 +249,25 @@ void kvm_prefault(const struct kvm *kvm, int vcpu_fd, uint64_t gpa, uint64_t siz
 		log_debug("guest memory is not mapped ahead: %s", strerror(errno));
 }
 
+int kvm_coalesce_port(const struct kvm *kvm, uint16_t port, uint32_t size, bool on)
+{
+	struct kvm_coalesced_mmio_zone zone = { .addr = port, .size = size, .pio = 1 };
+	if (flag_ioctl(kvm->device_fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0) {
+		errno = ENOTSUP;
+		return -1;
+	}
+	return kvm_ioctl(kvm->vm_fd, on ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO, &zone);
+}
+
+struct kvm_coalesced_mmio_ring *kvm_coalesced_ring(const struct kvm *kvm, void *vcpu_run)
+{
+	/* The capability's value is the ring's page in the vCPU's mapping (Documentation/virt/kvm/api.rst 4.116). */
+	int page = flag_ioctl(kvm->device_fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO);
+	if (page <= 0 || (page + 1) * (int)GUEST_PAGE > kvm->run_size)
+		return NULL;
+	return (struct kvm_coalesced_mmio_ring *)((uint8_t *)vcpu_run + (size_t)page * GUEST_PAGE);
+}
+
 struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm)
 {
 	for (uint32_t room = 64; room <= 4096; room *= 2) {

@@ -47,6 +47,14 @@ void kvm_irq_line(struct kvm *kvm, uint32_t gsi, bool level);
  */
 void kvm_prefault(const struct kvm *kvm, int vcpu_fd, uint64_t gpa, uint64_t size);
 
+/*
+ * Lets KVM keep 1-, 2- and 4-byte writes to [port, port + size) in the ring below instead of leaving the guest for each
+ * (KVM_CAP_COALESCED_PIO), or ends that. -1 with errno, ENOTSUP where this KVM has no such ring.
+ */
+int kvm_coalesce_port(const struct kvm *kvm, uint16_t port, uint32_t size, bool on);
+/* The VM's ring of such writes in the mapping of any of its vCPUs, NULL where there is none. Filled by KVM while vCPUs run. */
+struct kvm_coalesced_mmio_ring *kvm_coalesced_ring(const struct kvm *kvm, void *vcpu_run);
+
 /* ioctl() that is retried when a signal came in between. */
 int kvm_ioctl(int fd, unsigned long request, void *argument);
 /* The CPUID entries this KVM supports: malloc'd, or NULL with errno. */

@@ -1,4 +1,5 @@
 /* Legacy ports: who answers which. Reads of nothing give all ones, writes to nothing vanish, both at once. */
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -39,8 +40,77 @@ static void power_off(void *data)
 	vm_post_event(data, VM_EVENT_POWEROFF, "the guest powered off");
 }
 
+/* --- kept writes ------------------------------------------------------------------------------------------------------- */
+
+/*
+ * An index port is written before its data port is touched, and does nothing else: KVM keeps such writes in a ring, and only
+ * the data port's access leaves the guest. That halves the exits of a kernel that looks through config space or reads the clock.
+ *
+ * Beside 0xcf8 stands the reset register, 0xcf9, which KVM cannot tell apart. So writes there are kept only while the
+ * guest boots and looks for devices, and are looked after meanwhile: a reset waits a tenth of a second at most. After a
+ * second without any it ends, until the next start.
+ */
+#define KEPT_PERIOD_NS (100 * NSEC_PER_MSEC)
+#define KEPT_QUIET_PERIODS 10
+
+#define KEPT_MAX ((GUEST_PAGE - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio)) /* the ring is a page */
+
+static void port_access(struct vm *vm, uint16_t port, void *data, uint32_t size, bool write);
+
+/* kept_lock held. */
+static void drain_kept(struct vm *vm)
+{
+	struct kvm_coalesced_mmio_ring *ring = vm->kept;
+	uint32_t last;
+	if (!ring)
+		return;
+	while (ring->first != (last = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE))) {
+		if (last >= KEPT_MAX)
+			return;
+		struct kvm_coalesced_mmio *entry = &ring->coalesced_mmio[ring->first];
+		port_access(vm, (uint16_t)entry->phys_addr, entry->data, min_u32(entry->len, sizeof(entry->data)), true);
+		vm->kept_writes++;
+		__atomic_store_n(&ring->first, (ring->first + 1) % KEPT_MAX, __ATOMIC_RELEASE);
+	}
+}
+
+void vm_ports_keep_writes(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->kept_lock);
+	vm->kept = kvm_coalesced_ring(&vm->kvm, vm->vcpu[0].run);
+	vm->keeps_config = vm->kept && kvm_coalesce_port(&vm->kvm, PORT_PCI_ADDRESS, 4, true) == 0;
+	vm->quiet_periods = vm->kept_writes = 0;
+	vm->kept_look_ns = clock_now_ns() + KEPT_PERIOD_NS;
+	if (vm->kept && kvm_coalesce_port(&vm->kvm, PORT_RTC, 1, true) < 0)
+		log_debug("writes to index ports are not kept: %s", strerror(errno));
+	pthread_mutex_unlock(&vm->kept_lock);
+}
+
+int vm_ports_poll(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->kept_lock);
+	uint64_t now = clock_now_ns();
+	if (vm->keeps_config && now >= vm->kept_look_ns) {
+		drain_kept(vm);
+		vm->kept_look_ns = now + KEPT_PERIOD_NS;
+		vm->quiet_periods = vm->kept_writes ? 0 : vm->quiet_periods + 1;
+		vm->kept_writes = 0;
+		if (vm->quiet_periods >= KEPT_QUIET_PERIODS) {
+			kvm_coalesce_port(&vm->kvm, PORT_PCI_ADDRESS, 4, false);
+			drain_kept(vm);
+			vm->keeps_config = false;
+		}
+	}
+	int next = vm->keeps_config ? (int)((vm->kept_look_ns - now) / NSEC_PER_MSEC) + 1 : -1;
+	pthread_mutex_unlock(&vm->kept_lock);
+	return next;
+}
+
+/* --- all ports ----------------------------------------------------------------------------------------------------------- */
+
 void vm_ports_init(struct vm *vm)
 {
+	pthread_mutex_init(&vm->kept_lock, NULL);
 	serial_init(&vm->serial, &(struct serial_host){ com1_irq, com1_wake, vm }, vm->config.serial_out >= 0);
 	rtc_init(&vm->rtc, &(struct rtc_host){ rtc_irq, rtc_wants_tick, vm });
 	acpi_pm_init(&vm->pm, &(struct acpi_pm_host){ sci, power_off, vm });
@@ -55,6 +125,11 @@ void vm_ports_reset(struct vm *vm)
 	acpi_pm_reset(&vm->pm);
 	i8042_reset(&vm->i8042);
 	vm->reset_control = 0;
+	/* The vCPUs whose ring it is go. */
+	pthread_mutex_lock(&vm->kept_lock);
+	vm->kept = NULL;
+	vm->keeps_config = false;
+	pthread_mutex_unlock(&vm->kept_lock);
 }
 
 void vm_ports_finish(struct vm *vm)
@@ -63,6 +138,7 @@ void vm_ports_finish(struct vm *vm)
 	rtc_finish(&vm->rtc);
 	acpi_pm_finish(&vm->pm);
 	pthread_mutex_destroy(&vm->ports_lock);
+	pthread_mutex_destroy(&vm->kept_lock);
 }
 
 static uint8_t byte_read(struct vm *vm, uint32_t port)
@@ -126,6 +202,17 @@ static void byte_write(struct vm *vm, uint32_t port, uint8_t untrusted_value)
 }
 
 void vm_port(struct vm *vm, uint16_t port, void *data, uint32_t size, bool write)
+{
+	/* The data ports of indexes that may have been kept, and the indexes themselves when the ring was full. */
+	if ((port >= PORT_RTC && port <= PORT_RTC + 1) || (port >= PORT_PCI_ADDRESS && port < PORT_PCI_DATA + 4)) {
+		pthread_mutex_lock(&vm->kept_lock);
+		drain_kept(vm);
+		pthread_mutex_unlock(&vm->kept_lock);
+	}
+	port_access(vm, port, data, size, write);
+}
+
+static void port_access(struct vm *vm, uint16_t port, void *data, uint32_t size, bool write)
 {
 	if (port >= PORT_PCI_ADDRESS && port < PORT_PCI_DATA + 4 && pci_port(vm->pci, port, data, size, write))
 		return;

@@ -335,6 +335,7 @@ int vm_prepare(struct vm *vm, char *error, size_t error_size)
 	for (size_t i = 0; i < ARRAY_LEN(entry.hot); i++)
 		if (entry.hot[i].size)
 			kvm_prefault(&vm->kvm, vm->vcpu[0].fd, entry.hot[i].gpa, entry.hot[i].size);
+	vm_ports_keep_writes(vm);
 	vm->prepared = true;
 	return 0;
 }
@@ -366,6 +367,7 @@ int vm_start(struct vm *vm, char *error, size_t error_size)
 		vcpu->started = true;
 		pthread_mutex_unlock(&vm->run_lock);
 	}
+	vm_io_wake(vm); /* it looks after what begins now */
 	log_info("%s: started with %u vCPUs and %llu MiB", vm->name, vm->config.cpus, (unsigned long long)(vm->config.memory / MIB));
 	return 0;
 }

@@ -75,6 +75,14 @@ struct vm {
 	struct i8042 i8042;
 	uint8_t reset_control; /* port 0xcf9 */
 
+	/* Writes that KVM kept: see ports.c. */
+	pthread_mutex_t kept_lock; /* guards what follows, and the ring's reader side */
+	struct kvm_coalesced_mmio_ring *kept;
+	_Atomic bool keeps_config; /* writes to 0xcf8 are kept at the moment */
+	uint32_t kept_writes;    /* drained since keeps_config was last looked at */
+	uint32_t quiet_periods;  /* without any */
+	uint64_t kept_look_ns;   /* when to look next */
+
 	/* The I/O thread: COM1's descriptors and the clock's tick. */
 	pthread_t io_thread;
 	bool io_started;
@@ -103,6 +111,10 @@ void vm_port(struct vm *vm, uint16_t port, void *data, uint32_t size, bool write
 void vm_ports_init(struct vm *vm);
 void vm_ports_reset(struct vm *vm);
 void vm_ports_finish(struct vm *vm);
+/* The vCPUs exist and do not run: what they write to index ports is kept in KVM from here on, where it can. */
+void vm_ports_keep_writes(struct vm *vm);
+/* Looks after kept writes when that is due. How many milliseconds until it is again, -1: it is not. I/O thread. */
+int vm_ports_poll(struct vm *vm);
 
 /* vm_io.c */
 int vm_io_start(struct vm *vm);

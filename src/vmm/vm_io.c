@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "vmm/vm_internal.h"
 
+#define FULL_RETRY_MS 50
 #define PIECE 256 /* a writable terminal or pipe takes this many bytes without blocking */
 
 static void drain_counter(int fd)
@@ -65,7 +66,10 @@ static void *io_thread(void *data)
 			[IN] = { full ? -1 : in, POLLIN, 0 },
 		};
 		/* With a full backlog nobody tells when the guest reads: look again soon. */
-		if (poll(fds, N, full && in >= 0 ? 50 : -1) < 0)
+		int timeout = vm_ports_poll(vm);
+		if (full && in >= 0 && (timeout < 0 || timeout > FULL_RETRY_MS))
+			timeout = FULL_RETRY_MS;
+		if (poll(fds, N, timeout) < 0)
 			continue;
 		if (fds[STOP].revents) {
 			/* The last words, as far as the reader takes them at once. */

@@ -222,6 +222,47 @@ GUEST(guest_reset)
 	jmp 1b
 GUEST_END(guest_reset)
 
+/* 1000 times vendor and device of the host bridge by ports, each time checked; then the address register as it reads. */
+GUEST(guest_many_configs)
+	mov $1000, %ecx
+	xor %ebx, %ebx
+1:	mov $0xcf8, %dx
+	mov $0x80000000, %eax
+	out %eax, %dx
+	mov $0xcfc, %dx
+	in %dx, %eax
+	cmp $0x29c08086, %eax
+	jne 2f
+	mov $0xcf8, %dx
+	mov $0x80000008, %eax
+	out %eax, %dx
+	mov $0xcff, %dx /* class code */
+	in %dx, %al
+	cmp $6, %al
+	jne 2f
+	inc %ebx
+2:	dec %ecx
+	jnz 1b
+	mov %ebx, %eax
+	RESULT(0)
+	/* more than the ring holds, without anything that reads: the last one counts */
+	mov $0xcf8, %dx
+	mov $400, %ecx
+	mov $0x80000000, %eax
+3:	out %eax, %dx
+	add $4, %eax
+	dec %ecx
+	jnz 3b
+	in %dx, %eax
+	RESULT(1)
+	mov $1, %eax
+	RESULT(2)
+4:	mov PAYLOAD_RESULTS + 4 * 3, %eax
+	test %eax, %eax
+	jz 4b
+	power_off
+GUEST_END(guest_many_configs)
+
 GUEST(guest_keyboard_reset)
 	mov $0x64, %dx
 1:	in %dx, %al

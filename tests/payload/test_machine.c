@@ -17,6 +17,7 @@ GUEST(guest_msix);
 GUEST(guest_doorbell);
 GUEST(guest_triple_fault);
 GUEST(guest_reset);
+GUEST(guest_many_configs);
 GUEST(guest_keyboard_reset);
 GUEST(guest_echo);
 GUEST(guest_flood);
@@ -211,6 +212,32 @@ START_TEST(resets)
 }
 END_TEST
 
+/* Writes to an index port do not leave the guest while it boots; then they do again, so that nothing has to look after them. */
+START_TEST(index_writes_are_kept)
+{
+	uint32_t one = 1;
+	PAYLOAD_OPEN(&machine, guest_many_configs, VM_PAYLOAD_FLAT32, 1);
+	payload_start(&machine);
+	bool kept = machine.vm->keeps_config;
+	for (int i = 0; i < 1000 && payload_result(&machine, 2) == 0; i++)
+		nap_ms(10);
+	ck_assert_uint_eq(payload_result(&machine, 0), 1000);
+	ck_assert_uint_eq(payload_result(&machine, 1), 0x80000000 + 399 * 4);
+	uint64_t exits = atomic_load(&machine.stats.vcpu_exits);
+	if (kept)
+		ck_assert_uint_lt(exits, 2300); /* 2000 reads, and the ring is full now and then */
+	for (int i = 0; i < 500 && machine.vm->keeps_config; i++)
+		nap_ms(10);
+	ck_assert(!machine.vm->keeps_config);
+	ck_assert(guest_memory_write(vm_memory(machine.vm), PAYLOAD_RESULTS + 4 * 3, &one, sizeof(one)));
+	ck_assert_int_eq(payload_wait(&machine), VM_EVENT_POWEROFF);
+	/* and again from the start */
+	payload_start(&machine);
+	ck_assert_int_eq(machine.vm->keeps_config, kept);
+	payload_close(&machine);
+}
+END_TEST
+
 /* Everything a device has in KVM is made again after a reset. */
 START_TEST(interrupts_after_reset)
 {
@@ -370,6 +397,7 @@ static Suite *suite(void)
 	tcase_add_test(c, doorbell_by_ioeventfd);
 	tcase_add_test(c, triple_fault);
 	tcase_add_test(c, resets);
+	tcase_add_test(c, index_writes_are_kept);
 	tcase_add_test(c, interrupts_after_reset);
 	tcase_add_test(c, serial_both_ways);
 	tcase_add_test(c, serial_flood);
