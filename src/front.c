@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "base/sandbox.h"
 #include "base/stats.h"
 #include "base/status.h"
 #include "base/thread.h"
@@ -585,6 +586,7 @@ int front_run(struct front *front)
 		log_error("cannot start the panel: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
+	sandbox_enter_front();
 	if (front->config.options->present_on_boot)
 		router_present(front->router, PRESENTATION_SHOW, 0);
 

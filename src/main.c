@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "base/sandbox.h"
 #include "base/stats.h"
 #include "base/status.h"
 #include "base/thread.h"
@@ -32,6 +33,7 @@
 
 struct program {
 	struct options options;
+	char socket_folder[512];
 	int markers_fd;
 	struct status_board *board;
 	struct stats *stats;
@@ -100,6 +102,15 @@ static int open_markers(const char *where, int *fd)
 		return -1;
 	}
 	return 0;
+}
+
+static void prepare_sandbox(struct program *program)
+{
+	const char *path = program->options.control, *slash = strrchr(path, '/');
+	int length = slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path);
+	snprintf(program->socket_folder, sizeof program->socket_folder, "%.*s", length > 0 ? length : 1, length > 0 ? path : ".");
+	struct sandbox_config sandbox = { .on = program->options.sandbox, .remove_in = program->socket_folder };
+	sandbox_prepare(&sandbox);
 }
 
 static void *run_pattern(void *arg)
@@ -313,6 +324,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 
+	prepare_sandbox(&program);
 	status = prepare(&program, error, sizeof error);
 	if (status == 0 && start_threads(&program, error, sizeof error) < 0)
 		status = EXIT_FAILED;

@@ -257,6 +257,14 @@ static bool set(struct options *options, const struct origin *origin, const char
 		options->log_level = (enum log_level)level;
 		return true;
 	}
+	if (strcmp(name, "sandbox") == 0) {
+		options->sandbox = strcmp(value, "on") == 0;
+		if (!options->sandbox && strcmp(value, "off") != 0) {
+			complain(origin, "'%s' is neither on nor off", value);
+			return false;
+		}
+		return true;
+	}
 	if (strcmp(name, "present-on-boot") == 0) {
 		bool yes = strcmp(value, "true") == 0 || strcmp(value, "yes") == 0 || strcmp(value, "1") == 0;
 		if (!yes && strcmp(value, "false") != 0 && strcmp(value, "no") != 0 && strcmp(value, "0") != 0) {
@@ -360,6 +368,7 @@ static const struct option long_options[] = {
 	{ "control", required_argument, NULL, 0 },
 	{ "markers", required_argument, NULL, 0 },
 	{ "log-level", required_argument, NULL, 0 },
+	{ "sandbox", required_argument, NULL, 0 },
 	{ "check", no_argument, NULL, 'C' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -394,6 +403,7 @@ static void print_help(void)
 	      "      --control PATH       control socket (default /run/rayvm.sock, for a user $XDG_RUNTIME_DIR/rayvm.sock)\n"
 	      "      --markers WHERE      PATH or fd:N for the marker lines (default: standard error)\n"
 	      "      --log-level LEVEL    error, warn, info, debug (default info)\n"
+	      "      --sandbox on|off     give up what rayvm does not need once it runs (default on; off is for debugging)\n"
 	      "      --check              say what this machine offers and whether rayvm would start; change nothing\n"
 	      "  -h, --help               this text\n"
 	      "  -V, --version            the version\n"
@@ -410,6 +420,7 @@ static bool defaults(struct options *options)
 		.vmm_virtio_input = RAYVM_VMM_VIRTIO_INPUT,
 		.keys = { KEY_GRAVE, KEY_F11, KEY_F12 },
 		.log_level = LOG_INFO,
+		.sandbox = true,
 	};
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	options->cpus = online < 1 ? 1 : online > 4 ? 4 : (uint32_t)online;

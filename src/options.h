@@ -34,6 +34,7 @@ struct options {
 	enum policy on_poweroff, on_reboot, on_crash;
 	enum log_level log_level;
 	bool check;
+	bool sandbox;
 };
 
 /* 0: go on. Otherwise the program ends with *exit_status; what was to be said has been printed. */

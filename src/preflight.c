@@ -11,6 +11,7 @@
 #include <xf86drm.h>
 #include <xf86drmMode.h>
 
+#include "base/sandbox.h"
 #include "options.h"
 #include "virtio/disk.h"
 #include "vmm/vm.h"
@@ -172,6 +173,13 @@ static int check_input(const struct options *options)
 	return 0;
 }
 
+static void check_sandbox(const struct options *options)
+{
+	char text[256];
+	bool all = sandbox_describe(options->sandbox, text, sizeof text);
+	say(all ? GOOD : WARNING, "sandbox", text);
+}
+
 int check_machine(const struct options *options)
 {
 	int result = 0, status;
@@ -187,6 +195,7 @@ int check_machine(const struct options *options)
 	}
 	CHECK(check_display(options));
 	CHECK(check_input(options));
+	check_sandbox(options);
 #undef CHECK
 	puts(result == 0 ? "rayvm would start." : "rayvm would not start.");
 	return result;

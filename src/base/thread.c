@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
+
 struct start {
 	char name[16];
 	int nice;
@@ -30,6 +32,7 @@ static void *trampoline(void *data)
 	int now = getpriority(PRIO_PROCESS, (id_t)tid);
 	if (errno == 0 && now < start.nice)
 		setpriority(PRIO_PROCESS, (id_t)tid, start.nice);
+	sandbox_enter_thread(start.name);
 	return start.run(start.arg);
 }
 
@@ -45,6 +48,7 @@ int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(voi
 
 	sigset_t all, old;
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS); /* of a call that the sandbox refuses: blocked, it would end the program */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* Threads must not inherit a realtime policy of the front thread; its priority would be taken unless one is set. */
 	struct sched_param normal = { .sched_priority = 0 };

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 /*
- * Starts a thread with all signals blocked (they arrive by signalfd on the front thread), named `name` (15 bytes at
- * most). nice: the least nice value it runs at (0: normal). Returns 0 or -1 with errno.
+ * Starts a thread with all signals blocked (they arrive by signalfd on the front thread; SIGSYS alone is the sandbox's), named `name` (15 bytes
+ * at most), in the sandbox of this name (sandbox.c has the list). nice: the least nice value it runs at (0: normal). Returns 0 or -1 with errno.
  */
 int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(void *), void *arg);
 /* Was the program asked to end (SIGTERM, SIGHUP, which the start-up blocks) before anybody reads signals? For waits of the start-up. */

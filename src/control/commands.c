@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <wayland-server-core.h>
 
@@ -249,35 +250,45 @@ struct shot {
 
 static void command_screenshot(struct client *client, json_object *arguments)
 {
-	const char *path = text_of(arguments, "path"), *face = text_of(arguments, "face");
+	const char *face = text_of(arguments, "face");
 	enum control_shot what = CONTROL_SHOT_SCREEN;
+	int fd = client_take_fd(client);
 	if (face != NULL && strcmp(face, "ui") == 0)
 		what = CONTROL_SHOT_UI;
 	else if (face != NULL && strcmp(face, "guest") == 0)
 		what = CONTROL_SHOT_GUEST;
 	else if (face != NULL && strcmp(face, "screen") != 0) {
 		client_error(client, "screenshot: 'face' is ui, guest or screen");
+		if (fd >= 0)
+			close(fd);
 		return;
 	}
-	if (path == NULL || path[0] != '/') {
-		client_error(client, "screenshot: 'path' is an absolute path");
+	struct stat info;
+	if (fd < 0) {
+		client_error(client, "screenshot: rayvm opens no files: pass a descriptor, open for writing, with the line (SCM_RIGHTS), as rayvmctl does");
+		return;
+	}
+	int flags = fcntl(fd, F_GETFL);
+	/* A pipe or a terminal could hold up this thread, and so all clients. */
+	if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || flags < 0 || (flags & O_ACCMODE) == O_RDONLY) {
+		client_error(client, "screenshot: the descriptor is no regular file that is open for writing");
+		close(fd);
 		return;
 	}
 	struct shot *shot = malloc(sizeof *shot);
-	char *copy = strdup(path);
-	if (shot == NULL || copy == NULL) {
-		free(shot);
-		free(copy);
+	if (shot == NULL) {
 		client_error(client, "screenshot: out of memory");
+		close(fd);
 		return;
 	}
 	*shot = (struct shot){ client->control, token_of(client) };
-	free(client->shot_path);
-	client->shot_path = copy;
+	client->shot_fd = fd;
 	client->busy = true;
 	struct control_request request = { .kind = CONTROL_SHOT, .argument = what, .shot = shot };
 	if (!post(client->control, &request)) {
 		free(shot);
+		close(fd);
+		client->shot_fd = -1;
 		client_error(client, "too many commands wait: try again");
 	}
 }
@@ -399,33 +410,31 @@ void control_shot_done(void *data, uint32_t *pixels, uint32_t width, uint32_t he
 
 void command_write_shot(struct client *client, const struct answer *answer)
 {
+	int fd = client->shot_fd;
+	client->shot_fd = -1;
 	if (answer->pixels == NULL) {
+		close(fd);
 		client_error(client, "screenshot: there is no picture");
 		return;
 	}
 	size_t size;
 	uint8_t *png = png_encode(answer->pixels, answer->width, answer->height, &size);
 	if (png == NULL) {
+		close(fd);
 		client_error(client, "screenshot: cannot encode %ux%u pixels", answer->width, answer->height);
 		return;
 	}
-	/* Written beside and renamed: a reader never sees half a picture. */
-	char temporary[4096];
-	snprintf(temporary, sizeof temporary, "%s.part", client->shot_path);
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	size_t done = 0;
-	while (fd >= 0 && done < size) {
-		ssize_t written = write(fd, png + done, size - done);
-		if (written <= 0)
-			break;
-		done += (size_t)written;
-	}
-	bool failed = fd < 0 || done < size || close(fd) < 0 || rename(temporary, client->shot_path) < 0;
-	int error = errno;
+	ssize_t written = 0;
+	errno = 0;
+	while (done < size && ((written = write(fd, png + done, size - done)) > 0 || (written < 0 && errno == EINTR)))
+		done += written > 0 ? (size_t)written : 0;
+	int error = done == size ? 0 : errno != 0 ? errno : EIO;
 	free(png);
-	if (failed) {
-		unlink(temporary);
-		client_error(client, "screenshot: cannot write %.120s: %s", client->shot_path, strerror(error));
+	if (close(fd) < 0 && error == 0)
+		error = errno;
+	if (error != 0) {
+		client_error(client, "screenshot: cannot write the file: %s", strerror(error));
 		return;
 	}
 	json_object *result = json_object_new_object();

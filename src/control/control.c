@@ -38,12 +38,43 @@ static void client_close(struct client *client)
 	close(client->fd);
 	free(client->in);
 	free(client->out);
-	free(client->shot_path);
+	for (int fd; (fd = client_take_fd(client)) >= 0;)
+		close(fd);
+	if (client->shot_fd >= 0)
+		close(client->shot_fd);
 	json_object_put(client->id);
 	struct control *control = client->control;
 	memset(client, 0, sizeof *client);
 	client->control = control;
-	client->fd = -1;
+	client->fd = client->shot_fd = -1;
+}
+
+int client_take_fd(struct client *client)
+{
+	if (client->n_passed == 0)
+		return -1;
+	int fd = client->passed[0];
+	client->n_passed--;
+	memmove(client->passed, client->passed + 1, (size_t)client->n_passed * sizeof client->passed[0]);
+	return fd;
+}
+
+/* Keeps the descriptors that came with a message, for the commands in it; closes what is too much. */
+static void client_take_message(struct client *client, struct msghdr *message)
+{
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head != NULL; head = CMSG_NXTHDR(message, head)) {
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t n = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
+			if (client->n_passed < PASSED_FDS)
+				client->passed[client->n_passed++] = fd;
+			else
+				close(fd);
+		}
+	}
 }
 
 /* Sends what the socket takes now; the rest waits for it to become writable. False: the client is gone. */
@@ -142,7 +173,15 @@ static int client_ready(int fd, uint32_t mask, void *data)
 	if ((mask & (WL_EVENT_READABLE | WL_EVENT_HANGUP | WL_EVENT_ERROR)) == 0)
 		return 0;
 	char bytes[4096];
-	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(PASSED_FDS * sizeof(int))];
+	} rights;
+	struct iovec into = { .iov_base = bytes, .iov_len = sizeof bytes };
+	struct msghdr message = { .msg_iov = &into, .msg_iovlen = 1, .msg_control = &rights, .msg_controllen = sizeof rights };
+	ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (got >= 0)
+		client_take_message(client, &message);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (got <= 0 || client->in_size + (size_t)got > LINE_MAX_BYTES) {
@@ -311,7 +350,7 @@ struct control *control_create(const struct control_config *config, char *error,
 	control->listen_fd = control->board_fd = -1;
 	for (int i = 0; i < CLIENTS; i++) {
 		control->client[i].control = control;
-		control->client[i].fd = -1;
+		control->client[i].fd = control->client[i].shot_fd = -1;
 	}
 	control->listen_fd = bind_socket(config->path);
 	if (control->listen_fd < 0) {

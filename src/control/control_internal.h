@@ -9,6 +9,7 @@
 
 #define CLIENTS 16
 #define LINE_MAX_BYTES 65536
+#define PASSED_FDS 4
 #define OUTPUT_MAX_BYTES (1u << 20) /* a client that does not read loses events beyond this */
 
 /* An answer on its way to the control thread. */
@@ -33,7 +34,9 @@ struct client {
 	/* the one command that is not answered yet */
 	bool busy;
 	json_object *id;
-	char *shot_path;
+	int shot_fd; /* where the picture goes; -1: no screenshot asked for */
+	int passed[PASSED_FDS]; /* descriptors that came and belong to no command yet, oldest first */
+	int n_passed;
 	char wait[32];
 	uint64_t wait_until_ns; /* 0: no wait */
 };
@@ -59,5 +62,7 @@ void client_error(struct client *client, const char *format, ...) __attribute__(
 void command_run(struct client *client, json_object *message);
 /* Answers the waits that are over, and sets the timer for the next. */
 void command_check_waits(struct control *control);
+/* Takes the descriptor that came first; the caller closes it. -1: none came. */
+int client_take_fd(struct client *client);
 /* Writes the picture that came for this client's screenshot command, and answers it. */
 void command_write_shot(struct client *client, const struct answer *answer);

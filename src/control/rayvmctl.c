@@ -1,13 +1,16 @@
 /* rayvmctl - one command to a running rayvm. See rayvmctl(1). */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -124,26 +127,14 @@ struct request {
 	const char *command;
 	json_object *arguments;
 	bool json, endless, slow;
+	const char *file;    /* of a screenshot, or NULL */
+	char part[PATH_MAX]; /* where it is written first: a reader never sees half a picture */
+	int fd;
 };
 
 static void add(json_object *object, const char *name, const char *value)
 {
 	json_object_object_add(object, name, json_object_new_string(value));
-}
-
-/* The path that the server will write, absolute. */
-static bool add_path(json_object *arguments, const char *path)
-{
-	char absolute[PATH_MAX * 2], here[PATH_MAX];
-	if (path[0] == '/') {
-		snprintf(absolute, sizeof absolute, "%s", path);
-	} else {
-		if (getcwd(here, sizeof here) == NULL)
-			return false;
-		snprintf(absolute, sizeof absolute, "%s/%s", here, path);
-	}
-	add(arguments, "path", absolute);
-	return true;
 }
 
 static bool whole_number(const char *text, long *value)
@@ -215,7 +206,8 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 			return usage("screenshot needs a file name");
 		if (face != NULL)
 			add(arguments, "face", face);
-		return add_path(arguments, word[1]) ? 0 : usage("the current directory is gone; give an absolute path");
+		request->file = word[1];
+		return 0;
 	}
 	if (strcmp(name, "vm") == 0) {
 		if (n != 2 && n != 3)
@@ -241,6 +233,70 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 	}
 	fprintf(stderr, "rayvmctl: unknown command '%s'; rayvmctl --help lists those that exist\n", name);
 	return 2;
+}
+
+/* rayvm opens no files: it gets this one, made with the rights of who asks, beside the place where it will be. -1 after a message. */
+static int open_picture(struct request *request)
+{
+	int length = snprintf(request->part, sizeof request->part, "%s.XXXXXX", request->file);
+	request->fd = length < (int)sizeof request->part ? mkostemp(request->part, O_CLOEXEC) : (errno = ENAMETOOLONG, -1);
+	if (request->fd < 0) {
+		fprintf(stderr, "rayvmctl: cannot write %s: %s\n", request->file, strerror(errno));
+		return -1;
+	}
+	/* Not only for its owner, as mkostemp() makes it, but as any new file. */
+	mode_t mask = umask(0);
+	umask(mask);
+	fchmod(request->fd, 0666 & ~mask);
+	return 0;
+}
+
+/* Puts the picture in its place, or takes it away. -1 after a message. */
+static int close_picture(const struct request *request, bool good)
+{
+	if (close(request->fd) < 0)
+		good = false;
+	if (good && rename(request->part, request->file) == 0)
+		return 0;
+	if (good)
+		fprintf(stderr, "rayvmctl: cannot write %s: %s\n", request->file, strerror(errno));
+	unlink(request->part);
+	return -1;
+}
+
+/* Sends the line, and with it the descriptor where the request has one. -1 with errno. */
+static int send_line(int fd, const struct request *request, const char *text)
+{
+	char line[2] = "\n";
+	struct iovec parts[2] = { { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) }, { .iov_base = line, .iov_len = 1 } };
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} rights = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	memcpy(CMSG_DATA(&rights.head), &request->fd, sizeof(int));
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	if (request->file != NULL) {
+		message.msg_control = &rights;
+		message.msg_controllen = sizeof rights.room;
+	}
+	size_t left = parts[0].iov_len + 1;
+	while (left > 0) {
+		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return -1;
+		left -= (size_t)sent;
+		message.msg_control = NULL; /* once */
+		message.msg_controllen = 0;
+		for (size_t i = 0; i < 2; i++) {
+			size_t part = (size_t)sent < parts[i].iov_len ? (size_t)sent : parts[i].iov_len;
+			parts[i].iov_base = (char *)parts[i].iov_base + part;
+			parts[i].iov_len -= part;
+			sent -= (ssize_t)part;
+		}
+	}
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -294,8 +350,12 @@ int main(int argc, char **argv)
 	json_object_object_add(message, "id", json_object_new_int(1));
 	add(message, "command", request.command);
 	json_object_object_add(message, "arguments", request.arguments);
-	if (dprintf(fd, "%s\n", json_object_to_json_string_ext(message, JSON_C_TO_STRING_PLAIN)) < 0) {
+	if (request.file != NULL && open_picture(&request) < 0)
+		return 1;
+	if (send_line(fd, &request, json_object_to_json_string_ext(message, JSON_C_TO_STRING_PLAIN)) < 0) {
 		perror("rayvmctl: cannot send");
+		if (request.file != NULL)
+			close_picture(&request, false);
 		return 1;
 	}
 	json_object_put(message);
@@ -304,6 +364,11 @@ int main(int argc, char **argv)
 	char *line = read_line(in);
 	json_object *answer = line != NULL ? json_tokener_parse(line) : NULL, *value;
 	free(line);
+	if (request.file != NULL) {
+		bool good = answer != NULL && json_object_object_get_ex(answer, "ok", &value) && json_object_get_boolean(value);
+		if (close_picture(&request, good) < 0 && good)
+			return 1;
+	}
 	if (answer == NULL)
 		return 1;
 	status = 0;

@@ -128,7 +128,10 @@ class Rayvm:
 
     def quit(self):
         self.job.signal(signal.SIGTERM)
-        return self.job.wait(30)
+        status = self.job.wait(30)
+        refused = [line for line in self.job.log_text().splitlines() if "the system call" in line and "was refused" in line]
+        assert not refused, f"the sandbox stands in rayvm's own way: {refused}"
+        return status
 
 
 def measure_toggles(machine, rayvm, between=lambda number: None, attempts=3):

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <linux/input-event-codes.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +170,7 @@ START_TEST(nonsense_gets_one_answer_each)
 		"{\"command\":\"wait\",\"arguments\":{\"state\":\"paradise\"}}\n",
 		"{\"command\":\"vm\",\"arguments\":{\"action\":\"explode\"}}\n",
 		"{\"command\":\"vm\",\"arguments\":{\"name\":\"other\",\"action\":\"start\"}}\n",
-		"{\"command\":\"screenshot\",\"arguments\":{\"path\":\"relative.png\"}}\n",
+		"{\"command\":\"screenshot\",\"arguments\":{\"path\":\"/tmp/rayvm-opens-no-files.png\"}}\n",
 		"{\"command\":\"pointer\",\"arguments\":{\"x\":-1,\"y\":5}}\n",
 		"{\"command\":\"click\",\"arguments\":{}}\n",
 	};
@@ -266,39 +267,107 @@ START_TEST(wait_and_events)
 }
 END_TEST
 
+/* Says a line with a descriptor beside it. */
+static void say_with(int fd, const char *text, const int *passed, size_t n)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(8 * sizeof(int))];
+	} rights = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int)) } };
+	memcpy(CMSG_DATA(&rights.head), passed, n * sizeof(int));
+	struct iovec part = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &rights, .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	ck_assert_int_eq(sendmsg(fd, &message, 0), (ssize_t)strlen(text));
+}
+
+static int open_fds(void)
+{
+	int n = 0;
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static const char shot_line[] = "{\"command\":\"screenshot\"}\n";
+
 START_TEST(screenshot_is_a_png)
 {
-	char path[80], line[200], error[256];
+	char path[80], error[256];
 	snprintf(path, sizeof path, "%s.png", f.path);
-	snprintf(line, sizeof line, "{\"command\":\"screenshot\",\"arguments\":{\"path\":\"%s\"}}\n", path);
-	int fd = dial();
-	say(fd, line);
+	int fd = dial(), file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	say_with(fd, shot_line, &file, 1);
 	struct control_request request = next_request();
 	ck_assert_uint_eq(request.kind, CONTROL_SHOT);
 	uint32_t *pixels = calloc(6, 4);
 	pixels[0] = 0xff0000;
 	control_shot_done(request.shot, pixels, 3, 2);
 	ck_assert_msg(ok(fd, error), "%s", error);
-	int png = open(path, O_RDONLY);
 	char magic[24];
-	ck_assert_int_eq(read(png, magic, 24), 24);
+	ck_assert_int_eq(pread(file, magic, 24, 0), 24);
 	ck_assert_int_eq(memcmp(magic, "\x89PNG", 4), 0);
 	ck_assert_int_eq(magic[19], 3);
 	ck_assert_int_eq(magic[23], 2);
-	close(png);
-	unlink(path);
-	say(fd, line);
+	ck_assert_int_eq(ftruncate(file, 0), 0);
+	say_with(fd, shot_line, &file, 1);
 	request = next_request();
 	control_shot_done(request.shot, NULL, 0, 0);
 	ck_assert(!ok(fd, error));
 	/* The client goes while its picture is made. */
-	say(fd, line);
+	say_with(fd, shot_line, &file, 1);
 	request = next_request();
 	close(fd);
 	usleep(20000);
 	control_shot_done(request.shot, calloc(6, 4), 3, 2);
 	usleep(20000);
-	ck_assert_int_ne(access(path, F_OK), 0);
+	struct stat info;
+	ck_assert_int_eq(fstat(file, &info), 0);
+	ck_assert_int_eq(info.st_size, 0);
+	close(file);
+	unlink(path);
+}
+END_TEST
+
+/* Each descriptor that comes is used once or closed; those a picture cannot go to are refused. */
+START_TEST(screenshot_descriptors_are_looked_at)
+{
+	char path[80], error[256];
+	int ends[2];
+	snprintf(path, sizeof path, "%s.png", f.path);
+	int file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600), readable = open(path, O_RDONLY);
+	unlink(path);
+	ck_assert_int_eq(pipe(ends), 0);
+	int alone = open_fds(), fd = dial();
+	say(fd, "{\"command\":\"status\"}\n");
+	ck_assert(ok(fd, error)); /* accepted: what it opened is counted */
+	int before = open_fds();
+	say(fd, shot_line);
+	ck_assert(!ok(fd, error));
+	ck_assert_ptr_nonnull(strstr(error, "SCM_RIGHTS"));
+	const int wrong[] = { ends[1], readable, fd };
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		say_with(fd, shot_line, &wrong[i], 1);
+		ck_assert(!ok(fd, error));
+		ck_assert_ptr_nonnull(strstr(error, "regular file"));
+	}
+	/* A face that does not exist uses its descriptor up: the next command must not get it. */
+	say_with(fd, "{\"command\":\"screenshot\",\"arguments\":{\"face\":\"moon\"}}\n", &file, 1);
+	ck_assert(!ok(fd, error));
+	say(fd, shot_line);
+	ck_assert(!ok(fd, error));
+	ck_assert_int_eq(open_fds(), before);
+	/* More than anybody needs: closed, at the latest with the connection. */
+	const int many[] = { file, file, file, file, file, file, file, file };
+	say_with(fd, "{\"command\":\"status\"}\n", many, ARRAY_LEN(many));
+	ck_assert(ok(fd, error));
+	ck_assert_int_le(open_fds(), before + 4);
+	close(fd);
+	for (int i = 0; i < 200 && open_fds() > alone; i++)
+		usleep(5000);
+	ck_assert_int_eq(open_fds(), alone);
+	close(file);
+	close(readable);
+	close(ends[0]);
+	close(ends[1]);
 }
 END_TEST
 
@@ -365,6 +434,7 @@ static Suite *suite(void)
 	tcase_add_test(c, refused_whole_when_the_front_is_busy);
 	tcase_add_test(c, wait_and_events);
 	tcase_add_test(c, screenshot_is_a_png);
+	tcase_add_test(c, screenshot_descriptors_are_looked_at);
 	tcase_add_test(c, flood_and_long_lines);
 	suite_add_tcase(s, c);
 	c = tcase_create("layout");
