@@ -75,6 +75,7 @@ static const struct {
 	COUNTER(frames_flushed), COUNTER(frames_presented), COUNTER(frames_dropped), COUNTER(bytes_copied),
 	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(toggles_replaced), COUNTER(front_stalls),
 	COUNTER(input_dropped), COUNTER(vcpu_exits), COUNTER(disk_requests), COUNTER(disk_bytes), COUNTER(disk_errors),
+	COUNTER(console_dropped), COUNTER(net_dropped),
 #undef COUNTER
 }, histograms[] = {
 	{ "toggle_commit_us", offsetof(struct stats, toggle_commit_us) },

@@ -5,6 +5,7 @@
 
 #define LOG_MODULE "vm"
 #include "base/base.h"
+#include "base/console.h"
 #include "vmm/layout.h"
 #include "vmm/vm_internal.h"
 
@@ -18,6 +19,14 @@ static void com1_irq(void *data, bool level)
 static void com1_wake(void *data)
 {
 	vm_io_wake(data);
+}
+
+/* COM1's output for who is attached to it. */
+static void com1_copy(void *data, uint8_t byte)
+{
+	struct vm *vm = data;
+	if (console_end_put(vm->config.console, &byte, 1))
+		vm_io_wake(vm);
 }
 
 static void rtc_irq(void *data, bool level)
@@ -111,7 +120,7 @@ int vm_ports_poll(struct vm *vm)
 void vm_ports_init(struct vm *vm)
 {
 	pthread_mutex_init(&vm->kept_lock, NULL);
-	serial_init(&vm->serial, &(struct serial_host){ com1_irq, com1_wake, vm }, vm->config.serial_out >= 0);
+	serial_init(&vm->serial, &(struct serial_host){ com1_irq, com1_wake, vm, vm->config.console != NULL ? com1_copy : NULL }, vm->config.serial_out >= 0);
 	rtc_init(&vm->rtc, &(struct rtc_host){ rtc_irq, rtc_wants_tick, vm });
 	acpi_pm_init(&vm->pm, &(struct acpi_pm_host){ sci, power_off, vm });
 	pthread_mutex_init(&vm->ports_lock, NULL);

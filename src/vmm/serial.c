@@ -125,6 +125,8 @@ static void send(struct serial *serial, uint8_t byte)
 		take_in(serial, byte);
 		return;
 	}
+	if (serial->host.copy != NULL)
+		serial->host.copy(serial->host.data, byte);
 	if (!serial->keep_output)
 		return;
 	if (serial->out_head - serial->out_tail == SERIAL_OUTPUT) {

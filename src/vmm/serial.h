@@ -15,6 +15,7 @@ struct serial_host {
 	void (*irq)(void *data, bool level); /* the interrupt line; under the serial port's lock */
 	void (*wake)(void *data);            /* output became available; under the lock */
 	void *data;
+	void (*copy)(void *data, uint8_t byte); /* each byte sent, kept or not; under the lock; NULL: nobody wants it */
 };
 
 struct serial {

@@ -16,6 +16,7 @@
 
 #define VM_MAX_CPUS 254
 
+struct console_end; /* base/console.h */
 struct stats;
 struct boot_files; /* boot.h */
 struct vm_payload; /* vm_internal.h */
@@ -35,6 +36,8 @@ struct vm_config {
 	uint64_t memory;     /* bytes */
 	uint32_t cpus;
 	int serial_in, serial_out; /* COM1's descriptors, -1: none; borrowed, and read by nobody else: the VM's I/O thread waits on them */
+	/* Who attaches to COM1, beside those descriptors; borrowed, NULL: nobody. vCPU threads put the output, the I/O thread does the rest. */
+	struct console_end *console;
 	struct stats *stats;
 	const struct vm_payload *payload; /* raw code instead of a kernel, for tests; NULL otherwise */
 };

@@ -1,6 +1,6 @@
 /*
- * The I/O thread: writes what COM1 sent, reads what is typed into it, ticks the clock. The descriptors are borrowed and
- * may be a terminal shared with other programs, so their flags are left alone: poll() first, then small pieces.
+ * The I/O thread: writes what COM1 sent, reads what is typed into it, for its descriptors and for who is attached to its
+ * console; ticks the clock. The descriptors are borrowed and may be a terminal shared with other programs, so their flags are left alone: poll() first, then small pieces.
  */
 #include <errno.h>
 #include <poll.h>
@@ -12,6 +12,7 @@
 
 #define LOG_MODULE "vm"
 #include "base/base.h"
+#include "base/console.h"
 #include "base/thread.h"
 #include "vmm/vm_internal.h"
 
@@ -49,11 +50,20 @@ static bool read_input(struct vm *vm)
 	return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
+static void serve_console(struct vm *vm)
+{
+	struct console_end *console = vm->config.console;
+	console_end_serve(console);
+	if (console->in_size > 0)
+		console_end_taken(console, serial_input(&vm->serial, console->in, console->in_size));
+}
+
 static void *io_thread(void *data)
 {
 	struct vm *vm = data;
 	int in = vm->config.serial_in, out = vm->config.serial_out;
-	enum { STOP, WAKE, TICK, OUT, IN, N };
+	struct console_end *console = vm->config.console;
+	enum { STOP, WAKE, TICK, OUT, IN, CONSOLE, N };
 	for (;;) {
 		char one;
 		bool waiting = out >= 0 && serial_peek(&vm->serial, &one, 1) > 0;
@@ -64,10 +74,14 @@ static void *io_thread(void *data)
 			[TICK] = { vm->io_timer_fd, POLLIN, 0 },
 			[OUT] = { waiting ? out : -1, POLLOUT, 0 },
 			[IN] = { full ? -1 : in, POLLIN, 0 },
+			[CONSOLE] = { console != NULL ? console->fd : -1, POLLIN, 0 },
 		};
+		bool held = console != NULL && console->in_size > 0;
+		if (console != NULL)
+			fds[CONSOLE].events = console_end_events(console);
 		/* With a full backlog nobody tells when the guest reads: look again soon. */
 		int timeout = vm_ports_poll(vm);
-		if (full && in >= 0 && (timeout < 0 || timeout > FULL_RETRY_MS))
+		if (((full && in >= 0) || held) && (timeout < 0 || timeout > FULL_RETRY_MS))
 			timeout = FULL_RETRY_MS;
 		if (poll(fds, N, timeout) < 0)
 			continue;
@@ -91,6 +105,8 @@ static void *io_thread(void *data)
 		}
 		if (fds[IN].revents && !read_input(vm))
 			in = -1;
+		if (fds[CONSOLE].revents || held)
+			serve_console(vm);
 	}
 }
 
