@@ -84,11 +84,12 @@ uint32_t console_ring_copy(const struct console_ring *ring, uint64_t at, void *t
 	return size;
 }
 
-void console_end_init(struct console_end *end, int fd, struct stats *stats)
+void console_end_init(struct console_end *end, int fd, bool history, struct stats *stats)
 {
 	memset(end, 0, sizeof *end);
 	pthread_mutex_init(&end->lock, NULL);
 	end->fd = fd;
+	end->history = history;
 	end->stats = stats;
 }
 
@@ -161,6 +162,8 @@ static void receive(struct console_end *end)
 		case CONSOLE_DETACH:
 			end->in_size = 0;
 			pthread_mutex_lock(&end->lock);
+			if (!end->history && !end->attached)
+				end->ring.tail = end->ring.head; /* the remains of an earlier conversation */
 			end->attached = message[0] == CONSOLE_ATTACH;
 			end->ready_owed = end->attached;
 			end->taken_owed = 0;

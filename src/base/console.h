@@ -4,7 +4,7 @@
  *
  * A message is one byte of enum console_message and what belongs to it. Somebody is attached or not; the machine keeps the
  * newest output in a ring and sends only while somebody is, so that a console nobody looks at costs no wake-up. Who attaches first
- * gets what the ring holds. Input is sent against credit: at most CONSOLE_WINDOW bytes that the guest has not taken, so that
+ * gets what the ring holds, if that stream has a history. Input is sent against credit: at most CONSOLE_WINDOW bytes that the guest has not taken, so that
  * neither side ever has to stop reading the other's messages.
  */
 #pragma once
@@ -58,6 +58,7 @@ struct console_end {
 	bool attached;
 	bool ready_owed;
 	uint32_t taken_owed;
+	bool history;             /* who attaches gets what was said before */
 	struct stats *stats;      /* borrowed, may be NULL: counts the output that somebody attached did not get */
 	/* one thread's */
 	int fd;                   /* borrowed; -1: nobody can ever attach, or the other end is gone */
@@ -65,7 +66,7 @@ struct console_end {
 	uint8_t in[CONSOLE_WINDOW];
 };
 
-void console_end_init(struct console_end *end, int fd, struct stats *stats);
+void console_end_init(struct console_end *end, int fd, bool history, struct stats *stats);
 void console_end_finish(struct console_end *end);
 /* Output of the guest. True when the thread that polls should be woken: somebody is attached and nothing was waiting. */
 bool console_end_put(struct console_end *end, const void *bytes, uint64_t size);

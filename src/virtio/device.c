@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 int virtio_device_init(struct virtio_device *device, const struct virtio_device_ops *ops, const char *name, uint16_t id,
@@ -46,6 +47,14 @@ fail:;
 	}
 	errno = saved;
 	return -1;
+}
+
+void virtio_device_yield(struct virtio_device *device)
+{
+	/* On a busy host it may take long to wake up: so often at most, so long between two looks. */
+	const struct timespec turn = { .tv_nsec = 50000 };
+	for (uint32_t i = 0; i < 40 && atomic_load_explicit(&device->waiting, memory_order_relaxed) > 0; i++)
+		nanosleep(&turn, NULL);
 }
 
 void virtio_device_finish(struct virtio_device *device)

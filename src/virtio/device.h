@@ -70,6 +70,12 @@ int virtio_device_init(struct virtio_device *device, const struct virtio_device_
 	uint64_t features, uint32_t config_size, uint32_t n_queues, uint16_t queue_size, const struct guest_memory *memory);
 void virtio_device_finish(struct virtio_device *device);
 
+/*
+ * For a device's own thread, between two batches and without the lock: lets in who waits for it. A mutex is not fair; a thread that
+ * takes it again at once would keep everybody else out. Bounded, so that many who wait again and again do not stop the device.
+ */
+void virtio_device_yield(struct virtio_device *device);
+
 /* Puts the device on the bus at `slot`. class_code as in the PCI header (e.g. 0x038000 display, 0x010000 storage, 0x098000 input). NULL with errno. */
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct pci_bus *bus, uint8_t slot, uint32_t class_code);
 void virtio_pci_destroy(struct virtio_pci *transport);

@@ -194,6 +194,14 @@ int virtq_pop(struct virtq *queue, struct virtq_chain *chain, const char **why)
 	return 1;
 }
 
+void virtq_unpop(struct virtq *queue, uint16_t head)
+{
+	if (!queue->enabled || head >= queue->size || !test_in_flight(queue, head))
+		return;
+	queue->in_flight[head / 64] &= ~(1ull << (head % 64));
+	queue->next_avail--;
+}
+
 uint32_t virtq_available(const struct virtq *queue)
 {
 	if (!queue->enabled || queue->broken)

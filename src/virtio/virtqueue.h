@@ -48,6 +48,11 @@ void virtq_reset(struct virtq *queue);
  * *why (static text) says how; the caller sets DEVICE_NEEDS_RESET).
  */
 int virtq_pop(struct virtq *queue, struct virtq_chain *chain, const char **why);
+/*
+ * Gives the chain that was popped last, and not pushed, back to the ring as if it had not been taken; several in the reverse of their
+ * order. The next virtq_pop() reads it anew, and the guest may have changed it.
+ */
+void virtq_unpop(struct virtq *queue, uint16_t head);
 /* Available chains waiting (bounded by size; no check of contents). */
 uint32_t virtq_available(const struct virtq *queue);
 /* Returns a chain with `written` bytes in its writable part. */

@@ -22,7 +22,7 @@ static void setup(void)
 	memset(&stats, 0, sizeof(stats));
 	ck_assert_int_eq(console_pairs_open(&pairs), 0);
 	peer = pairs.control[CONSOLE_COM1];
-	console_end_init(&end, pairs.machine[CONSOLE_COM1], &stats);
+	console_end_init(&end, pairs.machine[CONSOLE_COM1], true, &stats);
 }
 
 static void teardown(void)
@@ -80,6 +80,21 @@ START_TEST(history_goes_to_who_attaches)
 	console_end_serve(&end);
 	ck_assert_int_eq(hear(&size), -1);
 	ck_assert_uint_eq(stats.console_dropped, 0);
+}
+END_TEST
+
+START_TEST(a_stream_without_history_begins_empty)
+{
+	uint32_t size;
+	end.history = false;
+	console_end_put(&end, "before", 6);
+	attach();
+	ck_assert_int_eq(hear(&size), -1);
+	console_end_put(&end, "live", 4);
+	say(CONSOLE_DETACH, NULL, 0);
+	attach();
+	ck_assert_int_eq(hear(&size), -1);
+	ck_assert_uint_eq(console_end_room(&end), CONSOLE_HISTORY);
 }
 END_TEST
 
@@ -188,6 +203,7 @@ static Suite *make_suite(void)
 	TCase *tc = tcase_create("console");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, history_goes_to_who_attaches);
+	tcase_add_test(tc, a_stream_without_history_begins_empty);
 	tcase_add_test(tc, the_newest_is_kept);
 	tcase_add_test(tc, flood_never_blocks);
 	tcase_add_test(tc, input_is_credited);
