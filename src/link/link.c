@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -33,41 +36,66 @@ struct end {
 
 struct link {
 	struct shared *shared;
-	const uint8_t *pixels;
+	const uint8_t *pixels; /* the panel's; NULL in the producer's half */
 	uint64_t pixels_size;
+	/* Threads of one process: two eventfds. Two processes: one end of a socket pair, in the field of the side that is here; the other is -1. */
+	bool apart;
 	int panel_fd, producer_fd;
+	_Atomic bool gone; /* the other process; the descriptor stays, another thread may be about to write to it */
 	/* send and receive ends; in one process each is touched by one thread, after fork() by one process */
 	struct end panel_in, panel_out, producer_in, producer_out;
 };
 
-struct link *link_create(int pixels_fd, uint64_t pixels_size)
+/* Seals the size: a peer that could shrink it would turn our next access into SIGBUS. */
+static int make_rings(struct link *link)
 {
-	struct link *link = calloc(1, sizeof *link);
-	if (link == NULL)
-		return NULL;
-	link->panel_fd = link->producer_fd = -1;
-	link->pixels_size = pixels_size;
-
 	int fd = memfd_create("rayvm-link", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
-		goto fail;
-	/* Sealed size: a peer that could shrink it would turn our next access into SIGBUS. */
-	if (ftruncate(fd, sizeof(struct shared)) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-		close(fd);
-		goto fail;
+		return -1;
+	if (ftruncate(fd, sizeof(struct shared)) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+		void *map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (map != MAP_FAILED) {
+			link->shared = map;
+			return fd;
+		}
 	}
-	void *map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int error = errno;
 	close(fd);
-	if (map == MAP_FAILED)
-		goto fail;
-	link->shared = map;
+	errno = error;
+	return -1;
+}
 
-	map = mmap(NULL, pixels_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, pixels_fd, 0);
+static int map_pixels(struct link *link, int fd)
+{
+	void *map = mmap(NULL, link->pixels_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (map == MAP_FAILED)
-		goto fail;
+		return -1;
 	link->pixels = map;
-	madvise(map, pixels_size, MADV_DONTDUMP);
+	madvise(map, link->pixels_size, MADV_DONTDUMP);
+	return 0;
+}
 
+static struct link *allocate(uint64_t pixels_size)
+{
+	struct link *link = calloc(1, sizeof *link);
+	if (link != NULL) {
+		link->panel_fd = link->producer_fd = -1;
+		link->pixels_size = pixels_size;
+	}
+	return link;
+}
+
+struct link *link_create(int pixels_fd, uint64_t pixels_size)
+{
+	struct link *link = allocate(pixels_size);
+	if (link == NULL)
+		return NULL;
+	int rings = make_rings(link);
+	if (rings < 0)
+		goto fail;
+	close(rings);
+	if (map_pixels(link, pixels_fd) < 0)
+		goto fail;
 	link->panel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	link->producer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (link->panel_fd < 0 || link->producer_fd < 0)
@@ -76,6 +104,90 @@ struct link *link_create(int pixels_fd, uint64_t pixels_size)
 
 fail:;
 	int error = errno;
+	link_destroy(link);
+	errno = error;
+	return NULL;
+}
+
+struct link *link_create_apart(int pixels_fd, uint64_t pixels_size, struct link_handles *panel)
+{
+	char path[32];
+	int wake[2];
+	*panel = (struct link_handles){ -1, -1, -1 };
+	struct link *link = allocate(pixels_size);
+	if (link == NULL)
+		return NULL;
+	link->apart = true;
+	panel->rings = make_rings(link);
+	if (panel->rings < 0)
+		goto fail;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", pixels_fd);
+	panel->pixels = open(path, O_RDONLY | O_CLOEXEC);
+	if (panel->pixels < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, wake) < 0)
+		goto fail;
+	link->producer_fd = wake[0];
+	panel->wake = wake[1];
+	return link;
+
+fail:;
+	int error = errno;
+	link_handles_close(panel);
+	link_destroy(link);
+	errno = error;
+	return NULL;
+}
+
+void link_handles_close(struct link_handles *handles)
+{
+	int *fds[] = { &handles->rings, &handles->pixels, &handles->wake };
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+/* Of the size expected (0: any), and sealed against becoming smaller. */
+static bool fixed(int fd, uint64_t expected, uint64_t *size)
+{
+	struct stat info;
+	int seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || fstat(fd, &info) < 0)
+		return false;
+	if (!(seals & F_SEAL_SHRINK)) {
+		errno = EPERM;
+		return false;
+	}
+	if (info.st_size <= 0 || (expected != 0 && (uint64_t)info.st_size != expected)) {
+		errno = EINVAL;
+		return false;
+	}
+	*size = (uint64_t)info.st_size;
+	return true;
+}
+
+struct link *link_open(const struct link_handles *given)
+{
+	struct link_handles handles = *given;
+	uint64_t size;
+	struct link *link = allocate(0);
+	if (link == NULL || !fixed(handles.rings, sizeof(struct shared), &size) || !fixed(handles.pixels, 0, &link->pixels_size))
+		goto fail;
+	link->apart = true;
+	void *map = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, handles.rings, 0);
+	if (map == MAP_FAILED)
+		goto fail;
+	link->shared = map;
+	if (map_pixels(link, handles.pixels) < 0)
+		goto fail;
+	link->panel_fd = handles.wake;
+	handles.wake = -1;
+	link_handles_close(&handles);
+	return link;
+
+fail:;
+	int error = errno;
+	link_handles_close(&handles);
 	link_destroy(link);
 	errno = error;
 	return NULL;
@@ -108,26 +220,41 @@ uint64_t link_pixels_size(const struct link *link)
 
 int link_panel_fd(const struct link *link)
 {
-	return link->panel_fd;
+	return atomic_load(&link->gone) ? -1 : link->panel_fd;
 }
 
 int link_producer_fd(const struct link *link)
 {
-	return link->producer_fd;
+	return atomic_load(&link->gone) ? -1 : link->producer_fd;
 }
 
-static void signal_fd(int fd)
+/* Wakes the side that waits on *theirs; between processes that is the far end of *mine. Never waits, whatever the other side does to its end. */
+static void wake(const struct link *link, int theirs, int mine)
 {
 	uint64_t one = 1;
-	ssize_t written = write(fd, &one, sizeof one);
-	(void)written; /* EAGAIN: already readable */
+	ssize_t written;
+	if (!link->apart)
+		written = write(theirs, &one, sizeof one); /* EAGAIN: already readable */
+	else if (mine >= 0)
+		written = send(mine, &one, 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* EAGAIN: there is much to read */
+	else
+		written = 0;
+	(void)written;
 }
 
-static void clear_fd(int fd)
+static void clear(struct link *link, int fd)
 {
-	uint64_t count;
-	ssize_t got = read(fd, &count, sizeof count);
-	(void)got;
+	char bytes[1024];
+	ssize_t got;
+	if (!link->apart) {
+		got = read(fd, bytes, sizeof(uint64_t));
+		(void)got;
+		return;
+	}
+	got = fd < 0 ? -1 : recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+	/* An end of file is readable for ever: nobody is to wait on it. */
+	if (fd >= 0 && (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)))
+		atomic_store(&link->gone, true);
 }
 
 /* Slots free for the sender. An `out` that lies (more taken than sent, or less than the ring holds) counts as full. */
@@ -149,13 +276,12 @@ static void publish(struct ring *ring, struct end *end, uint32_t count)
 	atomic_store_explicit(&ring->in, end->mine, memory_order_release);
 }
 
-static bool send(struct ring *ring, struct end *end, int fd, const struct link_message *message)
+static bool transmit(struct ring *ring, struct end *end, const struct link_message *message)
 {
 	if (room(ring, end) == 0)
 		return false;
 	put(ring, end, 0, message);
 	publish(ring, end, 1);
-	signal_fd(fd);
 	return true;
 }
 
@@ -178,12 +304,18 @@ static bool receive(struct ring *ring, struct end *end, struct link_message *mes
 
 bool link_send_to_panel(struct link *link, const struct link_message *message)
 {
-	return send(&link->shared->to_panel, &link->producer_out, link->panel_fd, message);
+	bool sent = transmit(&link->shared->to_panel, &link->producer_out, message);
+	if (sent)
+		wake(link, link->panel_fd, link->producer_fd);
+	return sent;
 }
 
 bool link_send_to_producer(struct link *link, const struct link_message *message)
 {
-	return send(&link->shared->to_producer, &link->panel_out, link->producer_fd, message);
+	bool sent = transmit(&link->shared->to_producer, &link->panel_out, message);
+	if (sent)
+		wake(link, link->producer_fd, link->panel_fd);
+	return sent;
 }
 
 uint32_t link_room_to_panel(struct link *link)
@@ -208,12 +340,12 @@ bool link_receive_for_producer(struct link *link, struct link_message *message)
 
 void link_ack_panel(struct link *link)
 {
-	clear_fd(link->panel_fd);
+	clear(link, link->panel_fd);
 }
 
 void link_ack_producer(struct link *link)
 {
-	clear_fd(link->producer_fd);
+	clear(link, link->producer_fd);
 }
 
 uint32_t link_buffer_messages(uint32_t n_segments)
@@ -244,7 +376,7 @@ bool link_send_buffer(struct link *link, struct link_buffer_id buffer, uint32_t 
 		done += count;
 	}
 	publish(ring, &link->producer_out, messages);
-	signal_fd(link->panel_fd);
+	wake(link, link->panel_fd, link->producer_fd);
 	return true;
 }
 

@@ -156,11 +156,31 @@ struct link; /* both ends' shared part: fds and the mapping */
 struct link *link_create(int pixels_fd, uint64_t pixels_size);
 void link_destroy(struct link *link);
 
+/* What the panel's half of a link between two processes is made of; -1: none. Passed over a socket. */
+struct link_handles {
+	int rings;  /* memfd of the rings */
+	int pixels; /* the producer's memory, an opening of its own that cannot write */
+	int wake;   /* one end of a socket pair: bytes are wake-ups, the end of file is the other side's end */
+};
+
+/*
+ * A link whose other half is another process: returns the producer's half and fills the panel's handles, which the caller passes
+ * on and closes. Nothing is shared but the rings and the pixels: eventfds would be, and who shares an open description can make
+ * the other's writes block (O_NONBLOCK belongs to it). pixels_fd as in link_create(). NULL with errno; needs /proc.
+ */
+struct link *link_create_apart(int pixels_fd, uint64_t pixels_size, struct link_handles *panel);
+/*
+ * The panel's half of such a link. The handles belong to it now, also after a failure; the memory's descriptors are closed once it is
+ * mapped. NULL with errno: EPERM when the memory could shrink under the panel, EINVAL when it is not what the other half made.
+ */
+struct link *link_open(const struct link_handles *handles);
+void link_handles_close(struct link_handles *handles);
+
 /* The panel's mapping of the producer's pixel memory: read only, pixels_size bytes. */
 const uint8_t *link_pixels(const struct link *link);
 uint64_t link_pixels_size(const struct link *link);
 
-/* Eventfds, readable when the named side has messages; owned by the link. */
+/* Readable when the named side has messages; owned by the link. -1 once the other process is gone, and for the half that is not here. */
 int link_panel_fd(const struct link *link);
 int link_producer_fd(const struct link *link);
 
@@ -173,7 +193,7 @@ uint32_t link_room_to_producer(struct link *link);
 /* Receiving: copies one message; false when empty. A peer that corrupts its indices yields false and is logged once. */
 bool link_receive_for_panel(struct link *link, struct link_message *message);
 bool link_receive_for_producer(struct link *link, struct link_message *message);
-/* Clear the eventfd before draining. */
+/* Clear what woke this side, before draining. */
 void link_ack_panel(struct link *link);
 void link_ack_producer(struct link *link);
 
