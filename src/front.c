@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "base/thread.h"
 #include "control/control.h"
+#include "isolated.h"
 #include "kms/panel.h"
 #include "kms/session.h"
 #include "options.h"
@@ -29,6 +30,8 @@
 
 #define STALL_NS NSEC_PER_MSEC
 #define RETRY_MS 20 /* releases that found a full ring */
+#define MESSAGES_PER_TURN 64 /* of the machine, without a panel */
+#define LED_PACE_NS (20 * NSEC_PER_MSEC) /* between changes of the keyboard's lights that the machine asks for: they wear on real keyboards */
 
 struct front {
 	struct front_config config;
@@ -38,11 +41,15 @@ struct front {
 	struct input *input;
 	struct router *router;
 	struct control *control;
-	struct wl_event_source *signals, *requests, *guest_messages, *retry;
+	struct link *link;          /* the guest's; NULL: none now */
+	struct isolated *isolated;  /* NULL: the machine's threads are in this process */
+	bool has_vm;                /* there is a machine, or can be */
+	struct wl_event_source *signals, *requests, *guest_messages, *retry, *leds, *more;
 	int signal_fd;
 	uint32_t injector;
 	struct packer guest, ui;
 	uint32_t leds_ui, leds_guest;
+	uint64_t leds_ns; /* the guest's are not shown before */
 	enum vm_state vm;
 	struct log_limit scanout_limit;
 	bool quit;
@@ -62,8 +69,9 @@ static void set_session(struct status *status, void *data)
 
 static void set_vm(struct status *status, void *data)
 {
+	enum vm_state old = status->vm;
 	status->vm = *(enum vm_state *)data;
-	if (status->vm == VM_STARTING) {
+	if (status->vm == VM_STARTING && old != VM_STARTING) {
 		status->vm_generation++;
 		status->first_frame = false;
 	}
@@ -91,11 +99,11 @@ static void set_inputs(struct status *status, void *data)
 
 static bool send_guest(struct front *front, const struct link_message *message)
 {
-	if (front->config.guest == NULL)
+	if (front->link == NULL)
 		return false;
 	if (front->panel != NULL)
 		return panel_send(front->panel, PANEL_FACE_GUEST, message);
-	return link_send_to_producer(front->config.guest, message);
+	return link_send_to_producer(front->link, message);
 }
 
 /* packet_send of both packers. */
@@ -103,7 +111,7 @@ static bool send_packet(void *data, bool to_guest, const struct link_message *me
 {
 	struct front *front = data;
 	if (to_guest)
-		return send_guest(front, message);
+		return front->link == NULL || send_guest(front, message); /* no guest: delivered to nobody */
 	return front->panel != NULL && panel_send(front->panel, PANEL_FACE_UI, message);
 }
 
@@ -124,6 +132,8 @@ static int retry_packets(void *data)
 static void vm_command(struct front *front, enum link_vm_command command)
 {
 	struct link_message message = { .type = LINK_COMMAND, .command = { command } };
+	if (front->isolated != NULL && isolated_command(front->isolated, command))
+		return;
 	if (!send_guest(front, &message))
 		log_warn("the machine does not take commands now");
 }
@@ -167,7 +177,7 @@ static void present(void *data, enum presentation state, uint64_t time_ns)
 	if (front->panel != NULL && front->input != NULL)
 		input_set_leds(front->input, state == PRESENTATION_PRESENTED ? front->leds_guest : front->leds_ui);
 	/* Asking for the desktop starts a VM that is not there or was stopped, not one that crashed. */
-	if (state == PRESENTATION_PRESENTED && front->config.guest != NULL && !front->config.options->dev_scanout &&
+	if (state == PRESENTATION_PRESENTED && front->has_vm &&
 		(front->vm == VM_NONE || front->vm == VM_STOPPED))
 		vm_command(front, LINK_VM_START);
 }
@@ -241,18 +251,12 @@ static void session_changed(void *data, bool active)
 		panel_session(front->panel, active);
 }
 
-static void vm_state_changed(struct front *front, const struct link_message *message)
+static void vm_state_changed(struct front *front, enum vm_state state, const char *text)
 {
 	static const enum status_tag tags[] = {
 		[VM_NONE] = STATUS_OFF, [VM_STARTING] = STATUS_BUSY, [VM_RUNNING] = STATUS_OK, [VM_PAUSED] = STATUS_OFF,
 		[VM_STOPPING] = STATUS_BUSY, [VM_STOPPED] = STATUS_OFF, [VM_CRASHED] = STATUS_BAD,
 	};
-	if (message->vm_state.state > VM_CRASHED)
-		return;
-	enum vm_state state = (enum vm_state)message->vm_state.state;
-	char text[sizeof message->vm_state.text];
-	memcpy(text, message->vm_state.text, sizeof text);
-	text[sizeof text - 1] = '\0';
 	front->vm = state;
 	status_board_update(front->config.board, set_vm, &state);
 	status_board_line(front->config.board, STATUS_VM, tags[state], "%s%s%.70s", status_vm_name(state), text[0] != '\0' ? ": " : "", text);
@@ -263,6 +267,24 @@ static void vm_state_changed(struct front *front, const struct link_message *mes
 		router_release_all(front->router, ROUTER_GUEST, clock_now_ns());
 		packer_forget(&front->guest);
 	}
+}
+
+/* The machine's own word for it: from another process, and the guest's words may be in the text. */
+static void machine_says(struct front *front, const struct link_message *message)
+{
+	uint32_t untrusted_state = message->vm_state.state;
+	if (untrusted_state > VM_CRASHED)
+		return;
+	char text[sizeof message->vm_state.text];
+	size_t length = strnlen(message->vm_state.text, sizeof text - 1);
+	for (size_t i = 0; i < length; i++) {
+		char untrusted_byte = message->vm_state.text[i];
+		text[i] = untrusted_byte >= 0x20 && untrusted_byte < 0x7f ? untrusted_byte : '?';
+	}
+	text[length] = '\0';
+	if (front->isolated != NULL)
+		isolated_heard(front->isolated, (enum vm_state)untrusted_state);
+	vm_state_changed(front, (enum vm_state)untrusted_state, text);
 }
 
 static void quit(struct front *front, int status)
@@ -300,10 +322,16 @@ static void action(struct front *front, enum panel_face from, const struct link_
 {
 	uint32_t untrusted_action = message->action.action, untrusted_argument = message->action.argument;
 
-	/* The guest's side may only ask for the end, which is what a policy of the settings means. */
+	/*
+	 * The guest's side may only ask for the end, and only where the settings let a guest end the program: by a crash, or by switching off or
+	 * rebooting. A machine that was taken over can do no more than its guest could.
+	 */
 	if (from == PANEL_FACE_GUEST) {
-		if (untrusted_action == LINK_ACTION_QUIT)
-			quit(front, untrusted_argument != 0 ? EXIT_FAILED : EXIT_ASKED);
+		const struct options *options = front->config.options;
+		bool crashed = untrusted_argument != 0;
+		bool may = crashed ? options->on_crash == POLICY_EXIT : options->on_poweroff == POLICY_EXIT || options->on_reboot == POLICY_EXIT;
+		if (untrusted_action == LINK_ACTION_QUIT && may)
+			quit(front, crashed ? EXIT_FAILED : EXIT_ASKED);
 		return;
 	}
 	switch (untrusted_action) {
@@ -332,28 +360,47 @@ static void action(struct front *front, enum panel_face from, const struct link_
 	flush_packets(front);
 }
 
+/* Shows the guest's lights if the guest is shown, now or as soon as the pace allows. */
+static void show_guest_leds(struct front *front)
+{
+	uint64_t now = clock_now_ns();
+	if (front->input == NULL || router_presentation(front->router) != PRESENTATION_PRESENTED)
+		return;
+	if (now < front->leds_ns) {
+		wl_event_source_timer_update(front->leds, (int)((front->leds_ns - now) / NSEC_PER_MSEC) + 1);
+		return;
+	}
+	front->leds_ns = now + LED_PACE_NS;
+	input_set_leds(front->input, front->leds_guest);
+}
+
+static int leds_due(void *data)
+{
+	show_guest_leds(data);
+	return 0;
+}
+
 static void panel_message(void *data, enum panel_face from, const struct link_message *message)
 {
 	struct front *front = data;
 	switch (message->type) {
 	case LINK_VM_STATE:
 		if (from == PANEL_FACE_GUEST)
-			vm_state_changed(front, message);
+			machine_says(front, message);
 		break;
 	case LINK_ACTION:
 		action(front, from, message);
 		break;
-	case LINK_LEDS: {
-		bool shown = router_presentation(front->router) == PRESENTATION_PRESENTED;
-		uint32_t leds = message->leds.leds;
-		if (from == PANEL_FACE_GUEST)
-			front->leds_guest = leds;
-		else
-			front->leds_ui = leds;
-		if (front->input != NULL && shown == (from == PANEL_FACE_GUEST))
-			input_set_leds(front->input, leds);
+	case LINK_LEDS:
+		if (from == PANEL_FACE_GUEST) {
+			front->leds_guest = message->leds.leds;
+			show_guest_leds(front);
+			break;
+		}
+		front->leds_ui = message->leds.leds;
+		if (front->input != NULL && router_presentation(front->router) == PRESENTATION_HIDDEN)
+			input_set_leds(front->input, front->leds_ui);
 		break;
-	}
 	default:
 		break;
 	}
@@ -394,7 +441,7 @@ static void handle_request(struct front *front, const struct control_request *re
 		inject(front, EV_ABS, ABS_Y, (int32_t)request->y, request->to_guest);
 		break;
 	case CONTROL_VM:
-		if (front->config.guest == NULL || front->config.options->dev_scanout)
+		if (!front->has_vm)
 			error = "there is no VM: start rayvm with a kernel (-k)";
 		else
 			vm_command(front, (enum link_vm_command)request->argument);
@@ -437,10 +484,60 @@ static int guest_messages(int fd, uint32_t mask, void *data)
 	(void)mask;
 	struct front *front = data;
 	struct link_message message;
-	link_ack_panel(front->config.guest);
-	while (link_receive_for_panel(front->config.guest, &message))
+	link_ack_panel(front->link);
+	for (uint32_t i = 0; i < MESSAGES_PER_TURN; i++) {
+		if (!link_receive_for_panel(front->link, &message)) {
+			/* Over: its end is told by the spawner. */
+			if (link_panel_fd(front->link) < 0) {
+				wl_event_source_remove(front->guest_messages);
+				front->guest_messages = NULL;
+			}
+			return 0;
+		}
 		panel_message(front, PANEL_FACE_GUEST, &message);
+	}
+	wl_event_source_timer_update(front->more, 1); /* the rest when others had their turn */
 	return 0;
+}
+
+static int more_messages(void *data)
+{
+	struct front *front = data;
+	return front->guest_messages != NULL ? guest_messages(-1, 0, front) : 0;
+}
+
+static int listen_to_guest(struct front *front)
+{
+	front->guest_messages = wl_event_loop_add_fd(front->loop, link_panel_fd(front->link), WL_EVENT_READABLE, guest_messages, front);
+	return front->guest_messages != NULL ? 0 : -1;
+}
+
+/* Another machine's link, or none, in place of the last one. */
+static void join_guest(void *data, struct link *link)
+{
+	struct front *front = data;
+	struct link *old = front->link;
+	front->link = link;
+	if (front->panel != NULL) {
+		panel_join_guest(front->panel, link);
+		return;
+	}
+	if (front->guest_messages != NULL)
+		wl_event_source_remove(front->guest_messages);
+	front->guest_messages = NULL;
+	link_destroy(old);
+	if (link != NULL && listen_to_guest(front) < 0)
+		log_error("the machine's messages cannot be read: %s", strerror(errno));
+}
+
+static void isolated_state(void *data, enum vm_state state, const char *text)
+{
+	vm_state_changed(data, state, text);
+}
+
+static void isolated_quit(void *data, int exit_status)
+{
+	quit(data, exit_status);
 }
 
 static int signal_arrived(int fd, uint32_t mask, void *data)
@@ -488,17 +585,11 @@ static int watch_signals(struct front *front)
 	return front->signals != NULL ? 0 : -1;
 }
 
-static int open_display(struct front *front, char *error, size_t error_size, int *exit_status)
+static int open_display(struct front *front, struct link *ui, char *error, size_t error_size, int *exit_status)
 {
 	const struct options *options = front->config.options;
 	bool kms = options->display == DISPLAY_KMS;
 
-	if (kms) {
-		struct session_config session = { .active = session_changed, .data = front };
-		front->session = session_open(front->loop, &session, error, error_size, exit_status);
-		if (front->session == NULL)
-			return -1;
-	}
 	struct panel_config panel = {
 		.backend = kms ? PANEL_KMS : PANEL_HEADLESS,
 		.card = options->card,
@@ -530,8 +621,8 @@ static int open_display(struct front *front, char *error, size_t error_size, int
 		front->injector = ROUTER_DEVICES - 1;
 		status_board_line(front->config.board, STATUS_INPUT, STATUS_OFF, "headless: keys come by rayvmctl");
 	}
-	if (panel_add_producer(front->panel, PANEL_FACE_UI, front->config.ui) < 0 ||
-		(front->config.guest != NULL && panel_add_producer(front->panel, PANEL_FACE_GUEST, front->config.guest) < 0)) {
+	if (panel_add_producer(front->panel, PANEL_FACE_UI, ui) < 0 ||
+		(front->link != NULL && panel_add_producer(front->panel, PANEL_FACE_GUEST, front->link) < 0)) {
 		snprintf(error, error_size, "cannot join the producers to the panel: %s", strerror(errno));
 		return -1;
 	}
@@ -556,14 +647,14 @@ struct front *front_create(const struct front_config *config, char *error, size_
 		goto fail;
 	front->requests = wl_event_loop_add_fd(front->loop, mailbox_fd(config->requests), WL_EVENT_READABLE, requests_arrived, front);
 	front->retry = wl_event_loop_add_timer(front->loop, retry_packets, front);
-	if (front->requests == NULL || front->retry == NULL)
+	front->leds = wl_event_loop_add_timer(front->loop, leds_due, front);
+	front->more = wl_event_loop_add_timer(front->loop, more_messages, front);
+	if (front->requests == NULL || front->retry == NULL || front->leds == NULL || front->more == NULL)
 		goto fail;
-	if (config->options->display != DISPLAY_NONE) {
-		if (open_display(front, error, error_size, exit_status) < 0)
-			goto fail;
-	} else if (config->guest != NULL) {
-		front->guest_messages = wl_event_loop_add_fd(front->loop, link_panel_fd(config->guest), WL_EVENT_READABLE, guest_messages, front);
-		if (front->guest_messages == NULL)
+	if (config->options->display == DISPLAY_KMS) {
+		struct session_config session = { .active = session_changed, .data = front };
+		front->session = session_open(front->loop, &session, error, error_size, exit_status);
+		if (front->session == NULL)
 			goto fail;
 	}
 	return front;
@@ -571,6 +662,29 @@ struct front *front_create(const struct front_config *config, char *error, size_
 fail:
 	front_destroy(front);
 	return NULL;
+}
+
+int front_open(struct front *front, struct link *guest, struct link *ui, char *error, size_t error_size, int *exit_status)
+{
+	const struct options *options = front->config.options;
+	front->link = guest;
+	front->has_vm = (guest != NULL && !options->dev_scanout) || front->config.spawner != NULL;
+	if (options->display != DISPLAY_NONE && open_display(front, ui, error, error_size, exit_status) < 0)
+		return -1;
+	*exit_status = EXIT_FAILED;
+	snprintf(error, error_size, "cannot set up the front thread");
+	if (options->display == DISPLAY_NONE && guest != NULL && listen_to_guest(front) < 0)
+		return -1;
+	if (front->config.spawner != NULL) {
+		struct isolated_config isolated = {
+			.options = options, .spawner = front->config.spawner, .board = front->config.board,
+			.join = join_guest, .state = isolated_state, .quit = isolated_quit, .data = front,
+		};
+		front->isolated = isolated_create(front->loop, &isolated);
+		if (front->isolated == NULL)
+			return -1;
+	}
+	return 0;
 }
 
 void front_set_control(struct front *front, struct control *control)
@@ -586,6 +700,8 @@ int front_run(struct front *front)
 		log_error("cannot start the panel: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
+	if (front->isolated != NULL)
+		isolated_run(front->isolated);
 	sandbox_enter_front();
 	if (front->config.options->present_on_boot)
 		router_present(front->router, PRESENTATION_SHOW, 0);
@@ -609,6 +725,14 @@ void front_destroy(struct front *front)
 {
 	if (front == NULL)
 		return;
+	isolated_destroy(front->isolated);
+	/* Without a panel a link that came by the spawner is the front's own. */
+	if (front->config.spawner != NULL && front->panel == NULL) {
+		if (front->guest_messages != NULL)
+			wl_event_source_remove(front->guest_messages);
+		front->guest_messages = NULL;
+		link_destroy(front->link);
+	}
 	if (front->input != NULL)
 		input_destroy(front->input);
 	front->input = NULL;
@@ -617,7 +741,7 @@ void front_destroy(struct front *front)
 	front->panel = NULL;
 	if (front->session != NULL)
 		session_close(front->session);
-	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry };
+	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry, front->leds, front->more };
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
 		if (sources[i] != NULL)
 			wl_event_source_remove(sources[i]);

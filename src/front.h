@@ -12,6 +12,7 @@
 struct control;
 struct front;
 struct options;
+struct spawner;
 struct stats;
 struct status_board;
 struct mailbox;
@@ -22,12 +23,19 @@ struct front_config {
 	struct status_board *board;
 	struct stats *stats;
 	struct mailbox *requests; /* of struct control_request */
-	struct link *guest;       /* the machine's or the synthetic scanout's link; NULL: there is no guest */
-	struct link *ui;          /* NULL without a display */
+	struct spawner *spawner;  /* the machine is another process; NULL: it is not */
 };
 
-/* Opens seat, card and devices as the options say. NULL, a line in error and the program's exit status. */
+/*
+ * The event loop and, where the display needs one, the seat, which may fork a helper: nothing of the guest's may be open in this process
+ * before it, and no thread run. NULL, a line in error and the program's exit status.
+ */
 struct front *front_create(const struct front_config *config, char *error, size_t error_size, int *exit_status);
+/*
+ * Card and devices, as the options say. guest: the machine's or the synthetic scanout's link, NULL: none, or it comes by the spawner. ui: NULL without
+ * a display. Both are borrowed. 0; or -1, a line in error and the program's exit status.
+ */
+int front_open(struct front *front, struct link *guest, struct link *ui, char *error, size_t error_size, int *exit_status);
 /* Control socket to answer; set before front_run(). */
 void front_set_control(struct front *front, struct control *control);
 /* Runs until somebody asks for the end. Returns the exit status. */

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "base/thread.h"
 #include "machine_devices.h"
+#include "machine_files.h"
 #include "options.h"
 #include "vmm/vm.h"
 
@@ -33,7 +34,8 @@ struct machine {
 	struct vm *vm;
 	struct link *link;
 	struct machine_devices devices;
-	int serial_in, serial_out; /* the VM's own thread reads and writes them */
+	const struct machine_files *files;
+	struct link_handles panel; /* the other half of a link that is apart */
 	int quit_fd;
 	pthread_t thread, loader;
 	bool thread_runs, loader_runs;
@@ -83,28 +85,12 @@ static void tell(struct machine *machine, enum vm_state state, const char *text)
 	log_info("VM is %s%s%s", status_vm_name(state), *text != '\0' ? ": " : "", text);
 }
 
-static int open_serial(struct machine *machine, char *error, size_t error_size)
+struct machine *machine_create(const struct machine_config *wanted, char *error, size_t error_size, int *exit_status)
 {
-	const struct options *options = machine->options;
-	switch (options->serial) {
-	case SERIAL_STDIO:
-		machine->serial_in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-		machine->serial_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-		return 0;
-	case SERIAL_FILE:
-		machine->serial_out = open(options->serial_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-		if (machine->serial_out < 0) {
-			snprintf(error, error_size, "cannot open %s for the guest's serial port: %s; choose another place with --serial", options->serial_path, strerror(errno));
-			return -1;
-		}
-		return 0;
-	default:
-		return 0;
-	}
-}
+	const struct options *options = wanted->options;
+	struct status_board *board = wanted->board;
+	struct stats *stats = wanted->stats;
 
-struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status)
-{
 	*exit_status = EXIT_FAILED;
 	struct machine *machine = calloc(1, sizeof *machine);
 	if (machine == NULL) {
@@ -113,25 +99,25 @@ struct machine *machine_create(const struct options *options, struct status_boar
 	}
 	machine->options = options;
 	machine->board = board;
-	machine->serial_in = machine->serial_out = -1;
+	machine->files = wanted->files;
+	machine->panel = (struct link_handles){ -1, -1, -1 };
 	machine->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (machine->quit_fd < 0) {
 		snprintf(error, error_size, "cannot make an eventfd: %s", strerror(errno));
 		goto fail;
 	}
-	*exit_status = EXIT_USAGE;
-	if (open_serial(machine, error, error_size) < 0)
-		goto fail;
 
+	struct vm_files files = { .kvm = wanted->files->kvm, .boot = &wanted->files->boot };
 	struct vm_config config = {
 		.name = "main",
 		.kernel = options->kernel,
 		.initrd = options->initrd,
+		.files = &files,
 		.cmdline = options->cmdline,
 		.memory = options->memory,
 		.cpus = options->cpus,
-		.serial_in = machine->serial_in,
-		.serial_out = machine->serial_out,
+		.serial_in = wanted->files->serial_in,
+		.serial_out = wanted->files->serial_out,
 		.stats = stats,
 	};
 	machine->vm = vm_create(&config, error, error_size, exit_status);
@@ -139,13 +125,14 @@ struct machine *machine_create(const struct options *options, struct status_boar
 		goto fail;
 	*exit_status = EXIT_FAILED;
 	struct guest_memory *memory = vm_memory(machine->vm);
-	machine->link = link_create(memory->fd, memory->size);
+	machine->link = wanted->apart ? link_create_apart(memory->fd, memory->size, &machine->panel) : link_create(memory->fd, memory->size);
 	if (machine->link == NULL) {
 		snprintf(error, error_size, "cannot join the machine to the panel: %s", strerror(errno));
 		goto fail;
 	}
 	struct machine_parts parts = {
 		.options = options,
+		.files = wanted->files,
 		.memory = memory,
 		.bus = vm_pci(machine->vm),
 		.link = machine->link,
@@ -166,6 +153,12 @@ fail:
 struct link *machine_link(struct machine *machine)
 {
 	return machine->link;
+}
+
+void machine_take_handles(struct machine *machine, struct link_handles *handles)
+{
+	*handles = machine->panel;
+	machine->panel = (struct link_handles){ -1, -1, -1 };
 }
 
 static void start_vm(struct machine *machine)
@@ -423,8 +416,10 @@ static void *run(void *arg)
 		}
 		if (fds[0].revents != 0)
 			break;
-		if (fds[1].revents != 0)
+		if (fds[1].revents != 0) {
 			take_messages(machine);
+			fds[1].fd = link_producer_fd(machine->link);
+		}
 		if (fds[2].revents != 0)
 			vm_happened(machine);
 		for (nfds_t i = FIXED_FDS; i < n; i++)
@@ -440,8 +435,8 @@ int machine_start(struct machine *machine, bool autoboot)
 	machine->autoboot = autoboot;
 	/* Not when it was opened: a start that fails must not empty the file of one that runs. Pipes and terminals have no length. */
 	struct stat info;
-	if (machine->options->serial == SERIAL_FILE && fstat(machine->serial_out, &info) == 0 && S_ISREG(info.st_mode) &&
-		ftruncate(machine->serial_out, 0) < 0)
+	if (machine->options->serial == SERIAL_FILE && fstat(machine->files->serial_out, &info) == 0 && S_ISREG(info.st_mode) &&
+		ftruncate(machine->files->serial_out, 0) < 0)
 		log_warn("%s keeps its old contents: %s", machine->options->serial_path, strerror(errno));
 	if (thread_start(&machine->thread, "machine", 0, run, machine) < 0)
 		return -1;
@@ -469,10 +464,7 @@ void machine_destroy(struct machine *machine)
 		link_destroy(machine->link);
 	if (machine->vm != NULL)
 		vm_destroy(machine->vm);
-	if (machine->serial_in >= 0)
-		close(machine->serial_in);
-	if (machine->serial_out >= 0)
-		close(machine->serial_out);
+	link_handles_close(&machine->panel);
 	if (machine->quit_fd >= 0)
 		close(machine->quit_fd);
 	free(machine);

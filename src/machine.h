@@ -10,14 +10,26 @@
 #include "link/link.h"
 
 struct machine;
+struct machine_files;
 struct options;
 struct stats;
 struct status_board;
 
-/* KVM, memory, disks, devices; nothing runs yet. NULL, a line in error, and the program's exit status. */
-struct machine *machine_create(const struct options *options, struct status_board *board, struct stats *stats, char *error, size_t error_size, int *exit_status);
+/* All of it is borrowed until machine_destroy(). */
+struct machine_config {
+	const struct options *options;
+	const struct machine_files *files;
+	struct status_board *board;
+	struct stats *stats;
+	bool apart; /* the panel is another process */
+};
+
+/* VM, memory, devices; nothing runs yet. NULL, a line in error, and the program's exit status. */
+struct machine *machine_create(const struct machine_config *config, char *error, size_t error_size, int *exit_status);
 /* Owned by the machine, valid until machine_destroy(). */
 struct link *machine_link(struct machine *machine);
+/* apart: the panel's half of the link, to pass on; the machine has no more use for it and the caller closes it. */
+void machine_take_handles(struct machine *machine, struct link_handles *handles);
 /* Begins to load the guest, on a thread of its own until machine_start(); no guest code runs yet. Never needed, so it cannot fail. */
 void machine_preload(struct machine *machine);
 /* Starts the thread; autoboot: and the VM. 0 or -1 with errno. */

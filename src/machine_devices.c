@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/status.h"
+#include "machine_files.h"
 
 /* Class codes of the PCI Code and ID Assignment Specification, as pci_device takes them. */
 #define CLASS_DISPLAY 0x038000u
@@ -68,39 +69,16 @@ static uint32_t disks(const struct options *options)
 	return options->n_disks;
 }
 
-static int open_disk(struct disk *disk, const char *spec, uint32_t cpus, char *error, size_t error_size)
-{
-	char *copy = malloc(strlen(spec) + 1);
-	struct disk_config config;
-	if (copy == NULL)
-		return -1;
-	int result = disk_parse(spec, &config, copy, error, error_size);
-	if (result == 0) {
-		if (config.queues == 0)
-			config.queues = min_u32(cpus, 4);
-		result = disk_open(disk, &config, error, error_size);
-	}
-	free(copy);
-	return result;
-}
-
 static struct virtio_device *create_disk(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
 {
-	struct disk *disk = &devices->opened_disk[index];
-	if (open_disk(disk, parts->options->disk[index], parts->options->cpus, error, error_size) < 0)
-		return NULL;
-	devices->n_opened = index + 1;
-	devices->disk[index] = blk_create(parts->memory, disk, parts->stats, error, error_size);
+	devices->disk[index] = blk_create(parts->memory, &parts->files->disk[index], parts->stats, error, error_size);
 	return devices->disk[index] != NULL ? blk_device(devices->disk[index]) : NULL;
 }
 
 static void destroy_disks(struct machine_devices *devices)
 {
-	for (uint32_t i = 0; i < devices->n_opened; i++) {
-		if (devices->disk[i] != NULL)
-			blk_destroy(devices->disk[i]);
-		disk_close(&devices->opened_disk[i]);
-	}
+	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
+		blk_destroy(devices->disk[i]);
 }
 
 static uint32_t one(const struct options *options)

@@ -17,11 +17,13 @@
 #define MACHINE_INPUTS 3
 #define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 1)
 
+struct machine_files;
 struct status_board;
 
 /* What the devices are made from; all of it is borrowed. */
 struct machine_parts {
 	const struct options *options;
+	const struct machine_files *files;
 	struct guest_memory *memory;
 	struct pci_bus *bus;
 	struct link *link;
@@ -43,8 +45,6 @@ struct machine_devices {
 	struct vinput *input[MACHINE_INPUTS];
 	struct vinput_backlog *backlog[MACHINE_INPUTS];
 	uint32_t n_inputs;
-	struct disk opened_disk[OPTIONS_DISKS];
-	uint32_t n_opened;
 	struct blk *disk[OPTIONS_DISKS];
 	struct rng *rng;
 };

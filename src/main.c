@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -23,8 +24,11 @@
 #include "front.h"
 #include "link/synthetic.h"
 #include "machine.h"
+#include "machine_child.h"
+#include "machine_files.h"
 #include "options.h"
 #include "shell-ui/ui.h"
+#include "spawner.h"
 
 /* The largest panel that the UI and the pattern prepare for; their memory is sparse. */
 #define PANEL_MAX_WIDTH 7680
@@ -38,7 +42,10 @@ struct program {
 	struct status_board *board;
 	struct stats *stats;
 	struct mailbox *requests;
+	struct machine_files files; /* open while there is a machine in this process */
 	struct machine *machine;
+	struct machine_child *child;
+	struct spawner *spawner; /* instead of the machine: --isolate */
 	struct synthetic_config pattern;
 	pthread_t pattern_thread;
 	bool pattern_runs;
@@ -142,36 +149,68 @@ static void pattern_is_on(struct status *status, void *data)
 	status->vm_generation = 1;
 }
 
-/* What makes the guest's picture: the machine, the pattern, or nothing. */
-static int prepare_guest(struct program *program, struct link **link, char *error, size_t error_size, int *exit_status)
+/* The machine in threads of this process. Also loads the guest while the rest of the program is set up. */
+static int create_machine(struct program *program, char *error, size_t error_size, int *exit_status)
+{
+	struct machine_config config = { .options = &program->options, .files = &program->files, .board = program->board, .stats = program->stats };
+	if (machine_files_open(&program->options, &program->files, error, error_size, exit_status) < 0)
+		return -1;
+	program->machine = machine_create(&config, error, error_size, exit_status);
+	if (program->machine == NULL) {
+		machine_files_close(&program->files);
+		return -1;
+	}
+	machine_preload(program->machine);
+	return 0;
+}
+
+static int create_spawner(struct program *program, char *error, size_t error_size, int *exit_status)
+{
+	struct machine_child_config config = { .options = &program->options, .stats = program->stats, .markers_fd = program->markers_fd };
+	*exit_status = EXIT_FAILED;
+	program->child = machine_child_create(&config);
+	if (program->child == NULL)
+		return -1;
+	struct spawner_ops ops = { .open = machine_child_open, .run = machine_child_run, .data = program->child };
+	program->spawner = spawner_create(&ops, error, error_size, exit_status);
+	return program->spawner != NULL ? 0 : -1;
+}
+
+static bool wants_machine(const struct options *options)
+{
+	return options->vmm_hypervisor && options->kernel != NULL;
+}
+
+/*
+ * What makes the guest's picture (the machine, the pattern, or nothing), as far as it comes before the seat: the seat may fork a helper, which
+ * would inherit whatever of the guest is open here. So then the machine's files are only looked at, or opened by another process.
+ */
+static int prepare_guest(struct program *program, char *error, size_t error_size, int *exit_status)
 {
 	const struct options *options = &program->options;
-	*link = NULL;
+	*exit_status = EXIT_FAILED;
 	if (options->dev_scanout) {
 		if (options->display == DISPLAY_NONE) {
 			snprintf(error, error_size, "dev_scanout is a picture: it needs --display kms or headless");
 			*exit_status = EXIT_USAGE;
 			return -1;
 		}
-		if (prepare_pattern(program, error, error_size) < 0) {
-			*exit_status = EXIT_FAILED;
+		if (prepare_pattern(program, error, error_size) < 0)
 			return -1;
-		}
-		*link = program->pattern.link;
 		status_board_update(program->board, pattern_is_on, NULL);
 		status_board_line(program->board, STATUS_VM, STATUS_OK, "test pattern (dev_scanout), no VM");
 		status_board_line(program->board, STATUS_MEMORY, STATUS_OFF, "no VM");
 		status_board_line(program->board, STATUS_DISK, STATUS_OFF, "no VM");
 		return 0;
 	}
-	if (options->vmm_hypervisor && options->kernel != NULL) {
-		program->machine = machine_create(options, program->board, program->stats, error, error_size, exit_status);
-		if (program->machine == NULL)
-			return -1;
-		/* While the UI's fonts are loaded. Not with a seat: its helper is forked before the first thread. */
+	if (wants_machine(options)) {
+		if (options->isolate)
+			return create_spawner(program, error, error_size, exit_status);
 		if (options->display != DISPLAY_KMS)
-			machine_preload(program->machine);
-		*link = machine_link(program->machine);
+			return create_machine(program, error, error_size, exit_status);
+		if (machine_files_open(options, &program->files, error, error_size, exit_status) < 0)
+			return -1;
+		machine_files_close(&program->files);
 		return 0;
 	}
 	if (options->display == DISPLAY_NONE) {
@@ -213,22 +252,24 @@ static int prepare_ui(struct program *program, bool guest, char *error, size_t e
 
 static int prepare(struct program *program, char *error, size_t error_size)
 {
+	const struct options *options = &program->options;
 	int exit_status = EXIT_FAILED;
-	struct link *guest;
-	bool display = program->options.display != DISPLAY_NONE;
+	bool display = options->display != DISPLAY_NONE, guest = options->dev_scanout || wants_machine(options);
 
 	snprintf(error, error_size, "out of memory");
 	program->board = status_board_create();
-	program->stats = calloc(1, sizeof *program->stats);
+	/* Shared with the machine's process, which counts in it. What is read from it is numbers, any of which will do. */
+	void *stats = mmap(NULL, sizeof *program->stats, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	program->stats = stats != MAP_FAILED ? stats : NULL;
 	program->requests = mailbox_create(CONTROL_REQUESTS, sizeof(struct control_request));
 	if (program->board == NULL || program->stats == NULL || program->requests == NULL)
 		return EXIT_FAILED;
 
 	/* Everything that can fail for a reason of the user's comes before the screen is touched. */
-	if (prepare_guest(program, &guest, error, error_size, &exit_status) < 0)
+	if (prepare_guest(program, error, error_size, &exit_status) < 0)
 		return exit_status;
 	struct control_config control = {
-		.path = program->options.control,
+		.path = options->control,
 		.board = program->board,
 		.stats = program->stats,
 		.front = program->requests,
@@ -237,21 +278,29 @@ static int prepare(struct program *program, char *error, size_t error_size)
 	program->control = control_create(&control, error, error_size);
 	if (program->control == NULL)
 		return EXIT_USAGE;
-	status_board_line(program->board, STATUS_CONTROL, STATUS_OK, "%.80s", program->options.control);
-	if (display && prepare_ui(program, guest != NULL, error, error_size) < 0)
+	status_board_line(program->board, STATUS_CONTROL, STATUS_OK, "%.80s", options->control);
+	if (display && prepare_ui(program, guest, error, error_size) < 0)
 		return EXIT_FAILED;
+	if (program->spawner != NULL && spawner_await_child(program->spawner, error, error_size, &exit_status) < 0)
+		return exit_status;
+
 	struct front_config front = {
-		.options = &program->options,
+		.options = options,
 		.board = program->board,
 		.stats = program->stats,
 		.requests = program->requests,
-		.guest = guest,
-		.ui = display ? ui_link(program->ui) : NULL,
+		.spawner = program->spawner,
 	};
 	program->front = front_create(&front, error, error_size, &exit_status);
 	if (program->front == NULL)
 		return exit_status;
 	front_set_control(program->front, program->control);
+	/* The seat is ours, its helper forked. */
+	if (wants_machine(options) && program->spawner == NULL && program->machine == NULL && create_machine(program, error, error_size, &exit_status) < 0)
+		return exit_status;
+	struct link *link = program->machine != NULL ? machine_link(program->machine) : program->pattern.link;
+	if (front_open(program->front, link, display ? ui_link(program->ui) : NULL, error, error_size, &exit_status) < 0)
+		return exit_status;
 	return 0;
 }
 
@@ -279,6 +328,8 @@ static int start_threads(struct program *program, char *error, size_t error_size
 /* After the panel, which nobody may hold up: the producers, then what they all stand on. */
 static void finish(struct program *program)
 {
+	spawner_destroy(program->spawner);
+	machine_child_destroy(program->child);
 	if (program->machine != NULL)
 		machine_stop(program->machine);
 	if (program->pattern_runs) {
@@ -292,13 +343,17 @@ static void finish(struct program *program)
 	control_destroy(program->control);
 	if (program->ui != NULL)
 		ui_destroy(program->ui);
-	machine_destroy(program->machine);
+	if (program->machine != NULL) {
+		machine_destroy(program->machine);
+		machine_files_close(&program->files);
+	}
 	if (program->pattern.link != NULL)
 		link_destroy(program->pattern.link);
 	mailbox_destroy(program->requests);
 	log_stop();
 	status_board_destroy(program->board);
-	free(program->stats);
+	if (program->stats != NULL)
+		munmap(program->stats, sizeof *program->stats);
 	options_finish(&program->options);
 }
 

@@ -130,6 +130,17 @@ static bool set_policy(enum policy *policy, const struct origin *origin, const c
 	return false;
 }
 
+static bool set_flag(bool *flag, const struct origin *origin, const char *value)
+{
+	bool yes = strcmp(value, "true") == 0 || strcmp(value, "yes") == 0 || strcmp(value, "1") == 0;
+	if (!yes && strcmp(value, "false") != 0 && strcmp(value, "no") != 0 && strcmp(value, "0") != 0) {
+		complain(origin, "'%s' is neither true nor false", value);
+		return false;
+	}
+	*flag = yes;
+	return true;
+}
+
 static bool set_key(uint16_t *key, const struct origin *origin, const char *value)
 {
 	int code = key_code_from_name(value);
@@ -265,15 +276,10 @@ static bool set(struct options *options, const struct origin *origin, const char
 		}
 		return true;
 	}
-	if (strcmp(name, "present-on-boot") == 0) {
-		bool yes = strcmp(value, "true") == 0 || strcmp(value, "yes") == 0 || strcmp(value, "1") == 0;
-		if (!yes && strcmp(value, "false") != 0 && strcmp(value, "no") != 0 && strcmp(value, "0") != 0) {
-			complain(origin, "'%s' is neither true nor false", value);
-			return false;
-		}
-		options->present_on_boot = yes;
-		return true;
-	}
+	if (strcmp(name, "isolate") == 0)
+		return set_flag(&options->isolate, origin, value);
+	if (strcmp(name, "present-on-boot") == 0)
+		return set_flag(&options->present_on_boot, origin, value);
 	complain(origin, "unknown setting; rayvm.ini(5) lists those that exist");
 	return false;
 }
@@ -369,6 +375,7 @@ static const struct option long_options[] = {
 	{ "markers", required_argument, NULL, 0 },
 	{ "log-level", required_argument, NULL, 0 },
 	{ "sandbox", required_argument, NULL, 0 },
+	{ "isolate", no_argument, NULL, 'I' },
 	{ "check", no_argument, NULL, 'C' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -402,6 +409,7 @@ static void print_help(void)
 	      "                           exit, restart or stay (default stay, restart, stay; without a display exit, restart, exit)\n"
 	      "      --control PATH       control socket (default /run/rayvm.sock, for a user $XDG_RUNTIME_DIR/rayvm.sock)\n"
 	      "      --markers WHERE      PATH or fd:N for the marker lines (default: standard error)\n"
+	      "      --isolate            run the VM in a process of its own: whatever becomes of it, the panel stays\n"
 	      "      --log-level LEVEL    error, warn, info, debug (default info)\n"
 	      "      --sandbox on|off     give up what rayvm does not need once it runs (default on; off is for debugging)\n"
 	      "      --check              say what this machine offers and whether rayvm would start; change nothing\n"
@@ -492,6 +500,9 @@ int options_parse(struct options *options, int argc, char **argv, int *exit_stat
 			options->check = true;
 			continue;
 		case 'c':
+			continue;
+		case 'I':
+			options->isolate = true;
 			continue;
 		case 'P':
 			options->present_on_boot = true;

@@ -35,6 +35,7 @@ struct options {
 	enum log_level log_level;
 	bool check;
 	bool sandbox;
+	bool isolate; /* the machine in a process of its own */
 };
 
 /* 0: go on. Otherwise the program ends with *exit_status; what was to be said has been printed. */

@@ -115,10 +115,11 @@ static int own_opening(int fd)
 	return own >= 0 ? own : fd;
 }
 
-/* A forked child has no drain thread: it writes directly. */
+/* A forked child has no drain thread: it writes directly, until it starts a log of its own. */
 static void in_child(void)
 {
 	atomic_store(&the_log.running, false);
+	the_log.draining = false;
 }
 
 void log_markers_to(int fd)
@@ -128,10 +129,13 @@ void log_markers_to(int fd)
 
 int log_hold(void)
 {
+	if (the_log.lines == NULL)
+		pthread_atfork(NULL, NULL, in_child);
+	else
+		mailbox_destroy(the_log.lines); /* a forked child's copy: what is in it is the parent's to write */
 	the_log.lines = mailbox_create(1024, sizeof(struct line));
 	if (the_log.lines == NULL)
 		return -1;
-	pthread_atfork(NULL, NULL, in_child);
 	atomic_store(&the_log.running, true);
 	return 0;
 }

@@ -11,7 +11,7 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /*
  * Keeps lines until log_start() writes them; log_stop() without it throws them away. For a start-up that says one line when it
- * fails. Single-threaded start-up only. Returns 0, or -1 with errno.
+ * fails. Single-threaded start-up only, of the program or of a forked child that wants a log of its own. Returns 0, or -1 with errno.
  */
 int log_hold(void);
 /*

@@ -2,6 +2,17 @@
 
 #include <string.h>
 
+void outbox_join(struct outbox *outbox, struct link *link)
+{
+	outbox->link = link;
+	outbox->n_released = 0;
+	for (uint32_t h = 0; h < LINK_MAX_HEADS; h++) {
+		outbox->head[h].presented_due = false;
+		outbox->head[h].display_due = outbox->head[h].display.type == LINK_DISPLAY;
+		outbox->head[h].visible_due = outbox->head[h].visible.type == LINK_VISIBLE;
+	}
+}
+
 void outbox_display(struct outbox *outbox, uint32_t head, const struct link_message *message)
 {
 	outbox->head[head].display = *message;

@@ -19,6 +19,8 @@ struct outbox {
 	uint64_t lost; /* releases beyond what an honest producer can have */
 };
 
+/* Another producer (NULL: none) is owed what is true of display and visibility, and nothing that was owed to the old one. */
+void outbox_join(struct outbox *outbox, struct link *link);
 void outbox_display(struct outbox *outbox, uint32_t head, const struct link_message *message);
 void outbox_visible(struct outbox *outbox, uint32_t head, bool visible);
 void outbox_presented(struct outbox *outbox, uint32_t head, uint64_t sequence, uint64_t time_ns);

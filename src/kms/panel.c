@@ -113,6 +113,8 @@ static void news(struct panel *panel, enum panel_face which)
 {
 	struct face *face = &panel->face[which];
 	atomic_store(&panel->news[which].pending, false);
+	if (which == PANEL_FACE_GUEST && panel->joining > 0)
+		return;
 	uint64_t size = atomic_load(&panel->news[which].size);
 	face->newest = atomic_load(&panel->news[which].sequence);
 	uint32_t width = (uint32_t)(size >> 32), height = (uint32_t)size;
@@ -143,7 +145,7 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	uint32_t old = face->latest;
 	face->buffer[event->index] = event->buffer;
 	face->sequence[event->index] = event->sequence;
-	if (face->width == 0) {
+	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {
 		face->complete = false;
 		panel_let_go(panel, event->face, event->set, event->index);
 		return; /* its picture went meanwhile */
@@ -155,6 +157,26 @@ static void ready(struct panel *panel, const struct worker_event *event)
 		panel_let_go(panel, event->face, panel->set, old);
 	if (panel_wanted_face(panel) == event->face)
 		panel_run_latch(panel, latch_news(&panel->latch, false, clock_now_ns()));
+}
+
+/* The worker reads the guest's new link. Its frames count from 1 again. */
+static void joined(struct panel *panel)
+{
+	struct face *face = &panel->face[PANEL_FACE_GUEST];
+	if (--panel->joining > 0)
+		return;
+	face->newest = face->presented = panel->last_guest = 0;
+	for (uint32_t i = 0; i < FACE_BUFFERS; i++)
+		face->sequence[i] = 0;
+	if (panel->now.face == PANEL_FACE_GUEST)
+		panel->now.sequence = 0;
+	if (panel->next.face == PANEL_FACE_GUEST)
+		panel->next.sequence = 0;
+	if (face->complete) {
+		face->complete = false;
+		panel_let_go(panel, PANEL_FACE_GUEST, panel->set, face->latest);
+	}
+	news(panel, PANEL_FACE_GUEST);
 }
 
 static int on_events(int fd, uint32_t mask, void *data)
@@ -171,6 +193,9 @@ static int on_events(int fd, uint32_t mask, void *data)
 			break;
 		case WORKER_NEWS:
 			news(panel, event.face);
+			break;
+		case WORKER_JOINED:
+			joined(panel);
 			break;
 		case WORKER_PROBED:
 			probed(panel, event.output);
@@ -190,6 +215,8 @@ static int on_chatter(int fd, uint32_t mask, void *data)
 	uint32_t n = 0;
 	mailbox_ack(panel->chatter);
 	while (n++ < CHATTER_PER_TURN && mailbox_take(panel->chatter, &chatter)) {
+		if (chatter.face == PANEL_FACE_GUEST && chatter.epoch != panel->guest_epoch)
+			continue; /* from a machine that is gone */
 		if (chatter.released)
 			outbox_released(&panel->outbox[producer_of(chatter.face)], chatter.message.dead);
 		else if (panel->config.message)
@@ -314,6 +341,15 @@ int panel_add_producer(struct panel *panel, enum panel_face face, struct link *l
 	}
 	panel->outbox[producer_of(face)].link = link;
 	return 0;
+}
+
+void panel_join_guest(struct panel *panel, struct link *link)
+{
+	struct front_event event = {.type = FRONT_JOIN, .link = link, .epoch = ++panel->guest_epoch};
+	panel->joining++;
+	outbox_join(&panel->outbox[producer_of(PANEL_FACE_GUEST)], link);
+	worker_post(panel->worker, &event);
+	panel_arm_tick(panel);
 }
 
 int panel_start(struct panel *panel)

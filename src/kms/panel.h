@@ -49,6 +49,12 @@ void panel_destroy(struct panel *panel);
 
 /* Adds a producer before panel_start(): PANEL_FACE_UI (heads 0 UI and 1 placeholder) or PANEL_FACE_GUEST (head 0). The link is borrowed. */
 int panel_add_producer(struct panel *panel, enum panel_face face, struct link *link);
+/*
+ * After panel_start(): another link is the guest's from now on, or none (NULL). The old one counts as ended in this moment, however its machine
+ * died. The link belongs to the panel, which destroys it on the worker when the next one comes, or at its own end; one that came by
+ * panel_add_producer() stays the caller's.
+ */
+void panel_join_guest(struct panel *panel, struct link *link);
 /* Starts the worker, tells producers the display's size, makes the first modeset when there is an output. */
 int panel_start(struct panel *panel);
 

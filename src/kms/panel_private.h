@@ -50,6 +50,8 @@ struct panel {
 	uint32_t set;
 	uint32_t visible; /* mask as told to the worker */
 	struct face face[PANEL_FACES];
+	uint32_t guest_epoch; /* counts links of the guest */
+	uint32_t joining;     /* links the worker has not taken yet: what it says of the guest is about an old one */
 	struct shown now, next;
 	uint64_t toggle_ns;
 	bool toggled;

@@ -52,8 +52,10 @@ struct face {
 };
 
 struct producer {
-	struct link *link;
+	struct link *link; /* NULL: none */
 	struct link_table *table;
+	uint32_t epoch; /* counts links of the guest */
+	bool owned;     /* the link is the worker's to destroy */
 	bool stuck; /* `held` could not be posted: nothing is read until it can */
 	struct worker_chatter held;
 	bool more; /* its ring was not empty when its turn ended */
@@ -71,6 +73,7 @@ struct worker {
 	struct set set[SETS];
 	uint32_t current; /* number of the set drawn into; 0: no output */
 	uint32_t visible;
+	bool joined_due; /* WORKER_JOINED found no room */
 	struct blit_scratch scratch;
 };
 
@@ -324,7 +327,7 @@ static void read_producer(struct worker *worker, uint32_t p)
 		if (!chat(worker, p, &held))
 			return;
 	}
-	struct worker_chatter released = {.face = main_face, .released = true, .message = {.type = LINK_RELEASED}};
+	struct worker_chatter released = {.face = main_face, .epoch = producer->epoch, .released = true, .message = {.type = LINK_RELEASED}};
 	link_ack_panel(producer->link);
 	producer->more = true;
 	for (uint32_t i = 0; i < MESSAGES_PER_TURN; i++) {
@@ -352,7 +355,7 @@ static void read_producer(struct worker *worker, uint32_t p)
 				cursor_changed(worker, p, &message);
 				break;
 			}
-			struct worker_chatter chatter = {.face = main_face, .message = message};
+			struct worker_chatter chatter = {.face = main_face, .epoch = producer->epoch, .message = message};
 			if (!chat(worker, p, &chatter))
 				return;
 			break;
@@ -365,6 +368,43 @@ static void read_producer(struct worker *worker, uint32_t p)
 			break;
 		}
 	}
+}
+
+static void tell_joined(struct worker *worker)
+{
+	struct worker_event event = {.type = WORKER_JOINED};
+	worker->joined_due = !mailbox_post(worker->config.events, &event);
+}
+
+/* Another machine, or none, is behind the guest's face. Nothing of the old one stays but pixels that nobody shows any more. */
+static void join(struct worker *worker, struct link *link, uint32_t epoch)
+{
+	struct producer *producer = &worker->producer[1];
+	struct log_limit limit = producer->limit;
+	link_table_destroy(producer->table);
+	if (producer->owned)
+		link_destroy(producer->link);
+	*producer = (struct producer){.link = link, .epoch = epoch, .owned = true, .limit = limit};
+	if (link) {
+		producer->table = link_table_create(link_pixels_size(link));
+		if (!producer->table) {
+			log_error("no memory for the guest's pictures");
+			link_destroy(link);
+			producer->link = NULL;
+		}
+	}
+	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = producer->link != NULL};
+	for (uint32_t s = 0; s < SETS; s++) {
+		for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
+			struct framebuffer *fb = &worker->set[s].fb[PANEL_FACE_GUEST][i];
+			fb->drawn = false;
+			fb->cursor = (struct rect){0};
+			fb->cursor_serial = 0;
+		}
+	}
+	atomic_store(&worker->config.news[PANEL_FACE_GUEST].sequence, 0);
+	atomic_store(&worker->config.news[PANEL_FACE_GUEST].size, 0);
+	tell_joined(worker);
 }
 
 static void new_geometry(struct worker *worker, uint32_t number, uint32_t width, uint32_t height)
@@ -456,6 +496,9 @@ static void handle(struct worker *worker, const struct front_event *event)
 			free(probed.output);
 		break;
 	}
+	case FRONT_JOIN:
+		join(worker, event->link, event->epoch);
+		break;
 	case FRONT_SHOT:
 		shoot(worker, event);
 		break;
@@ -468,7 +511,7 @@ static void handle(struct worker *worker, const struct front_event *event)
 /* Milliseconds until something is due without an event; -1: never. */
 static int wait_ms(struct worker *worker, uint64_t now)
 {
-	int ms = -1;
+	int ms = worker->joined_due ? RETRY_MS : -1;
 	for (uint32_t p = 0; p < 2; p++) {
 		if (worker->producer[p].stuck)
 			ms = RETRY_MS;
@@ -491,15 +534,12 @@ static int wait_ms(struct worker *worker, uint64_t now)
 static void *run(void *arg)
 {
 	struct worker *worker = arg;
-	struct pollfd fds[3] = {{mailbox_fd(worker->inbox), POLLIN, 0}};
-	for (uint32_t p = 0; p < 2; p++)
-		fds[p + 1] = (struct pollfd){worker->producer[p].link ? link_panel_fd(worker->producer[p].link) : -1, POLLIN, 0};
+	struct pollfd fds[3] = {{mailbox_fd(worker->inbox), POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLIN, 0}};
 
 	while (!worker->quit) {
 		/* A producer whose message is held is not listened to, or its eventfd would turn the loop. */
 		for (uint32_t p = 0; p < 2; p++)
-			if (worker->producer[p].link)
-				fds[p + 1].fd = worker->producer[p].stuck ? -1 : link_panel_fd(worker->producer[p].link);
+			fds[p + 1].fd = worker->producer[p].link && !worker->producer[p].stuck ? link_panel_fd(worker->producer[p].link) : -1;
 		if (poll(fds, ARRAY_LEN(fds), wait_ms(worker, clock_now_ns())) < 0 && errno != EINTR) {
 			log_error("poll: %s", strerror(errno));
 			break;
@@ -508,6 +548,8 @@ static void *run(void *arg)
 		mailbox_ack(worker->inbox);
 		while (mailbox_take(worker->inbox, &event))
 			handle(worker, &event);
+		if (worker->joined_due)
+			tell_joined(worker);
 		for (uint32_t p = 0; p < 2; p++)
 			if (worker->producer[p].link)
 				read_producer(worker, p);
@@ -577,11 +619,16 @@ void worker_destroy(struct worker *worker)
 		while (mailbox_take(worker->inbox, &event))
 			if (event.type == FRONT_SHOT)
 				event.shot.done(event.shot.data, NULL, 0, 0);
+			else if (event.type == FRONT_JOIN)
+				link_destroy(event.link);
 	}
 	for (uint32_t i = 0; i < SETS; i++)
 		free_set(worker, &worker->set[i]);
-	for (uint32_t p = 0; p < 2; p++)
+	for (uint32_t p = 0; p < 2; p++) {
 		link_table_destroy(worker->producer[p].table);
+		if (worker->producer[p].owned)
+			link_destroy(worker->producer[p].link);
+	}
 	if (worker->inbox)
 		mailbox_destroy(worker->inbox);
 	free(worker);

@@ -20,6 +20,7 @@
 enum worker_event_type {
 	WORKER_READY,  /* a framebuffer is finished */
 	WORKER_NEWS,   /* struct face_news of the face changed */
+	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
 	WORKER_PROBED, /* output: what the connectors offer now (owned by the receiver), NULL when that failed */
 };
 
@@ -37,6 +38,7 @@ struct worker_event {
 /* worker -> front, from producers: may fill up; then the worker stops reading that producer. */
 struct worker_chatter {
 	enum panel_face face;
+	uint32_t epoch; /* of the guest's link; 0: the UI's */
 	bool released; /* message is the LINK_RELEASED to send to the producer; else one for the program */
 	struct link_message message;
 };
@@ -48,6 +50,7 @@ enum front_event_type {
 	FRONT_DROP,     /* set: every set before it may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
 	FRONT_PROBE,
+	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
 	FRONT_SHOT,
 	FRONT_QUIT,
 };
@@ -58,6 +61,8 @@ struct front_event {
 	uint32_t set, index;
 	uint32_t width, height;
 	uint32_t visible;
+	struct link *link;
+	uint32_t epoch;
 	struct {
 		enum panel_shot what;
 		bool on_screen; /* face, set, index name the framebuffer shown */
@@ -90,5 +95,5 @@ struct worker *worker_create(const struct worker_config *config);
 int worker_start(struct worker *worker);
 /* Front. False when too many shots wait; everything else always finds room. */
 bool worker_post(struct worker *worker, const struct front_event *event);
-/* Ends the thread and frees all framebuffers. */
+/* Ends the thread and frees all framebuffers, and the guest's link if it came by FRONT_JOIN. */
 void worker_destroy(struct worker *worker);

@@ -228,32 +228,20 @@ int link_producer_fd(const struct link *link)
 	return atomic_load(&link->gone) ? -1 : link->producer_fd;
 }
 
-/* Wakes the side that waits on *theirs; between processes that is the far end of *mine. Never waits, whatever the other side does to its end. */
+/* Wakes the side that waits on `theirs`; between processes that is the far end of `mine`. */
 static void wake(const struct link *link, int theirs, int mine)
 {
 	uint64_t one = 1;
-	ssize_t written;
-	if (!link->apart)
-		written = write(theirs, &one, sizeof one); /* EAGAIN: already readable */
-	else if (mine >= 0)
-		written = send(mine, &one, 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* EAGAIN: there is much to read */
-	else
-		written = 0;
-	(void)written;
+	ssize_t written = link->apart ? write(mine, &one, 1) : write(theirs, &one, sizeof one);
+	(void)written; /* EAGAIN: there is something to read already */
 }
 
 static void clear(struct link *link, int fd)
 {
 	char bytes[1024];
-	ssize_t got;
-	if (!link->apart) {
-		got = read(fd, bytes, sizeof(uint64_t));
-		(void)got;
-		return;
-	}
-	got = fd < 0 ? -1 : recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
+	ssize_t got = read(fd, bytes, link->apart ? sizeof bytes : sizeof(uint64_t));
 	/* An end of file is readable for ever: nobody is to wait on it. */
-	if (fd >= 0 && (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)))
+	if (link->apart && fd >= 0 && (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)))
 		atomic_store(&link->gone, true);
 }
 

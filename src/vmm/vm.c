@@ -41,6 +41,18 @@ int vm_probe(char *error, size_t error_size, bool *slow)
 	return result;
 }
 
+int vm_open_kvm(char *error, size_t error_size)
+{
+	struct kvm kvm;
+	if (kvm_open(&kvm, -1, error, error_size) < 0)
+		return -1;
+	int fd = fcntl(kvm.device_fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		snprintf(error, error_size, "cannot keep /dev/kvm open: %s", strerror(errno));
+	kvm_close(&kvm);
+	return fd;
+}
+
 /* --- creation ------------------------------------------------------------------------------------------------------------ */
 
 bool vm_check(const struct vm_config *config, char *error, size_t error_size)

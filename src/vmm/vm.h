@@ -52,6 +52,8 @@ struct vm;
  * names the thing and the remedy. slow (may be NULL): true when ring 0 is emulated so slowly that a kernel would not boot in reasonable time.
  */
 int vm_probe(char *error, size_t error_size, bool *slow);
+/* Opens /dev/kvm and checks what it offers. The descriptor (the caller's), or -1 with a line in error. */
+int vm_open_kvm(char *error, size_t error_size);
 /* Would these settings do on this machine: sizes, kernel, initrd, command line? Looks only at files->boot of the files. False, and a line naming thing and remedy in error. Changes nothing. */
 bool vm_check(const struct vm_config *config, char *error, size_t error_size);
 /*

@@ -16,6 +16,7 @@
 #include "base/stats.h"
 #include "base/status.h"
 #include "machine.h"
+#include "machine_files.h"
 #include "options.h"
 #include "payload.h"
 
@@ -26,6 +27,7 @@ static struct options options;
 static struct stats stats;
 static struct status_board *board;
 static struct machine *machine;
+static struct machine_files files;
 static struct link *panel;
 static char kernel[64];
 static int kernel_fd;
@@ -64,7 +66,9 @@ static void open_machine(const char *code, size_t size)
 	int status = 0;
 	board = status_board_create();
 	ck_assert_ptr_nonnull(board);
-	machine = machine_create(&options, board, &stats, error, sizeof(error), &status);
+	ck_assert_msg(machine_files_open(&options, &files, error, sizeof(error), &status) == 0, "%s", error);
+	struct machine_config config = { .options = &options, .files = &files, .board = board, .stats = &stats };
+	machine = machine_create(&config, error, sizeof(error), &status);
 	ck_assert_msg(machine != NULL, "%s", error);
 	panel = machine_link(machine);
 }
@@ -72,6 +76,7 @@ static void open_machine(const char *code, size_t size)
 static void close_machine(void)
 {
 	machine_destroy(machine);
+	machine_files_close(&files);
 	status_board_destroy(board);
 	close(kernel_fd);
 }

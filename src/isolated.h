@@ -1,0 +1,38 @@
+/*
+ * The machine in another process, as the front thread sees it: takes the spawner's news, joins each new child's link to the panel, turns a
+ * child's death into a state of the VM, and does then what on-crash says. Front thread.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/status.h"
+#include "link/link.h"
+
+struct isolated;
+struct options;
+struct spawner;
+struct wl_event_loop;
+
+struct isolated_config {
+	const struct options *options;
+	struct spawner *spawner; /* borrowed; its first child is ready */
+	struct status_board *board;
+	/* A link takes the place of the last one, which is over: the callee's to destroy. NULL: no machine. */
+	void (*join)(void *data, struct link *link);
+	/* The VM's state changed without the machine saying so. */
+	void (*state)(void *data, enum vm_state state, const char *text);
+	/* The on-crash policy ends the program. */
+	void (*quit)(void *data, int exit_status);
+	void *data;
+};
+
+/* NULL with errno. */
+struct isolated *isolated_create(struct wl_event_loop *loop, const struct isolated_config *config);
+void isolated_destroy(struct isolated *isolated);
+/* Joins the first child and lets it boot. */
+void isolated_run(struct isolated *isolated);
+/* What the machine says of itself, as far as it was believed. */
+void isolated_heard(struct isolated *isolated, enum vm_state state);
+/* True when the command was dealt with here, because there is no machine to send it to. */
+bool isolated_command(struct isolated *isolated, enum link_vm_command command);

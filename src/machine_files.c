@@ -1,0 +1,91 @@
+#include "machine_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "vmm/vm.h"
+
+static int open_serial(const struct options *options, struct machine_files *files, char *error, size_t error_size)
+{
+	switch (options->serial) {
+	case SERIAL_STDIO:
+		files->serial_in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+		files->serial_out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+		return 0;
+	case SERIAL_FILE:
+		files->serial_out = open(options->serial_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+		if (files->serial_out < 0) {
+			snprintf(error, error_size, "cannot open %s for the guest's serial port: %s; choose another place with --serial", options->serial_path, strerror(errno));
+			return -1;
+		}
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int open_disk(struct disk *disk, const char *spec, uint32_t cpus, char *error, size_t error_size)
+{
+	struct disk_config config;
+	char *copy = malloc(strlen(spec) + 1);
+	if (copy == NULL) {
+		snprintf(error, error_size, "disk: out of memory");
+		return -1;
+	}
+	int result = disk_parse(spec, &config, copy, error, error_size);
+	if (result == 0) {
+		if (config.queues == 0)
+			config.queues = min_u32(cpus, 4);
+		result = disk_open(disk, &config, error, error_size);
+	}
+	free(copy);
+	return result;
+}
+
+int machine_files_open(const struct options *options, struct machine_files *files, char *error, size_t error_size, int *exit_status)
+{
+	*files = (struct machine_files){ .kvm = -1, .boot = { -1, -1 }, .serial_in = -1, .serial_out = -1 };
+	*exit_status = EXIT_USAGE;
+	if (open_serial(options, files, error, error_size) < 0)
+		goto fail;
+	struct boot_request request = { .kernel = options->kernel, .initrd = options->initrd };
+	if (!boot_files_open(&request, &files->boot, error, error_size))
+		goto fail;
+	struct vm_files vm_files = { .kvm = -1, .boot = &files->boot };
+	struct vm_config config = {
+		.kernel = options->kernel, .initrd = options->initrd, .cmdline = options->cmdline, .files = &vm_files,
+		.memory = options->memory, .cpus = options->cpus,
+	};
+	if (!vm_check(&config, error, error_size))
+		goto fail;
+	*exit_status = EXIT_KVM;
+	files->kvm = vm_open_kvm(error, error_size);
+	if (files->kvm < 0)
+		goto fail;
+	*exit_status = EXIT_USAGE;
+	for (; files->n_disks < options->n_disks; files->n_disks++)
+		if (open_disk(&files->disk[files->n_disks], options->disk[files->n_disks], options->cpus, error, error_size) < 0)
+			goto fail;
+	return 0;
+fail:
+	machine_files_close(files);
+	return -1;
+}
+
+void machine_files_close(struct machine_files *files)
+{
+	int *fds[] = { &files->kvm, &files->serial_in, &files->serial_out };
+	boot_files_close(&files->boot);
+	while (files->n_disks > 0)
+		disk_close(&files->disk[--files->n_disks]);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
