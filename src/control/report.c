@@ -76,6 +76,7 @@ static const struct {
 	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(toggles_replaced), COUNTER(front_stalls),
 	COUNTER(input_dropped), COUNTER(vcpu_exits), COUNTER(disk_requests), COUNTER(disk_bytes), COUNTER(disk_errors),
 	COUNTER(console_dropped), COUNTER(net_dropped),
+	COUNTER(disk_syscalls),
 #undef COUNTER
 }, histograms[] = {
 	{ "toggle_commit_us", offsetof(struct stats, toggle_commit_us) },

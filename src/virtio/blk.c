@@ -1,317 +1,451 @@
-/* virtio-blk: requests, from the ring to the disk and back. virtio 1.2, section 5.2. */
-#include "virtio/blk.h"
+/*
+ * virtio-blk: the device and its thread. One turn of the thread: what the engine returned goes to the used rings, what the driver
+ * made available is taken, all under one hold of the device's lock; then, without it, each new request is looked at and handed to
+ * the engine; then the engine hands all of them to the host and waits for both sides in one call.
+ */
+#include "virtio/blk_internal.h"
 
 #define LOG_MODULE "blk"
 #include "base/base.h"
 #include "base/log.h"
-#include "base/stats.h"
 #include "base/thread.h"
-#include "virtio/disk_io.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SECTOR 512ull
-#define QUEUE_SIZE 256
-/* Of one turn, after which a reset or the end may come: requests, and bytes moved (the request that passes it is the last). */
-#define BATCH 16
+/* Of one turn: requests, and bytes copied by a disk in memory, which nobody else does meanwhile. */
+#define BATCH 128
 #define BATCH_BYTES (4u << 20)
-
-/* Section 5.2.3: feature bits. */
-#define F_SIZE_MAX (1ull << 1)
-#define F_SEG_MAX (1ull << 2)
-#define F_RO (1ull << 5)
-#define F_BLK_SIZE (1ull << 6)
-#define F_FLUSH (1ull << 9)
-#define F_TOPOLOGY (1ull << 10)
-#define F_DISCARD (1ull << 13)
-#define F_WRITE_ZEROES (1ull << 14)
-
-/* Section 5.2.6: request types and status. */
-enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
-enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-#define ZEROES_UNMAP 1u
-#define ID_BYTES 20
-
-/* Limits told to the driver. Their product (32 MiB) bounds the work of one request, also for drivers that do not read them. */
-#define SEGMENT_MAX (1u << 17)
-#define SEGMENTS_MAX (QUEUE_SIZE - 2)
-#define REQUEST_MAX ((uint64_t)SEGMENT_MAX * SEGMENTS_MAX)
-#define RANGES_MAX 16                /* of one discard or write-zeroes request */
-#define DISCARD_MAX (1u << 21)       /* sectors: 1 GiB */
-#define ZEROES_MAX (1u << 12)        /* sectors: 2 MiB, as they may really be written */
-#define TURN_NS 50000l               /* between looks whether a vCPU that waits for the lock has got it */
-#define TURNS 40                     /* so often at most: on a busy host it may take long to wake up */
-
-struct blk_config_space {
-	uint64_t capacity; /* sectors */
-	uint32_t size_max, seg_max;
-	uint32_t geometry;
-	uint32_t blk_size;
-	uint8_t physical_block_exp, alignment_offset;
-	uint16_t min_io_size;
-	uint32_t opt_io_size;
-	uint8_t writeback, unused0;
-	uint16_t num_queues;
-	uint32_t max_discard_sectors, max_discard_seg, discard_sector_alignment;
-	uint32_t max_write_zeroes_sectors, max_write_zeroes_seg;
-	uint8_t write_zeroes_may_unmap, unused1[3];
-};
-#define CONFIG_SIZE 60u /* without the tail padding of the structure */
-_Static_assert(offsetof(struct blk_config_space, unused1) + 3 == CONFIG_SIZE, "section 5.2.4");
-
-struct header {
-	uint32_t type, reserved;
-	uint64_t sector;
-};
-
-struct range {
-	uint64_t sector;
-	uint32_t sectors, flags;
-};
-
-struct blk {
-	struct virtio_device device;
-	struct disk_io disk;
-	struct blk_config_space config;
-	char serial[ID_BYTES];
-	struct stats *stats; /* borrowed, may be NULL */
-	bool paused;         /* under the device's lock */
-	int stop_fd;
-	pthread_t thread;
-	/* Scratch of the block thread. */
-	struct virtq_chain chain;
-	struct iovec iov[VIRTQ_MAX_IOV];
-};
-
-/* --- requests ------------------------------------------------------------------------------------------------------------- */
-
-/* Whether the request fits the disk; sums cannot wrap. */
-static bool in_disk(const struct blk *blk, uint64_t untrusted_sector, uint64_t untrusted_bytes)
-{
-	uint64_t offset;
-	return mul_u64(untrusted_sector, SECTOR, &offset) && offset <= blk->disk.size && untrusted_bytes <= blk->disk.size - offset;
-}
-
-/* Bytes [skip, skip + length) of n pieces as blk->iov; they are there. Returns the number of pieces. */
-static uint32_t slice(struct blk *blk, const struct iovec *from, uint32_t n, uint64_t skip, uint64_t length)
-{
-	uint32_t count = 0;
-	for (uint32_t i = 0; i < n && length > 0; i++) {
-		if (skip >= from[i].iov_len) {
-			skip -= from[i].iov_len;
-			continue;
-		}
-		uint64_t part = from[i].iov_len - skip;
-		if (part > length)
-			part = length;
-		blk->iov[count++] = (struct iovec){ .iov_base = (uint8_t *)from[i].iov_base + skip, .iov_len = part };
-		length -= part;
-		skip = 0;
-	}
-	return count;
-}
-
-static uint8_t transfer(struct blk *blk, uint64_t untrusted_sector, uint64_t untrusted_length, bool write, uint64_t *bytes)
-{
-	const struct virtq_chain *chain = &blk->chain;
-	if (untrusted_length == 0 || untrusted_length % SECTOR != 0 || untrusted_length > REQUEST_MAX ||
-		!in_disk(blk, untrusted_sector, untrusted_length) || (write && blk->disk.disk->readonly))
-		return S_IOERR;
-	uint32_t n = write ? slice(blk, chain->iov, chain->n_out, sizeof(struct header), untrusted_length)
-			   : slice(blk, chain->iov + chain->n_out, chain->n_in, 0, untrusted_length);
-	if (disk_transfer(&blk->disk, blk->iov, n, untrusted_sector * SECTOR, write) != 0)
-		return S_IOERR;
-	*bytes = untrusted_length;
-	/* A driver that cannot flush expects a write to be durable when it is done (section 5.2.6.2). */
-	if (write && !(blk->device.driver_features & F_FLUSH) && disk_flush(&blk->disk) != 0)
-		return S_IOERR;
-	return S_OK;
-}
-
-/* Discard and write zeroes: every range is checked before the first is touched. */
-static uint8_t ranges(struct blk *blk, bool zeroes, uint64_t *work)
-{
-	struct range range[RANGES_MAX];
-	uint64_t feature = zeroes ? F_WRITE_ZEROES : F_DISCARD;
-	uint32_t most = zeroes ? ZEROES_MAX : DISCARD_MAX;
-	if (!(blk->device.driver_features & feature))
-		return S_UNSUPP;
-	uint64_t size = blk->chain.out_size - sizeof(struct header);
-	if (size == 0 || size % sizeof(range[0]) != 0 || size > sizeof(range) || blk->disk.disk->readonly)
-		return S_IOERR;
-	virtq_chain_read(&blk->chain, sizeof(struct header), range, size);
-	uint32_t n = (uint32_t)(size / sizeof(range[0]));
-	for (uint32_t i = 0; i < n; i++) {
-		/* Unknown flags, and unmap for a discard: section 5.2.6.2. */
-		if (range[i].flags & ~(zeroes ? ZEROES_UNMAP : 0u))
-			return S_UNSUPP;
-		if (range[i].sectors == 0 || range[i].sectors > most || !in_disk(blk, range[i].sector, range[i].sectors * SECTOR))
-			return S_IOERR;
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t offset = range[i].sector * SECTOR, length = range[i].sectors * SECTOR;
-		/* Freeing a range may take a file system longer than writing one. */
-		*work += zeroes ? length : BATCH_BYTES;
-		int error = zeroes ? disk_zero(&blk->disk, offset, length, range[i].flags & ZEROES_UNMAP) : disk_discard(&blk->disk, offset, length);
-		if (error != 0)
-			return S_IOERR;
-	}
-	if (!(blk->device.driver_features & F_FLUSH) && disk_flush(&blk->disk) != 0)
-		return S_IOERR;
-	return S_OK;
-}
-
-/* Serves blk->chain; returns the bytes written to its writable part, and in *work what it cost, as bytes read from or written to the disk. */
-static uint32_t serve(struct blk *blk, uint64_t *work)
-{
-	const struct virtq_chain *chain = &blk->chain;
-	*work = 0;
-	if (chain->in_size == 0)
-		return 0; /* no room for a status */
-	uint64_t status_at = chain->in_size - 1, bytes = 0;
-	struct header untrusted;
-	uint8_t status = S_IOERR;
-	if (virtq_chain_read(chain, 0, &untrusted, sizeof(untrusted)) == sizeof(untrusted)) {
-		switch (untrusted.type) {
-		case T_IN:
-			status = transfer(blk, untrusted.sector, chain->in_size - 1, false, &bytes);
-			break;
-		case T_OUT:
-			status = transfer(blk, untrusted.sector, chain->out_size - sizeof(untrusted), true, &bytes);
-			break;
-		case T_FLUSH:
-			status = disk_flush(&blk->disk) == 0 ? S_OK : S_IOERR;
-			*work = BATCH_BYTES; /* one flush may take as long as all the rest */
-			break;
-		case T_GET_ID:
-			virtq_chain_write(chain, 0, blk->serial, status_at < ID_BYTES ? status_at : ID_BYTES);
-			status = S_OK;
-			break;
-		case T_DISCARD:
-			status = ranges(blk, false, work);
-			break;
-		case T_WRITE_ZEROES:
-			status = ranges(blk, true, work);
-			break;
-		default:
-			status = S_UNSUPP;
-		}
-	}
-	virtq_chain_write(chain, status_at, &status, 1);
-	*work += bytes;
-	if (blk->stats != NULL) {
-		atomic_fetch_add_explicit(&blk->stats->disk_requests, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&blk->stats->disk_bytes, bytes, memory_order_relaxed);
-		if (status == S_IOERR)
-			atomic_fetch_add_explicit(&blk->stats->disk_errors, 1, memory_order_relaxed);
-	}
-	return chain->in_size < UINT32_MAX ? (uint32_t)chain->in_size : UINT32_MAX;
-}
-
-/* --- device --------------------------------------------------------------------------------------------------------------- */
+/* A reset, a pause and the end wait so long for requests that the host has: a healthy disk is done with the worst of them. */
+#define DRAIN_MS 10000u
+#define WRITEBACK_AT offsetof(struct blk_config_space, writeback)
 
 static struct blk *of(struct virtio_device *device)
 {
 	return container_of(device, struct blk, device);
 }
 
-static bool blk_run(struct virtio_device *device, uint32_t index)
+static void wake(struct blk *blk)
 {
-	struct blk *blk = of(device);
-	struct virtq *queue = &device->queue[index];
-	bool more = false;
-	pthread_mutex_lock(&device->lock);
-	disk_check(&blk->disk);
-	uint64_t bytes = 0;
-	for (uint32_t served = 0; device->live && !blk->paused;) {
-		bool wanted = served > 0 && atomic_load_explicit(&device->waiting, memory_order_relaxed) > 0;
-		if (served == BATCH || bytes >= BATCH_BYTES || wanted) {
-			more = true;
-			break;
+	uint64_t one = 1;
+	/* Cannot fail but by a full counter, which wakes as well. */
+	if (write(blk->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* --- the thread ----------------------------------------------------------------------------------------------------------- */
+
+static struct blk_request *new_request(struct blk *blk)
+{
+	struct blk_request *request = blk->free;
+	if (request != NULL)
+		blk->free = request->next;
+	else if (blk->n_requests < blk->device.n_queues * BLK_QUEUE_SIZE)
+		request = &blk->request[blk->n_requests++]; /* memory is touched only as deep as the driver's queues really are */
+	return request;
+}
+
+static void add_finished(struct blk *blk, struct blk_request *request)
+{
+	request->next = NULL;
+	if (blk->finished == NULL)
+		blk->finished_end = &blk->finished;
+	*blk->finished_end = request;
+	blk->finished_end = &request->next;
+}
+
+/* Whether the driver that sent it has reset the device. */
+static bool is_void(const struct blk *blk, const struct blk_request *request)
+{
+	return request->generation != atomic_load_explicit(&blk->generation, memory_order_relaxed);
+}
+
+static void count(struct blk *blk, const struct blk_request *request)
+{
+	if (blk->stats == NULL)
+		return;
+	bool transfer = request->type <= 1; /* in, out */
+	atomic_fetch_add_explicit(&blk->stats->disk_requests, 1, memory_order_relaxed);
+	if (request->status == 0 && transfer && request->status_at != NULL)
+		atomic_fetch_add_explicit(&blk->stats->disk_bytes, request->length, memory_order_relaxed);
+	if (request->status == 1)
+		atomic_fetch_add_explicit(&blk->stats->disk_errors, 1, memory_order_relaxed);
+}
+
+/* Lock held. What is finished goes to the used rings; returns the queues touched. */
+static uint32_t return_finished(struct blk *blk)
+{
+	uint32_t touched = 0;
+	struct blk_request *request = blk->finished, *kept = NULL, **kept_end = &kept;
+	blk->finished = NULL;
+	while (request != NULL) {
+		struct blk_request *next = request->next;
+		if (!is_void(blk, request)) {
+			if (blk->paused && blk->draining == 0) {
+				/* Came too late for the pause: told at the resume. */
+				request->next = NULL;
+				*kept_end = request;
+				kept_end = &request->next;
+				request = next;
+				continue;
+			}
+			uint64_t written = request->status_at != NULL ? request->chain.in_size : 0;
+			if (request->status_at != NULL)
+				*request->status_at = request->status;
+			virtq_push(&blk->device.queue[request->queue], request->chain.head, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
+			touched |= 1u << request->queue;
+			count(blk, request);
+		} else if (request->generation < blk->stuck_before) {
+			blk->stuck--;
 		}
+		blk->in_flight--;
+		request->next = blk->free;
+		blk->free = request;
+		request = next;
+	}
+	blk->finished = kept;
+	blk->finished_end = kept == NULL ? NULL : kept_end;
+	blk->held = kept != NULL;
+	if (blk->draining > 0 && blk->in_flight <= blk->stuck)
+		pthread_cond_broadcast(&blk->idle);
+	return touched;
+}
+
+/* Lock held. Takes the chains of one queue, appends them to *end, as far as the budgets go. Returns false when they are used up. */
+static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***end, uint32_t *requests, uint64_t *bytes)
+{
+	struct virtq *queue = &blk->device.queue[index];
+	for (;;) {
+		if (*requests == 0 || *bytes >= BATCH_BYTES)
+			return false;
+		struct blk_request *request = new_request(blk);
+		if (request == NULL)
+			return false;
 		const char *why;
-		int got = virtq_pop(queue, &blk->chain, &why);
-		if (got < 0) {
-			virtio_needs_reset(device, why);
-			break;
-		}
-		if (got == 0) {
-			if (!virtq_rearm(queue))
-				break;
+		int got = virtq_pop(queue, &request->chain, &why);
+		if (got <= 0) {
+			request->next = blk->free;
+			blk->free = request;
+			if (got < 0)
+				virtio_needs_reset(&blk->device, why);
+			if (got < 0 || !virtq_rearm(queue)) {
+				blk->ready &= ~(1u << index);
+				return true;
+			}
 			continue;
 		}
-		uint64_t work;
-		uint32_t written = serve(blk, &work);
-		virtq_push(queue, blk->chain.head, written);
-		bytes += work;
-		served++;
+		request->blk = blk;
+		request->queue = (uint16_t)index;
+		request->generation = blk->generation;
+		request->features = blk->device.driver_features;
+		/* Without VIRTIO_BLK_F_FLUSH a driver expects a write to be durable when it is done (section 5.2.6.2). */
+		request->writethrough = request->features & BLK_F_CONFIG_WCE ? !blk->config.writeback :
+			!(request->features & BLK_F_FLUSH) || blk->disk->cache == DISK_WRITETHROUGH;
+		request->next = NULL;
+		**end = request;
+		*end = &request->next;
+		blk->in_flight++;
+		--*requests;
+		if (blk->has_memory)
+			*bytes += request->chain.in_size + request->chain.out_size;
 	}
-	if (device->live)
-		virtio_notify_queue(device, index);
+}
+
+/* Both under one hold of the lock; returns what is to be started. */
+static struct blk_request *exchange(struct blk *blk)
+{
+	struct virtio_device *device = &blk->device;
+	struct blk_request *taken = NULL, **end = &taken;
+	uint32_t requests = BATCH, notified = 0;
+	uint64_t bytes = 0;
+	pthread_mutex_lock(&device->lock);
+	uint32_t touched = return_finished(blk);
+	for (uint32_t i = 0; touched >> i != 0; i++)
+		if (touched >> i & 1)
+			notified += virtio_notify_queue(device, i);
+	if (!device->live || blk->paused || blk->draining > 0) {
+		blk->ready = 0; /* who changes that wakes this thread, and all queues are looked at */
+	} else {
+		for (uint32_t i = 0; i < device->n_queues && device->live; i++)
+			if ((blk->ready >> i & 1) && !take_queue(blk, i, &end, &requests, &bytes))
+				break;
+	}
 	pthread_mutex_unlock(&device->lock);
-	return more;
+	if (notified > 0)
+		atomic_fetch_add_explicit(blk->syscalls, notified, memory_order_relaxed);
+	return taken;
+}
+
+static void start_requests(struct blk *blk, struct blk_request *request)
+{
+	while (request != NULL) {
+		struct blk_request *next = request->next;
+		if (!is_void(blk, request) && blk_request_start(blk, request))
+			blk->engine->ops->submit(blk->engine, &request->op);
+		else
+			add_finished(blk, request);
+		request = next;
+	}
+}
+
+static void advance_requests(struct blk *blk, struct blk_op_list *done)
+{
+	for (struct blk_op *op; (op = blk_op_take(done)) != NULL;) {
+		struct blk_request *request = container_of(op, struct blk_request, op);
+		if (!is_void(blk, request) && blk_request_advance(blk, request))
+			blk->engine->ops->submit(blk->engine, op);
+		else
+			add_finished(blk, request);
+	}
+}
+
+/* The end of a file or block device, in whole blocks; -1 with errno. Offsets are always given with each operation, so the position is nobody's. */
+static int64_t disk_end(const struct blk *blk)
+{
+	off_t end = lseek(blk->disk->fd, 0, SEEK_END);
+	return end < 0 ? -1 : end - end % blk->disk->block_size;
+}
+
+static void resize(struct blk *blk)
+{
+	uint64_t old = atomic_load(&blk->size);
+	int64_t size = blk->disk->fd >= 0 ? disk_end(blk) : (int64_t)old;
+	if (size <= 0 || (blk->has_memory && (uint64_t)size != old && disk_memory_resize(&blk->memory, (uint64_t)size) < 0)) {
+		log_error("disk %s: keeps its size: %s", blk->disk->name, size == 0 ? "the file is empty" : strerror(errno));
+		return;
+	}
+	if ((uint64_t)size == old) {
+		log_info("disk %s: still has %" PRIu64 " bytes", blk->disk->name, old);
+		return;
+	}
+	blk->check_ns = 0;
+	pthread_mutex_lock(&blk->device.lock);
+	atomic_store(&blk->size, (uint64_t)size);
+	blk->config.capacity = (uint64_t)size / BLK_SECTOR;
+	virtio_notify_config(&blk->device);
+	pthread_mutex_unlock(&blk->device.lock);
+	log_info("disk %s: now %" PRIi64 " bytes instead of %" PRIu64, blk->disk->name, size, old);
+}
+
+/* What others want. False: the end. */
+static bool take_orders(struct blk *blk)
+{
+	pthread_mutex_lock(&blk->device.lock);
+	bool stop = blk->stop, resized = blk->resize, cancel = blk->cancel;
+	blk->resize = blk->cancel = false;
+	pthread_mutex_unlock(&blk->device.lock);
+	if (cancel)
+		blk->engine->ops->cancel(blk->engine);
+	if (resized)
+		resize(blk);
+	blk->ready = (1u << blk->device.n_queues) - 1;
+	return !stop;
+}
+
+/* Before the end: what the guest wrote and did not flush. The driver is gone, so nothing new comes. */
+static void flush_at_end(struct blk *blk)
+{
+	struct blk_op op = { .code = BLK_OP_FLUSH };
+	if (blk_is_clean(blk) || blk->flush_failed || blk->stuck > 0)
+		return;
+	blk->engine->ops->submit(blk->engine, &op);
+	for (bool done = false; !done;) {
+		struct blk_events events = { 0 };
+		blk->engine->ops->wait(blk->engine, true, &events);
+		for (struct blk_op *each; (each = blk_op_take(&events.done)) != NULL;)
+			done |= each == &op;
+	}
+	if (op.result < 0)
+		blk_complain(blk, "flush", 0, (int)-op.result);
+}
+
+/* The engine's second half, on its own thread. io_uring may still turn out to be of no use. */
+static int start_engine(struct blk *blk, const struct blk_engine_config *config)
+{
+	int error = 0;
+	if (blk->disk->aio != DISK_AIO_THREADS) {
+		if (blk->engine != NULL)
+			error = blk->engine->ops->start(blk->engine);
+		else
+			error = blk->start_errno;
+		if (error == 0) {
+			log_info("disk %s: io_uring", blk->disk->name);
+			return 0;
+		}
+		if (blk->engine != NULL)
+			blk->engine->ops->destroy(blk->engine);
+		blk->engine = NULL;
+		if (blk->disk->aio == DISK_AIO_URING)
+			return error;
+		log_warn("disk %s: threads, because io_uring is not to be had here (%s): slower; see kernel.io_uring_disabled", blk->disk->name, strerror(error));
+	} else {
+		log_info("disk %s: threads, as asked for", blk->disk->name);
+	}
+	blk->engine = blk_pool_create(config);
+	return blk->engine != NULL ? 0 : errno;
+}
+
+static void engine_config(struct blk *blk, struct blk_engine_config *config, int watch[BLK_FDS_MAX])
+{
+	watch[BLK_FD_WAKE] = blk->wake_fd;
+	memcpy(watch + BLK_FD_WAKE + 1, blk->device.kick_fd, blk->device.n_queues * sizeof(watch[0]));
+	*config = (struct blk_engine_config){
+		.fd = blk->disk->fd,
+		.buffered_fd = blk->disk->buffered_fd,
+		.writes = !blk->disk->readonly && !blk->has_memory,
+		.watch = watch,
+		.n_watch = BLK_FD_WAKE + 1 + blk->device.n_queues,
+		.entries = blk->disk->ring_entries,
+		.syscalls = blk->syscalls,
+	};
 }
 
 static void *blk_thread(void *data)
 {
 	struct blk *blk = data;
-	struct pollfd fds[] = {
-		{ .fd = blk->stop_fd, .events = POLLIN },
-		{ .fd = blk->device.kick_fd[0], .events = POLLIN },
-	};
-	bool more = false;
-	for (;;) {
-		if (poll(fds, ARRAY_LEN(fds), more ? 0 : -1) < 0)
-			continue; /* EINTR only */
-		if (fds[0].revents & POLLIN)
-			return NULL;
-		uint64_t count;
-		if ((fds[1].revents & POLLIN) && read(fds[1].fd, &count, sizeof(count)) == sizeof(count))
-			more = true;
-		if (more)
-			more = blk_run(&blk->device, 0);
-		/* Bounded, so that many who wait again and again do not keep the disk from working. */
-		struct timespec turn = { .tv_nsec = TURN_NS };
-		for (uint32_t i = 0; more && i < TURNS && atomic_load_explicit(&blk->device.waiting, memory_order_relaxed) > 0; i++)
-			nanosleep(&turn, NULL);
+	struct blk_engine_config config;
+	int watch[BLK_FDS_MAX];
+	engine_config(blk, &config, watch);
+	blk->start_errno = start_engine(blk, &config);
+	bool runs = blk->start_errno == 0, failed = !runs;
+	sem_post(&blk->started);
+	if (failed)
+		return NULL;
+	while (runs) {
+		struct blk_events events = { 0 };
+		blk->engine->ops->wait(blk->engine, blk->ready == 0 && (blk->finished == NULL || blk->held), &events);
+		blk->ready |= events.ready >> (BLK_FD_WAKE + 1);
+		if (events.ready & 1u << BLK_FD_WAKE)
+			runs = take_orders(blk);
+		advance_requests(blk, &events.done);
+		start_requests(blk, exchange(blk));
 	}
+	flush_at_end(blk);
+	blk->engine->ops->destroy(blk->engine);
+	pthread_mutex_lock(&blk->device.lock);
+	blk->ended = true;
+	pthread_cond_broadcast(&blk->idle);
+	pthread_mutex_unlock(&blk->device.lock);
+	return NULL;
 }
+
+/* --- the device ----------------------------------------------------------------------------------------------------------- */
 
 static void blk_config_read(struct virtio_device *device, uint32_t offset, void *data, uint32_t size)
 {
 	memcpy(data, (const uint8_t *)&of(device)->config + offset, size);
 }
 
-/* Requests are served under the lock, so none is in flight whenever somebody else holds it: reset and pause find nothing to drain. */
+/* The one field a driver may write, when it negotiated that (section 5.2.4, writeback). */
+static void blk_config_write(struct virtio_device *device, uint32_t offset, const void *data, uint32_t size)
+{
+	struct blk *blk = of(device);
+	uint8_t untrusted_mode;
+	if (offset != WRITEBACK_AT || size != sizeof(untrusted_mode) || !(device->driver_features & BLK_F_CONFIG_WCE))
+		return;
+	memcpy(&untrusted_mode, data, sizeof(untrusted_mode));
+	blk->config.writeback = untrusted_mode & 1;
+}
+
+/* Waits on `idle`, lock held, until `over` or the deadline. Returns whether it is over. */
+static bool wait_idle(struct blk *blk, bool (*over)(const struct blk *blk))
+{
+	struct timespec until;
+	uint64_t ns = clock_now_ns() + (blk->disk->drain_ms != 0 ? blk->disk->drain_ms : DRAIN_MS) * NSEC_PER_MSEC;
+	until.tv_sec = (time_t)(ns / NSEC_PER_SEC);
+	until.tv_nsec = (long)(ns % NSEC_PER_SEC);
+	while (!over(blk))
+		if (pthread_cond_clockwait(&blk->idle, &blk->device.lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
+			return over(blk);
+	return true;
+}
+
+static bool is_idle(const struct blk *blk)
+{
+	return blk->in_flight <= blk->stuck;
+}
+
+static bool has_ended(const struct blk *blk)
+{
+	return blk->ended;
+}
+
+/* Lock held, and let go while it waits: nothing new is taken meanwhile. False: the host still has requests. */
+static bool drain(struct blk *blk)
+{
+	if (is_idle(blk))
+		return true;
+	blk->draining++;
+	wake(blk);
+	bool idle = wait_idle(blk, is_idle);
+	blk->draining--;
+	wake(blk);
+	return idle;
+}
+
+/*
+ * Requests in flight read and write the driver's memory until the host is done with them, so a reset waits for that. Not for ever:
+ * when storage is dead they are given up, never touch a ring again, and the device refuses to work until they have come back.
+ */
 static void blk_reset(struct virtio_device *device)
 {
-	(void)device;
+	struct blk *blk = of(device);
+	blk->generation++;
+	blk->cancel = true;
+	bool idle = drain(blk);
+	blk->cancel = false;
+	if (!idle) {
+		blk->stuck = blk->in_flight;
+		blk->stuck_before = blk->generation;
+		log_error("disk %s: %" PRIu32 " requests do not come back from the host; given up by a reset, and the disk is out of use until they do",
+			blk->disk->name, blk->stuck);
+	}
+	blk->config.writeback = blk->disk->cache != DISK_WRITETHROUGH;
+	/* Another vCPU may have written to the status register during the wait. */
+	device->live = false;
+}
+
+static void blk_activate(struct virtio_device *device)
+{
+	struct blk *blk = of(device);
+	if (blk->stuck > 0)
+		virtio_needs_reset(device, "requests from before its reset are still with the host");
 }
 
 static void blk_pause(struct virtio_device *device)
 {
-	of(device)->paused = true;
+	struct blk *blk = of(device);
+	if (!drain(blk))
+		log_warn("disk %s: paused with %" PRIu32 " requests that do not come back from the host", blk->disk->name, blk->in_flight - blk->stuck);
+	blk->paused = true;
 }
 
 static void blk_resume(struct virtio_device *device)
 {
-	uint64_t one = 1;
-	of(device)->paused = false;
-	/* What came meanwhile waits in the ring. Cannot fail but by a full counter, which wakes as well. */
-	if (write(device->kick_fd[0], &one, sizeof(one)) < 0)
-		return;
+	struct blk *blk = of(device);
+	blk->paused = false;
+	wake(blk); /* what came meanwhile waits in the rings */
+}
+
+/* The thread looks by itself when a queue is kicked. */
+static bool blk_run(struct virtio_device *device, uint32_t index)
+{
+	(void)index;
+	wake(of(device));
+	return false;
 }
 
 static const struct virtio_device_ops blk_ops = {
 	.config_read = blk_config_read,
+	.config_write = blk_config_write,
+	.activate = blk_activate,
 	.reset = blk_reset,
 	.run = blk_run,
 	.pause = blk_pause,
@@ -320,34 +454,62 @@ static const struct virtio_device_ops blk_ops = {
 
 static uint64_t fill_config(struct blk *blk)
 {
-	const struct disk *disk = blk->disk.disk;
-	uint64_t features = F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY;
+	const struct disk *disk = blk->disk;
+	uint64_t features = BLK_F_SIZE_MAX | BLK_F_SEG_MAX | BLK_F_BLK_SIZE | BLK_F_FLUSH | BLK_F_TOPOLOGY | BLK_F_CONFIG_WCE;
 	uint32_t ratio = disk->physical_block_size / disk->block_size;
+	uint32_t queues = disk->queues > 0 ? disk->queues : 1;
 	blk->config = (struct blk_config_space){
-		.capacity = disk->size / SECTOR,
-		.size_max = SEGMENT_MAX,
-		.seg_max = SEGMENTS_MAX,
+		.capacity = disk->size / BLK_SECTOR,
+		.size_max = BLK_SEGMENT_MAX,
+		.seg_max = BLK_SEGMENTS_MAX,
 		.blk_size = disk->block_size,
 		.physical_block_exp = ratio > 1 ? (uint8_t)(31 - __builtin_clz(ratio)) : 0,
-		.min_io_size = (uint16_t)(ratio > 1 ? ratio : 1), /* logical blocks */
-		.num_queues = 1,
+		.alignment_offset = (uint8_t)(disk->alignment_offset / disk->block_size),
+		.min_io_size = (uint16_t)(disk->min_io / disk->block_size),
+		.opt_io_size = disk->opt_io / disk->block_size,
+		.writeback = disk->cache != DISK_WRITETHROUGH,
+		.num_queues = (uint16_t)queues,
 	};
-	uint32_t alignment = disk->physical_block_size / SECTOR;
+	if (queues > 1)
+		features |= BLK_F_MQ;
 	if (disk->readonly)
-		return features | F_RO;
+		return features | BLK_F_RO;
 	if (disk->can_discard) {
-		features |= F_DISCARD;
-		blk->config.max_discard_sectors = DISCARD_MAX;
-		blk->config.max_discard_seg = RANGES_MAX;
-		blk->config.discard_sector_alignment = alignment;
+		features |= BLK_F_DISCARD;
+		blk->config.max_discard_sectors = BLK_DISCARD_MAX;
+		blk->config.max_discard_seg = BLK_RANGES_MAX;
+		blk->config.discard_sector_alignment = disk->discard_alignment / BLK_SECTOR;
 	}
 	if (disk->can_zero) {
-		features |= F_WRITE_ZEROES;
-		blk->config.max_write_zeroes_sectors = ZEROES_MAX;
-		blk->config.max_write_zeroes_seg = RANGES_MAX;
-		blk->config.write_zeroes_may_unmap = !disk->block_device;
+		features |= BLK_F_WRITE_ZEROES;
+		blk->config.max_write_zeroes_sectors = BLK_ZEROES_MAX;
+		blk->config.max_write_zeroes_seg = BLK_RANGES_MAX;
+		blk->config.write_zeroes_may_unmap = 1;
 	}
 	return features;
+}
+
+static void log_disk(const struct blk *blk)
+{
+	static const char *const caches[] = { "", ", cache=writethrough", ", cache=direct" };
+	const struct disk *disk = blk->disk;
+	log_info("disk %s: %" PRIu64 " bytes, %" PRIu32 " queue%s%s%s%s%s", disk->name, blk_size(blk), blk->device.n_queues, blk->device.n_queues > 1 ? "s" : "",
+		caches[disk->cache], disk->readonly ? ", read-only" : "", disk->overlay ? ", what is written stays in memory" : "", disk->can_discard ? ", discard" : "");
+	log_marker(disk->fd < 0 ? "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_MEMORY" : "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_IMAGE");
+}
+
+static void free_blk(struct blk *blk)
+{
+	if (blk->has_memory)
+		disk_memory_finish(&blk->memory);
+	if (blk->zeros != NULL)
+		munmap(blk->zeros, BLK_ZEROS_SIZE);
+	if (blk->wake_fd >= 0)
+		close(blk->wake_fd);
+	free(blk->request);
+	sem_destroy(&blk->started);
+	pthread_cond_destroy(&blk->idle);
+	free(blk);
 }
 
 struct blk *blk_create(const struct guest_memory *memory, const struct disk *disk, struct stats *stats, char *error, size_t error_size)
@@ -357,36 +519,61 @@ struct blk *blk_create(const struct guest_memory *memory, const struct disk *dis
 		snprintf(error, error_size, "disk: out of memory");
 		return NULL;
 	}
+	blk->disk = disk;
 	blk->stats = stats;
-	if (disk_io_init(&blk->disk, disk) < 0) {
-		snprintf(error, error_size, "disk %s: cannot make it: %s; use a smaller size", disk->name, strerror(errno));
-		goto fail_disk;
-	}
+	blk->syscalls = stats != NULL ? &stats->disk_syscalls : &blk->own_syscalls;
+	blk->present = disk->size;
+	atomic_init(&blk->size, disk->size);
 	/* Not NUL-terminated when all 20 bytes are used (section 5.2.6). */
-	memcpy(blk->serial, disk->serial, strnlen(disk->serial, ID_BYTES));
+	memcpy(blk->id, disk->serial, strnlen(disk->serial, BLK_ID_BYTES));
+	pthread_cond_init(&blk->idle, NULL);
+	sem_init(&blk->started, 0, 0);
+	blk->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	void *zeros = mmap(NULL, BLK_ZEROS_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	blk->zeros = zeros != MAP_FAILED ? zeros : NULL;
 	uint64_t features = fill_config(blk);
-	if (virtio_device_init(&blk->device, &blk_ops, "virtio-blk", VIRTIO_ID_BLOCK, features, CONFIG_SIZE, 1, QUEUE_SIZE, memory) < 0) {
-		snprintf(error, error_size, "disk %s: cannot make its device: %s", blk->disk.disk->name, strerror(errno));
+	blk->request = calloc((size_t)blk->config.num_queues * BLK_QUEUE_SIZE, sizeof(*blk->request));
+	if (blk->wake_fd < 0 || blk->zeros == NULL || blk->request == NULL) {
+		snprintf(error, error_size, "disk %s: cannot make its device: %s", disk->name, strerror(errno));
+		goto fail;
+	}
+	if (disk->fd < 0 || disk->overlay) {
+		if (disk_memory_init(&blk->memory, disk->size, disk->overlay_limit, disk->fd >= 0) < 0) {
+			snprintf(error, error_size, "disk %s: cannot make %" PRIu64 " bytes of memory: %s; use a smaller size", disk->name, disk->size, strerror(errno));
+			goto fail;
+		}
+		blk->has_memory = true;
+	}
+	if (virtio_device_init(&blk->device, &blk_ops, "virtio-blk", VIRTIO_ID_BLOCK, features, BLK_CONFIG_SIZE, blk->config.num_queues, BLK_QUEUE_SIZE, memory) < 0) {
+		snprintf(error, error_size, "disk %s: cannot make its device: %s", disk->name, strerror(errno));
+		goto fail;
+	}
+	struct blk_engine_config config;
+	int watch[BLK_FDS_MAX];
+	engine_config(blk, &config, watch);
+	if (disk->aio != DISK_AIO_THREADS && (blk->engine = blk_uring_create(&config)) == NULL)
+		blk->start_errno = errno;
+	if (thread_start(&blk->thread, "block", 0, blk_thread, blk) < 0) {
+		snprintf(error, error_size, "disk %s: cannot start its thread: %s", disk->name, strerror(errno));
+		if (blk->engine != NULL)
+			blk->engine->ops->destroy(blk->engine);
 		goto fail_device;
 	}
-	blk->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (blk->stop_fd < 0 || thread_start(&blk->thread, "block", 0, blk_thread, blk) < 0) {
-		snprintf(error, error_size, "disk %s: cannot start its thread: %s", blk->disk.disk->name, strerror(errno));
-		goto fail_thread;
+	/* Its last rights are used here: who creates the device may lose them afterwards. */
+	while (sem_wait(&blk->started) < 0 && errno == EINTR)
+		continue;
+	if (blk->start_errno != 0) {
+		snprintf(error, error_size, "disk %s: %s: %s; leave aio= out", disk->name, disk->aio == DISK_AIO_URING ? "no io_uring" : "no threads", strerror(blk->start_errno));
+		pthread_join(blk->thread, NULL);
+		goto fail_device;
 	}
-	log_info("disk %s: %" PRIu64 " bytes%s%s", blk->disk.disk->name, blk->disk.size, blk->disk.disk->readonly ? ", read-only" : "",
-		features & F_DISCARD ? ", discard" : "");
-	log_marker(blk->disk.memory ? "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_MEMORY" : "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_IMAGE");
+	log_disk(blk);
 	return blk;
 
-fail_thread:
-	if (blk->stop_fd >= 0)
-		close(blk->stop_fd);
-	virtio_device_finish(&blk->device);
 fail_device:
-	disk_io_finish(&blk->disk);
-fail_disk:
-	free(blk);
+	virtio_device_finish(&blk->device);
+fail:
+	free_blk(blk);
 	return NULL;
 }
 
@@ -394,15 +581,20 @@ void blk_destroy(struct blk *blk)
 {
 	if (blk == NULL)
 		return;
-	uint64_t one = 1;
-	/* The counter was 0: this cannot fail. */
-	if (write(blk->stop_fd, &one, sizeof(one)) < 0)
-		log_error("disk %s: cannot stop its thread: %s", blk->disk.disk->name, strerror(errno));
+	pthread_mutex_lock(&blk->device.lock);
+	blk->stop = true;
+	wake(blk);
+	bool ended = wait_idle(blk, has_ended);
+	pthread_mutex_unlock(&blk->device.lock);
+	if (!ended) {
+		/* It waits for storage that is dead, and the kernel with it: all it needs is left to it. The process ends all the same. */
+		log_error("disk %s: does not come back from the host; what was not flushed may be lost", blk->disk->name);
+		pthread_detach(blk->thread);
+		return;
+	}
 	pthread_join(blk->thread, NULL);
-	close(blk->stop_fd);
 	virtio_device_finish(&blk->device);
-	disk_io_finish(&blk->disk);
-	free(blk);
+	free_blk(blk);
 }
 
 struct virtio_device *blk_device(struct blk *blk)
@@ -412,5 +604,21 @@ struct virtio_device *blk_device(struct blk *blk)
 
 uint64_t blk_size(const struct blk *blk)
 {
-	return blk->disk.size;
+	return atomic_load(&blk->size);
+}
+
+void blk_resize(struct blk *blk)
+{
+	pthread_mutex_lock(&blk->device.lock);
+	blk->resize = true;
+	pthread_mutex_unlock(&blk->device.lock);
+	wake(blk);
+}
+
+bool blk_is_stuck(struct blk *blk)
+{
+	pthread_mutex_lock(&blk->device.lock);
+	bool stuck = blk->stuck > 0;
+	pthread_mutex_unlock(&blk->device.lock);
+	return stuck;
 }

@@ -83,8 +83,8 @@ void virtio_pci_destroy(struct virtio_pci *transport);
 void virtio_pci_reset(struct virtio_pci *transport);
 
 /* For devices, under lock: */
-/* Interrupts the driver for queue `index` if it wants to know (calls virtq_must_notify). */
-void virtio_notify_queue(struct virtio_device *device, uint32_t index);
+/* Interrupts the driver for queue `index` if it wants to know (calls virtq_must_notify). True when it did. */
+bool virtio_notify_queue(struct virtio_device *device, uint32_t index);
 /* Configuration changed: generation counter + config interrupt. */
 void virtio_notify_config(struct virtio_device *device);
 /* The guest broke the protocol: DEVICE_NEEDS_RESET, config interrupt, one rate-limited log line; `live` becomes false. */

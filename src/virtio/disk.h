@@ -58,6 +58,7 @@ struct disk {
 	enum disk_aio aio;
 	uint32_t queues;
 	char serial[21];
+	uint32_t ring_entries, drain_ms; /* for tests; 0: default */
 };
 
 /*

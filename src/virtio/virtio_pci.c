@@ -526,12 +526,14 @@ void virtio_pci_reset(struct virtio_pci *transport)
 	pthread_mutex_unlock(&transport->device->lock);
 }
 
-void virtio_notify_queue(struct virtio_device *device, uint32_t index)
+bool virtio_notify_queue(struct virtio_device *device, uint32_t index)
 {
 	struct virtio_pci *transport = device->transport;
 	struct virtq *queue = &device->queue[index];
-	if (transport != NULL && device->live && virtq_must_notify(queue))
-		signal_vector(transport, ISR_QUEUE, queue->msix_vector);
+	if (transport == NULL || !device->live || !virtq_must_notify(queue))
+		return false;
+	signal_vector(transport, ISR_QUEUE, queue->msix_vector);
+	return true;
 }
 
 void virtio_notify_config(struct virtio_device *device)

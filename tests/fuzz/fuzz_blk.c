@@ -89,11 +89,13 @@ void fuzz_one(const uint8_t *data, size_t size)
 	struct guest guest;
 	struct fuzz_op op;
 	char error[256];
-	struct blk_config config = { .memory_size = DISK_SIZE, .serial = "fuzz" };
+	struct disk disk;
+	struct disk_config config = { .memory_size = DISK_SIZE, .serial = "fuzz" };
 	if (fuzz_op_at(data, size, 0, &op) && op.op == OP_DISK)
 		config.readonly = op.a & 1;
 	guest_init(&guest);
-	struct blk *blk = blk_create(&guest.memory, &config, &stats, error, sizeof(error));
+	FUZZ_CHECK(disk_open(&disk, &config, error, sizeof(error)) == 0, "%s", error);
+	struct blk *blk = blk_create(&guest.memory, &disk, &stats, error, sizeof(error));
 	FUZZ_CHECK(blk != NULL, "%s", error);
 	guest.own_thread = true;
 	guest_attach(&guest, blk_device(blk), GUEST_SLOT);
@@ -109,5 +111,6 @@ void fuzz_one(const uint8_t *data, size_t size)
 	FUZZ_CHECK(blk_size(blk) == DISK_SIZE, "the disk has %llu bytes", (unsigned long long)blk_size(blk));
 	guest_detach(&guest);
 	blk_destroy(blk);
+	disk_close(&disk);
 	guest_finish(&guest);
 }

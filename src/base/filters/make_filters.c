@@ -152,11 +152,14 @@ static void add_kvm_making(scmp_filter_ctx filter)
 	rules(filter, SCMP_ACT_ALLOW, names, LEN(names));
 }
 
-/* A disk's requests. Its ring was made and restricted before the filter: io_uring_enter is all that is left of io_uring. */
+/*
+ * A disk's requests. Its ring was made before the filter, is restricted and then enabled by its own thread: nothing is left of
+ * io_uring_register after that but giving the files back.
+ */
 static void add_disk(scmp_filter_ctx filter)
 {
 	static const char *const names[] = { "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "fsync", "fdatasync", "sync_file_range", "fallocate", "ftruncate",
-		"io_uring_enter", "statx", "eventfd2" };
+		"io_uring_enter", "io_uring_register", "statx", "eventfd2" };
 	static const uint32_t numbers[] = { BLKDISCARD, BLKZEROOUT, BLKGETSIZE64, BLKFLSBUF };
 	rules(filter, SCMP_ACT_ALLOW, names, LEN(names));
 	add_ioctls(filter, numbers, LEN(numbers));
