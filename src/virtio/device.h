@@ -29,6 +29,7 @@
 #define VIRTIO_ID_INPUT 18
 
 struct virtio_device;
+struct state_table;
 
 struct virtio_device_ops {
 	/* Device config space: bytes [offset, offset + size) of at most config_size; the transport checks the range. Under lock. */
@@ -40,10 +41,14 @@ struct virtio_device_ops {
 	void (*reset)(struct virtio_device *device);
 	/* Device thread: queue `index` was kicked. Takes the lock itself, in bounded batches. Returns true when work is left (call again). */
 	bool (*run)(struct virtio_device *device, uint32_t index);
-	/* Drain what is in flight and stop / go on. Under lock. May be NULL. */
+	/* Drain what is in flight and stop / go on: no chain is taken until then, not even after a reset. Under lock. May be NULL. */
 	void (*pause)(struct virtio_device *device);
 	void (*resume)(struct virtio_device *device);
-	/* Device-specific state as one plain versioned struct. Under lock, paused. Return bytes, 0 on failure. May be NULL. */
+	/*
+	 * The device's own state as one plain versioned struct (vmm/state.h: state_put, state_get). Under lock, paused, nothing in flight. NULL
+	 * when there is none but registers and queues, which the transport saves. save returns the bytes needed, written when
+	 * `size` is enough. load runs after reset, features, queues and activate; false: refused, the transport resets the device again.
+	 */
 	uint32_t (*save)(struct virtio_device *device, void *to, uint32_t size);
 	bool (*load)(struct virtio_device *device, const void *from, uint32_t size);
 };
@@ -81,6 +86,15 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct pci_bu
 void virtio_pci_destroy(struct virtio_pci *transport);
 /* System reset: the device's part of power-on, as when the driver writes 0 to the status register. No vCPU runs. */
 void virtio_pci_reset(struct virtio_pci *transport);
+
+/* The device's pause and resume, for who does not hold its lock. */
+void virtio_pci_pause(struct virtio_pci *transport);
+void virtio_pci_resume(struct virtio_pci *transport);
+/* See vmm/state.h; the device is paused. */
+uint32_t virtio_pci_save(struct virtio_pci *transport, void *to, uint32_t size);
+bool virtio_pci_load(struct virtio_pci *transport, const void *from, uint32_t size);
+/* Adds the device to the table under its name. False: it is full. */
+bool virtio_pci_state(struct virtio_pci *transport, struct state_table *table);
 
 /* For devices, under lock: */
 /* Interrupts the driver for queue `index` if it wants to know (calls virtq_must_notify). True when it did. */

@@ -47,7 +47,6 @@ static void reset(struct virtio_device *device)
 	struct gpu *gpu = gpu_of(device);
 	gpu->fences.count = 0;
 	gpu->events_read = 0;
-	gpu->paused = false;
 	gpu_resource_destroy_all(gpu);
 	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++) {
 		gpu_head_unbind(gpu, i);
@@ -192,6 +191,8 @@ static const struct virtio_device_ops gpu_ops = {
 	.run = run,
 	.pause = pause_device,
 	.resume = resume_device,
+	.save = gpu_save,
+	.load = gpu_load,
 };
 
 struct gpu *gpu_create(const struct guest_memory *memory, struct link *link, struct stats *stats)

@@ -6,6 +6,7 @@
  *   gpu_resource.c  resources and their backing, within a budget of host memory
  *   gpu_scanout.c   heads, buffers and pointer pictures: what the panel is told
  *   gpu_fence.c     the order in which fenced replies leave
+ *   gpu_state.c     save and load
  *
  * No pixel is ever read or copied here: a resource's picture stays in the guest's pages, whose places in guest RAM go to the
  * panel. Everything is guarded by the device's lock. Only the machine's thread sends on the link, so what a vCPU thread
@@ -17,6 +18,7 @@
 
 #include "base/log.h"
 #include "virtio/gpu.h"
+#include "vmm/state.h"
 
 #define GPU_HEADS 1             /* scanouts offered; arrays are sized for LINK_MAX_HEADS */
 #define GPU_MAX_RESOURCES 1024u
@@ -205,6 +207,10 @@ void gpu_publish(struct gpu *gpu, uint64_t now_ns);
 void gpu_buffer_released(struct gpu *gpu, struct link_buffer_id name);
 /* Nanoseconds of one refresh of the head's monitor. */
 uint64_t gpu_head_period_ns(const struct gpu_head *head);
+
+/* Of struct virtio_device_ops. */
+uint32_t gpu_save(struct virtio_device *device, void *to, uint32_t size);
+bool gpu_load(struct virtio_device *device, const void *from, uint32_t size);
 
 /* Fences. Pure. */
 void gpu_fences_push(struct gpu_fences *fences, const struct gpu_fence *fence);

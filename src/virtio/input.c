@@ -15,7 +15,6 @@
 #define EVENT_QUEUE 0
 #define STATUS_QUEUE 1
 #define QUEUE_SIZE 64 /* what Linux' driver fills at most (drivers/virtio/virtio_input.c, evts[64]) */
-#define STATE_VERSION 1
 
 /* Section 5.8.4. */
 enum { CFG_UNSET = 0x00, CFG_ID_NAME = 0x01, CFG_ID_SERIAL = 0x02, CFG_ID_DEVIDS = 0x03, CFG_PROP_BITS = 0x10, CFG_EV_BITS = 0x11, CFG_ABS_INFO = 0x12 };
@@ -50,6 +49,7 @@ struct vinput {
 	/* Under the device's lock. */
 	bool paused;
 	struct vinput_state state;
+	bool leds_changed; /* since they were last asked for */
 	struct virtq_chain chain; /* scratch */
 };
 
@@ -337,7 +337,7 @@ static void take_status(struct vinput *input)
 	uint32_t leds = untrusted.value != 0 ? input->state.leds | mask : input->state.leds & ~mask;
 	if (leds != input->state.leds) {
 		input->state.leds = leds;
-		input->state.leds_changed = 1;
+		input->leds_changed = true;
 	}
 }
 
@@ -365,9 +365,9 @@ static bool run_status(struct vinput *input)
 bool vinput_take_leds(struct vinput *input, uint32_t *leds)
 {
 	pthread_mutex_lock(&input->device.lock);
-	bool changed = input->state.leds_changed != 0;
+	bool changed = input->leds_changed;
 	*leds = input->state.leds;
-	input->state.leds_changed = 0;
+	input->leds_changed = false;
 	pthread_mutex_unlock(&input->device.lock);
 	return changed;
 }
@@ -396,8 +396,40 @@ static void input_reset(struct virtio_device *device)
 {
 	struct vinput *input = of(device);
 	/* The next driver knows of no key; its lights start dark. */
-	uint32_t lit = input->state.leds;
-	input->state = (struct vinput_state){ .version = STATE_VERSION, .leds_changed = lit != 0 || input->state.leds_changed };
+	input->leds_changed |= input->state.leds != 0;
+	input->state = (struct vinput_state){ .kind = (uint32_t)input->kind };
+}
+
+static uint32_t input_save(struct virtio_device *device, void *to, uint32_t size)
+{
+	struct vinput_state state = of(device)->state;
+	return state_put(to, size, &state, sizeof(state), STATE_INPUT, VINPUT_STATE_VERSION);
+}
+
+/* Keys and lights of this kind only, and no release is owed of a key that is not held. */
+static bool bits_ok(enum link_device kind, const struct vinput_state *untrusted)
+{
+	for (uint32_t code = 0; code < 64 * VINPUT_KEY_WORDS; code++) {
+		bool told = get_bit(untrusted->told, code), owed = get_bit(untrusted->owed, code);
+		if ((told && !has_code(kind, EV_KEY, code)) || (owed && !told))
+			return false;
+	}
+	for (uint32_t code = 0; code < 32; code++)
+		if ((untrusted->leds >> code & 1) && !has_code(kind, EV_LED, code))
+			return false;
+	return true;
+}
+
+static bool input_load(struct virtio_device *device, const void *from, uint32_t size)
+{
+	struct vinput *input = of(device);
+	struct vinput_state untrusted;
+	if (!state_get(&untrusted, sizeof(untrusted), STATE_INPUT, VINPUT_STATE_VERSION, from, size) || untrusted.kind != (uint32_t)input->kind ||
+		!state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || untrusted.zero1 != 0 || !bits_ok(input->kind, &untrusted))
+		return false;
+	input->state = untrusted;
+	input->leds_changed = true;
+	return true;
 }
 
 static void input_pause(struct virtio_device *device)
@@ -423,6 +455,8 @@ static const struct virtio_device_ops input_ops = {
 	.run = input_run,
 	.pause = input_pause,
 	.resume = input_resume,
+	.save = input_save,
+	.load = input_load,
 };
 
 struct vinput *vinput_create(const struct guest_memory *memory, enum link_device kind, struct stats *stats)
@@ -432,7 +466,7 @@ struct vinput *vinput_create(const struct guest_memory *memory, enum link_device
 		return NULL;
 	input->kind = kind;
 	input->stats = stats;
-	input->state.version = STATE_VERSION;
+	input->state.kind = (uint32_t)kind;
 	if (virtio_device_init(&input->device, &input_ops, "virtio-input", VIRTIO_ID_INPUT, 0, sizeof(struct input_config), 2, QUEUE_SIZE, memory) < 0) {
 		int saved = errno;
 		free(input);

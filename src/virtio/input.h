@@ -5,6 +5,7 @@
 
 #include "link/link.h"
 #include "virtio/device.h"
+#include "vmm/state.h"
 
 /* Largest ABS_X and ABS_Y that the guest is told of and that vinput_packet() takes (the range of the router's events); 0 is the left, upper edge. */
 #define VINPUT_ABS_MAX 65535
@@ -12,16 +13,18 @@
 struct stats;
 struct vinput;
 
-/* The device's own state: plain, without pointers. Bitmaps hold one bit per KEY_* code. */
+/* The device's own state (vmm/state.h). Bitmaps hold one bit per KEY_* code. */
 #define VINPUT_KEY_WORDS 12
+#define VINPUT_STATE_VERSION 1
 struct vinput_state {
-	uint32_t version;
+	struct state_head head;
+	uint32_t kind; /* enum link_device */
 	uint8_t select, subsel; /* config space registers */
-	uint8_t pad[2];
+	uint8_t zero[2];
 	uint64_t told[VINPUT_KEY_WORDS]; /* keys the guest believes held */
 	uint64_t owed[VINPUT_KEY_WORDS]; /* of these, the ones whose release waits for room */
 	uint32_t leds; /* bit per LED_* */
-	uint32_t leds_changed;
+	uint32_t zero1;
 };
 
 /* One device; the caller's thread polls its kick_fds and calls ops->run. stats is borrowed and may be NULL. NULL with errno. */

@@ -13,7 +13,6 @@
 #define QUEUE_SIZE 64
 #define BATCH 64          /* requests under one lock */
 #define REQUEST_MAX 4096u /* bytes answered at once; a driver asks again for more (section 5.4.6.1) */
-#define STATE_VERSION 1
 
 struct rng {
 	struct virtio_device device;
@@ -149,34 +148,13 @@ static void rng_resume(struct virtio_device *device)
 	kick(of(device));
 }
 
-static uint32_t rng_save(struct virtio_device *device, void *to, uint32_t size)
-{
-	struct rng_state state = { .version = STATE_VERSION };
-	(void)device;
-	if (size < sizeof(state))
-		return 0;
-	memcpy(to, &state, sizeof(state));
-	return sizeof(state);
-}
-
-static bool rng_load(struct virtio_device *device, const void *from, uint32_t size)
-{
-	struct rng_state state;
-	(void)device;
-	if (size != sizeof(state))
-		return false;
-	memcpy(&state, from, sizeof(state));
-	return state.version == STATE_VERSION && state.reserved == 0;
-}
-
+/* No state of its own: the window is the host's matter. */
 static const struct virtio_device_ops rng_ops = {
 	.config_read = rng_config_read,
 	.reset = rng_reset,
 	.run = rng_run,
 	.pause = rng_pause,
 	.resume = rng_resume,
-	.save = rng_save,
-	.load = rng_load,
 };
 
 struct rng *rng_create(const struct guest_memory *memory)

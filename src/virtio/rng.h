@@ -15,11 +15,6 @@
 
 struct rng;
 
-/* The device's own state: the window is the host's matter, so there is none yet. */
-struct rng_state {
-	uint32_t version, reserved;
-};
-
 /* NULL with errno. */
 struct rng *rng_create(const struct guest_memory *memory);
 void rng_destroy(struct rng *rng);

@@ -8,7 +8,7 @@
  * Register accesses take the device's lock, notifications take none: they only signal the queue's eventfd, as KVM's
  * ioeventfd does without leaving the kernel. Lock order: bus, device, MSI-X.
  */
-#include "virtio/device.h"
+#include "virtio/virtio_pci_internal.h"
 
 #define LOG_MODULE "virtio"
 #include "base/base.h"
@@ -56,15 +56,6 @@ enum {
 	COMMON_SIZE = 56,
 };
 
-/* Section 2.1. */
-#define STATUS_ACKNOWLEDGE 0x01u
-#define STATUS_DRIVER 0x02u
-#define STATUS_DRIVER_OK 0x04u
-#define STATUS_FEATURES_OK 0x08u
-#define STATUS_NEEDS_RESET 0x40u
-#define STATUS_FAILED 0x80u
-#define STATUS_BY_DRIVER (STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK | STATUS_FEATURES_OK | STATUS_FAILED)
-
 /*
  * What the transport offers. Not among it:
  *
@@ -76,30 +67,6 @@ enum {
  */
 #define F_EVENT_IDX (1ull << 29)
 #define F_VERSION_1 (1ull << 32)
-
-#define ISR_QUEUE 0x01u
-#define ISR_CONFIG 0x02u
-#define NO_VECTOR 0xffffu
-
-struct virtio_pci {
-	struct pci_device pci;
-	struct virtio_device *device;
-	uint32_t pci_cap; /* config offset of the PCI access capability */
-
-	/* Under the device's lock. */
-	uint8_t status, isr, generation;
-	uint16_t config_vector;
-	uint16_t queue_select;
-	uint32_t device_feature_select, driver_feature_select;
-	uint64_t acked;     /* what the driver wrote; counts only after FEATURES_OK */
-	bool acked_unknown; /* it acknowledged a bit above 63, none of which exists */
-	struct log_limit broken_limit;
-
-	/* Under the bus lock. */
-	uint64_t notify_gpa;    /* where notifications are decoded, or PCI_BAR_UNMAPPED */
-	uint32_t n_ioeventfds;  /* registered there: of all queues, or none */
-	struct log_limit move_limit;
-};
 
 static uint64_t offered(const struct virtio_pci *transport)
 {
@@ -128,7 +95,7 @@ static void kick(const struct virtio_device *device, uint32_t index)
 }
 
 /* A mutex is not fair: a device's thread that takes it again at once would keep everybody else out for as long as it has work. */
-static void lock_device(struct virtio_device *device)
+void virtio_pci_lock(struct virtio_device *device)
 {
 	atomic_fetch_add_explicit(&device->waiting, 1, memory_order_relaxed);
 	pthread_mutex_lock(&device->lock);
@@ -136,7 +103,7 @@ static void lock_device(struct virtio_device *device)
 }
 
 /* Under the device's lock: whoever works on a queue has finished its batch and finds everything off afterwards. */
-static void reset_locked(struct virtio_pci *transport)
+void virtio_pci_reset_locked(struct virtio_pci *transport)
 {
 	struct virtio_device *device = transport->device;
 	device->live = false;
@@ -154,36 +121,56 @@ static void reset_locked(struct virtio_pci *transport)
 	transport->acked_unknown = false;
 }
 
+bool virtio_pci_features_ok(const struct virtio_pci *transport)
+{
+	return !transport->acked_unknown && (transport->acked & ~offered(transport)) == 0 && (transport->acked & F_VERSION_1);
+}
+
+void virtio_pci_apply_features(struct virtio_pci *transport)
+{
+	struct virtio_device *device = transport->device;
+	device->driver_features = transport->acked;
+	for (uint32_t i = 0; i < device->n_queues; i++)
+		device->queue[i].event_idx = transport->acked & F_EVENT_IDX;
+}
+
+void virtio_pci_activate(struct virtio_pci *transport)
+{
+	struct virtio_device *device = transport->device;
+	device->live = true;
+	if (device->ops->activate != NULL)
+		device->ops->activate(device);
+}
+
+void virtio_pci_kick_enabled(const struct virtio_device *device)
+{
+	for (uint32_t i = 0; i < device->n_queues; i++)
+		if (device->queue[i].enabled)
+			kick(device, i);
+}
+
 /* Section 3.1.1: a driver only adds bits; 0 resets. */
 static void write_status(struct virtio_pci *transport, uint8_t value)
 {
 	struct virtio_device *device = transport->device;
 	if (value == 0) {
-		reset_locked(transport);
+		virtio_pci_reset_locked(transport);
 		return;
 	}
 	uint8_t added = value & STATUS_BY_DRIVER & ~transport->status;
 	if (added & STATUS_FEATURES_OK) {
-		if (transport->acked_unknown || (transport->acked & ~offered(transport)) != 0 || !(transport->acked & F_VERSION_1)) {
+		if (virtio_pci_features_ok(transport))
+			virtio_pci_apply_features(transport);
+		else
 			added &= (uint8_t)~STATUS_FEATURES_OK;
-		} else {
-			device->driver_features = transport->acked;
-			for (uint32_t i = 0; i < device->n_queues; i++)
-				device->queue[i].event_idx = transport->acked & F_EVENT_IDX;
-		}
 	}
 	transport->status |= added & (uint8_t)~STATUS_DRIVER_OK;
 	if (!(added & STATUS_DRIVER_OK) || !(transport->status & STATUS_FEATURES_OK) || (transport->status & STATUS_NEEDS_RESET))
 		return;
 	transport->status |= STATUS_DRIVER_OK;
-	device->live = true;
-	if (device->ops->activate != NULL)
-		device->ops->activate(device);
+	virtio_pci_activate(transport);
 	/* Chains made available, or notifications sent, before DRIVER_OK. */
-	for (uint32_t i = 0; i < device->n_queues; i++) {
-		if (device->queue[i].enabled)
-			kick(device, i);
-	}
+	virtio_pci_kick_enabled(device);
 }
 
 static uint16_t checked_vector(const struct virtio_pci *transport, uint16_t untrusted_vector)
@@ -330,7 +317,7 @@ static void bar_read(struct pci_device *pci, int bar, uint64_t offset, void *dat
 	memset(data, 0, size);
 	if (bar != BAR || size > 8 || offset >= BAR_SIZE)
 		return;
-	lock_device(device);
+	virtio_pci_lock(device);
 	if (in_region(offset, size, COMMON_AT, COMMON_SIZE)) {
 		uint64_t value = common_read(transport, offset - COMMON_AT, size);
 		memcpy(data, &value, size);
@@ -354,7 +341,7 @@ static void bar_write(struct pci_device *pci, int bar, uint64_t offset, const vo
 			kick(device, (uint32_t)(offset - NOTIFY_AT) / NOTIFY_MULTIPLIER);
 		return;
 	}
-	lock_device(device);
+	virtio_pci_lock(device);
 	if (in_region(offset, size, COMMON_AT, COMMON_SIZE)) {
 		uint64_t value = 0;
 		memcpy(&value, data, size);
@@ -521,8 +508,8 @@ void virtio_pci_destroy(struct virtio_pci *transport)
 
 void virtio_pci_reset(struct virtio_pci *transport)
 {
-	lock_device(transport->device);
-	reset_locked(transport);
+	virtio_pci_lock(transport->device);
+	virtio_pci_reset_locked(transport);
 	pthread_mutex_unlock(&transport->device->lock);
 }
 

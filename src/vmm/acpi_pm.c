@@ -11,7 +11,9 @@
 #define PM1_SLEEP_BUTTON 0x0200
 #define PM1_RTC 0x0400
 #define PM1_STATUS_BITS (PM1_TIMER | PM1_GLOBAL_LOCK | PM1_POWER_BUTTON | 0x8000)
+#define PM1_ENABLE_BITS (PM1_TIMER | PM1_GLOBAL_LOCK | PM1_POWER_BUTTON | PM1_SLEEP_BUTTON | PM1_RTC)
 #define CONTROL_SCI_ENABLE 0x0001
+#define CONTROL_BITS 0x1c06 /* SLP_TYP, BM_RLD, GBL_RLS */
 #define CONTROL_SLEEP_TYPE(value) (((value) >> 10) & 7)
 #define CONTROL_SLEEP_ENABLE 0x2000
 #define SLEEP_TYPE_S5 5
@@ -29,9 +31,14 @@ void acpi_pm_finish(struct acpi_pm *pm)
 	pthread_mutex_destroy(&pm->lock);
 }
 
+static bool sci_wanted(const struct acpi_pm *pm)
+{
+	return pm->status & pm->enable & (PM1_GLOBAL_LOCK | PM1_POWER_BUTTON);
+}
+
 static void update_sci(struct acpi_pm *pm)
 {
-	bool level = pm->status & pm->enable & (PM1_GLOBAL_LOCK | PM1_POWER_BUTTON);
+	bool level = sci_wanted(pm);
 	if (level != pm->sci_level) {
 		pm->sci_level = level;
 		pm->host.sci(pm->host.data, level);
@@ -87,12 +94,12 @@ void acpi_pm_access(struct acpi_pm *pm, uint32_t offset, void *data, uint32_t si
 	pm->status &= (uint16_t)~(clear & PM1_STATUS_BITS);
 	memcpy(&pm->enable, block + 2, 2);
 	/* Enables stick even for what never happens here: Linux reads back what it set (drivers/acpi/acpica/evxfevnt.c). */
-	pm->enable &= PM1_TIMER | PM1_GLOBAL_LOCK | PM1_POWER_BUTTON | PM1_SLEEP_BUTTON | PM1_RTC;
+	pm->enable &= PM1_ENABLE_BITS;
 	if (offset < 6 && offset + size > 4) {
 		uint16_t untrusted_control;
 		memcpy(&untrusted_control, block + 4, 2);
 		/* There is no legacy mode to go back to. SLP_EN is write-only. */
-		pm->control = (uint16_t)((untrusted_control & 0x1c06) | CONTROL_SCI_ENABLE);
+		pm->control = (uint16_t)((untrusted_control & CONTROL_BITS) | CONTROL_SCI_ENABLE);
 		power_off = (untrusted_control & CONTROL_SLEEP_ENABLE) && CONTROL_SLEEP_TYPE(untrusted_control) == SLEEP_TYPE_S5;
 	}
 	update_sci(pm);
@@ -107,4 +114,31 @@ void acpi_pm_power_button(struct acpi_pm *pm)
 	pm->status |= PM1_POWER_BUTTON;
 	update_sci(pm);
 	pthread_mutex_unlock(&pm->lock);
+}
+
+uint32_t acpi_pm_save(struct acpi_pm *pm, void *to, uint32_t size)
+{
+	pthread_mutex_lock(&pm->lock);
+	struct acpi_pm_state state = { .status = pm->status, .enable = pm->enable, .control = pm->control };
+	pthread_mutex_unlock(&pm->lock);
+	return state_put(to, size, &state, sizeof(state), STATE_ACPI_PM, ACPI_PM_STATE_VERSION);
+}
+
+bool acpi_pm_load(struct acpi_pm *pm, const void *from, uint32_t size)
+{
+	struct acpi_pm_state untrusted;
+	acpi_pm_reset(pm);
+	if (!state_get(&untrusted, sizeof(untrusted), STATE_ACPI_PM, ACPI_PM_STATE_VERSION, from, size) || untrusted.zero != 0 ||
+	    (untrusted.status & ~PM1_STATUS_BITS) || (untrusted.enable & ~PM1_ENABLE_BITS) ||
+	    (untrusted.control & ~(CONTROL_BITS | CONTROL_SCI_ENABLE)) || !(untrusted.control & CONTROL_SCI_ENABLE))
+		return false;
+	pthread_mutex_lock(&pm->lock);
+	pm->status = untrusted.status;
+	pm->enable = untrusted.enable;
+	pm->control = untrusted.control;
+	/* The line as the interrupt controllers have to see it, whatever it was. */
+	pm->sci_level = !sci_wanted(pm);
+	update_sci(pm);
+	pthread_mutex_unlock(&pm->lock);
+	return true;
 }

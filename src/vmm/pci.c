@@ -155,6 +155,23 @@ static void update_bars(struct pci_bus *bus)
 	}
 }
 
+bool pci_place_bars(struct pci_bus *bus, struct pci_device *device, uint32_t untrusted_which)
+{
+	if (untrusted_which >> PCI_BARS)
+		return false;
+	for (int b = 0; b < PCI_BARS; b++) {
+		if (!(untrusted_which >> b & 1))
+			continue;
+		if (!device->bar[b].size)
+			return false;
+		uint64_t wanted = bar_wanted(bus, device, b);
+		if (wanted == PCI_BAR_UNMAPPED || !is_free(bus, wanted, device->bar[b].size))
+			return false;
+		place_bar(device, b, wanted);
+	}
+	return true;
+}
+
 /* --- the bus ------------------------------------------------------------------------------------------------------ */
 
 struct pci_bus *pci_bus_create(const struct pci_host_ops *ops, void *host, const struct pci_windows *windows)

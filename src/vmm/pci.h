@@ -9,11 +9,13 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "vmm/state.h"
 
 #define PCI_CONFIG_SIZE 256
 #define PCI_BARS 6
 #define PCI_SLOTS 32
 #define PCI_BAR_UNMAPPED UINT64_MAX
+#define PCI_STATE_VERSION 1
 #define MSIX_VECTORS 17 /* a queue each and one for the configuration, of the largest virtio device */
 
 struct pci_bus;
@@ -112,6 +114,9 @@ int pci_attach(struct pci_bus *bus, struct pci_device *device, uint8_t slot);
 void pci_detach(struct pci_device *device);
 /* Puts config space, BARs and MSI-X back to power-on values (system reset). vCPUs are stopped. */
 void pci_bus_reset(struct pci_bus *bus);
+/* All slots at once, because their BARs compete for places. See state.h. */
+uint32_t pci_save(struct pci_bus *bus, void *to, uint32_t size);
+bool pci_load(struct pci_bus *bus, const void *from, uint32_t size);
 
 /* Raises vector, or marks it pending when masked. Any thread; never blocks. Out of range, or MSI-X off: nothing. */
 void msix_signal(struct pci_device *device, uint32_t vector);

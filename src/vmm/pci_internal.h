@@ -43,6 +43,11 @@ static inline void put_u32(uint8_t *bytes, uint32_t value)
 	put_u16(bytes + 2, (uint16_t)(value >> 16));
 }
 
+/*
+ * Decodes exactly the BARs of the bits in `untrusted_which`, none of which may be decoded yet, where their registers say. False when one of them
+ * cannot be there. Bus lock held.
+ */
+bool pci_place_bars(struct pci_bus *bus, struct pci_device *device, uint32_t untrusted_which);
 /* Gives the vectors GSIs and eventfds; at attachment. 0 or -1 with errno. */
 int msix_attach(struct pci_device *device);
 /* Takes back what msix_attach() gave. */

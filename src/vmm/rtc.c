@@ -6,6 +6,7 @@
 /* Registers: MC146818A data sheet. */
 enum { SECONDS = 0, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH, YEAR, REG_A, REG_B, REG_C, REG_D, CENTURY = 0x32 };
 #define A_RUNNING 0x26 /* 32.768 kHz, 1024 Hz periodic rate; update in progress never shows: updates take no time here */
+#define A_UPDATING 0x80
 #define B_24H 0x02
 #define B_BINARY 0x04
 #define B_UPDATE_IRQ 0x10
@@ -15,6 +16,7 @@ enum { SECONDS = 0, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, W
 #define C_ALARM 0x20
 #define C_UPDATE 0x10
 #define D_VALID 0x80
+#define OFFSET_MAX (1ll << 40) /* seconds; the largest that registers can make is 16599 years */
 
 void rtc_init(struct rtc *rtc, const struct rtc_host *host)
 {
@@ -30,6 +32,11 @@ void rtc_finish(struct rtc *rtc)
 	pthread_mutex_destroy(&rtc->lock);
 }
 
+static bool irq_wanted(const struct rtc *rtc)
+{
+	return rtc->cmos[REG_C] & rtc->cmos[REG_B] & (C_ALARM | C_UPDATE);
+}
+
 static void update_outputs(struct rtc *rtc)
 {
 	bool wanted = rtc->cmos[REG_B] & (B_UPDATE_IRQ | B_ALARM_IRQ);
@@ -37,7 +44,7 @@ static void update_outputs(struct rtc *rtc)
 		rtc->ticking = wanted;
 		rtc->host.tick(rtc->host.data, wanted);
 	}
-	bool level = rtc->cmos[REG_C] & rtc->cmos[REG_B] & (C_ALARM | C_UPDATE);
+	bool level = irq_wanted(rtc);
 	rtc->cmos[REG_C] = (uint8_t)((rtc->cmos[REG_C] & ~C_IRQ) | (level ? C_IRQ : 0));
 	if (level != rtc->irq_level) {
 		rtc->irq_level = level;
@@ -142,7 +149,7 @@ void rtc_write(struct rtc *rtc, uint8_t value, int64_t now)
 	pthread_mutex_lock(&rtc->lock);
 	uint8_t index = rtc->index;
 	if (index == REG_A) {
-		rtc->cmos[REG_A] = value & 0x7f;
+		rtc->cmos[REG_A] = value & (uint8_t)~A_UPDATING;
 	} else if (index == REG_B) {
 		bool was_set = rtc->cmos[REG_B] & B_SET;
 		if (value & B_SET)
@@ -180,4 +187,37 @@ void rtc_tick(struct rtc *rtc, int64_t now)
 		update_outputs(rtc);
 	}
 	pthread_mutex_unlock(&rtc->lock);
+}
+
+uint32_t rtc_save(struct rtc *rtc, void *to, uint32_t size)
+{
+	struct rtc_state state = { 0 };
+	pthread_mutex_lock(&rtc->lock);
+	state.index = rtc->index;
+	memcpy(state.cmos, rtc->cmos, sizeof(state.cmos));
+	state.offset_s = rtc->offset_s;
+	pthread_mutex_unlock(&rtc->lock);
+	return state_put(to, size, &state, sizeof(state), STATE_RTC, RTC_STATE_VERSION);
+}
+
+bool rtc_load(struct rtc *rtc, const void *from, uint32_t size)
+{
+	struct rtc_state untrusted;
+	rtc_reset(rtc);
+	if (!state_get(&untrusted, sizeof(untrusted), STATE_RTC, RTC_STATE_VERSION, from, size) || untrusted.index >= sizeof(untrusted.cmos) ||
+	    !state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || untrusted.offset_s > OFFSET_MAX || untrusted.offset_s < -OFFSET_MAX ||
+	    (untrusted.cmos[REG_A] & A_UPDATING) || (untrusted.cmos[REG_C] & ~(C_IRQ | C_ALARM | C_UPDATE)) || untrusted.cmos[REG_D] != 0)
+		return false;
+	bool level = untrusted.cmos[REG_C] & untrusted.cmos[REG_B] & (C_ALARM | C_UPDATE);
+	if (level != !!(untrusted.cmos[REG_C] & C_IRQ))
+		return false;
+	pthread_mutex_lock(&rtc->lock);
+	rtc->index = untrusted.index;
+	memcpy(rtc->cmos, untrusted.cmos, sizeof(rtc->cmos));
+	rtc->offset_s = untrusted.offset_s;
+	/* The line as the interrupt controllers have to see it, whatever it was. */
+	rtc->irq_level = !level;
+	update_outputs(rtc);
+	pthread_mutex_unlock(&rtc->lock);
+	return true;
 }

@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/state.h"
+
+#define RTC_STATE_VERSION 1
+
 struct rtc_host {
 	void (*irq)(void *data, bool level);   /* under the clock's lock */
 	void (*tick)(void *data, bool wanted); /* call rtc_tick() once a second from now on, or no longer; under the lock */
@@ -20,6 +24,14 @@ struct rtc {
 	bool irq_level, ticking;
 };
 
+struct rtc_state {
+	struct state_head head;
+	uint8_t index;
+	uint8_t zero[7];
+	uint8_t cmos[128];
+	int64_t offset_s; /* the guest's time minus the host's */
+};
+
 void rtc_init(struct rtc *rtc, const struct rtc_host *host);
 void rtc_finish(struct rtc *rtc);
 void rtc_reset(struct rtc *rtc);
@@ -28,3 +40,6 @@ void rtc_select(struct rtc *rtc, uint8_t index);
 uint8_t rtc_read(struct rtc *rtc, int64_t now);
 void rtc_write(struct rtc *rtc, uint8_t value, int64_t now);
 void rtc_tick(struct rtc *rtc, int64_t now);
+/* See state.h. */
+uint32_t rtc_save(struct rtc *rtc, void *to, uint32_t size);
+bool rtc_load(struct rtc *rtc, const void *from, uint32_t size);

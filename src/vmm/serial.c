@@ -7,6 +7,7 @@
 /* Registers and bits: PC16550D data sheet, table 1. */
 #define IER_RECEIVED 0x01
 #define IER_SENT 0x02
+#define IER_BITS 0x0f
 #define IIR_NONE 0x01
 #define IIR_SENT 0x02
 #define IIR_RECEIVED 0x04
@@ -14,6 +15,7 @@
 #define LCR_DIVISOR 0x80
 #define MCR_OUT2 0x08
 #define MCR_LOOP 0x10
+#define MCR_BITS 0x1f
 #define LSR_DATA 0x01
 #define LSR_SENT 0x60 /* holding register and shift register empty */
 #define FCR_ENABLE 0x01
@@ -42,10 +44,15 @@ static uint8_t interrupt_id(const struct serial *serial)
 	return IIR_NONE;
 }
 
+/* OUT2 gates the line on a PC; Linux sets it. */
+static bool irq_wanted(const struct serial *serial)
+{
+	return interrupt_id(serial) != IIR_NONE && (serial->mcr & MCR_OUT2);
+}
+
 static void update_irq(struct serial *serial)
 {
-	/* OUT2 gates the line on a PC; Linux sets it. */
-	bool level = interrupt_id(serial) != IIR_NONE && (serial->mcr & MCR_OUT2);
+	bool level = irq_wanted(serial);
 	if (level != serial->irq_level) {
 		serial->irq_level = level;
 		serial->host.irq(serial->host.data, level);
@@ -156,7 +163,7 @@ void serial_write(struct serial *serial, uint32_t reg, uint8_t value)
 			/* Enabling the transmit interrupt while empty raises it at once: Linux starts its transmitter so. */
 			if ((value & IER_SENT) && !(serial->ier & IER_SENT))
 				serial->thr_empty_pending = true;
-			serial->ier = value & 0x0f;
+			serial->ier = value & IER_BITS;
 		}
 		break;
 	case 2:
@@ -168,7 +175,7 @@ void serial_write(struct serial *serial, uint32_t reg, uint8_t value)
 		serial->lcr = value;
 		break;
 	case 4:
-		serial->mcr = value & 0x1f;
+		serial->mcr = value & MCR_BITS;
 		break;
 	case 7:
 		serial->scr = value;
@@ -216,4 +223,43 @@ void serial_sent(struct serial *serial, uint32_t n)
 	pthread_mutex_lock(&serial->lock);
 	serial->out_tail += min_u32(n, serial->out_head - serial->out_tail);
 	pthread_mutex_unlock(&serial->lock);
+}
+
+uint32_t serial_save(struct serial *serial, void *to, uint32_t size)
+{
+	pthread_mutex_lock(&serial->lock);
+	struct serial_state state = {
+		.ier = serial->ier, .lcr = serial->lcr, .mcr = serial->mcr, .scr = serial->scr, .dll = serial->dll, .dlm = serial->dlm,
+		.fcr = serial->fcr, .thr_empty_pending = serial->thr_empty_pending, .n_in = serial->in_head - serial->in_tail,
+	};
+	for (uint32_t i = 0; i < state.n_in; i++)
+		state.in[i] = serial->in[(serial->in_tail + i) % SERIAL_INPUT];
+	pthread_mutex_unlock(&serial->lock);
+	return state_put(to, size, &state, sizeof(state), STATE_SERIAL, SERIAL_STATE_VERSION);
+}
+
+bool serial_load(struct serial *serial, const void *from, uint32_t size)
+{
+	struct serial_state untrusted;
+	serial_reset(serial);
+	if (!state_get(&untrusted, sizeof(untrusted), STATE_SERIAL, SERIAL_STATE_VERSION, from, size) || untrusted.ier > IER_BITS ||
+	    untrusted.mcr > MCR_BITS || untrusted.thr_empty_pending > 1 || untrusted.zero != 0 || untrusted.n_in > SERIAL_INPUT ||
+	    !state_is_zero(untrusted.in + untrusted.n_in, SERIAL_INPUT - untrusted.n_in))
+		return false;
+	pthread_mutex_lock(&serial->lock);
+	serial->ier = untrusted.ier;
+	serial->lcr = untrusted.lcr;
+	serial->mcr = untrusted.mcr;
+	serial->scr = untrusted.scr;
+	serial->dll = untrusted.dll;
+	serial->dlm = untrusted.dlm;
+	serial->fcr = untrusted.fcr;
+	serial->thr_empty_pending = untrusted.thr_empty_pending;
+	for (uint32_t i = 0; i < untrusted.n_in; i++)
+		take_in(serial, untrusted.in[i]);
+	/* The line as the interrupt controllers have to see it, whatever it was. */
+	serial->irq_level = !irq_wanted(serial);
+	update_irq(serial);
+	pthread_mutex_unlock(&serial->lock);
+	return true;
 }

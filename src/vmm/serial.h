@@ -8,8 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "vmm/state.h"
+
 #define SERIAL_OUTPUT 65536u /* bytes, a power of two */
 #define SERIAL_INPUT 4096u   /* bytes, a power of two */
+#define SERIAL_STATE_VERSION 1
 
 struct serial_host {
 	void (*irq)(void *data, bool level); /* the interrupt line; under the serial port's lock */
@@ -31,6 +34,15 @@ struct serial {
 	uint8_t out[SERIAL_OUTPUT];
 };
 
+/* What waits for the reader of the output is not part of it: the guest has sent that. */
+struct serial_state {
+	struct state_head head;
+	uint8_t ier, lcr, mcr, scr, dll, dlm, fcr;
+	uint8_t thr_empty_pending; /* 0 or 1 */
+	uint32_t n_in, zero;
+	uint8_t in[SERIAL_INPUT];  /* n_in bytes that the guest has not read yet, then zeros */
+};
+
 void serial_init(struct serial *serial, const struct serial_host *host, bool keep_output);
 void serial_finish(struct serial *serial);
 /* Registers back to power-on; waiting output stays for its reader. */
@@ -45,3 +57,6 @@ uint32_t serial_input_room(struct serial *serial);
 /* Copies up to `size` bytes of waiting output without taking them; serial_sent() takes the first n. One reader. */
 uint32_t serial_peek(struct serial *serial, void *to, uint32_t size);
 void serial_sent(struct serial *serial, uint32_t n);
+/* See state.h. */
+uint32_t serial_save(struct serial *serial, void *to, uint32_t size);
+bool serial_load(struct serial *serial, const void *from, uint32_t size);

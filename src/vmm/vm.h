@@ -66,6 +66,9 @@ void vm_destroy(struct vm *vm);
 
 struct guest_memory *vm_memory(struct vm *vm);
 struct pci_bus *vm_pci(struct vm *vm);
+/* Adds the VM's own devices, the bus among them, to a table for state_save() and state_load(). False: it is full. */
+struct state_table;
+bool vm_state_table(struct vm *vm, struct state_table *table);
 
 /* Readable after the guest powered off, reset or crashed. vm_take_event() tells which; the vCPUs have stopped or are about to. */
 int vm_event_fd(const struct vm *vm);
