@@ -450,6 +450,8 @@ static const struct virtio_device_ops blk_ops = {
 	.run = blk_run,
 	.pause = blk_pause,
 	.resume = blk_resume,
+	.save = blk_save,
+	.load = blk_load,
 };
 
 static uint64_t fill_config(struct blk *blk)

@@ -137,5 +137,8 @@ bool blk_request_start(struct blk *blk, struct blk_request *request);
 bool blk_request_advance(struct blk *blk, struct blk_request *request);
 /* True when everything written is on stable storage. */
 bool blk_is_clean(const struct blk *blk);
+/* Of struct virtio_device_ops. */
+uint32_t blk_save(struct virtio_device *device, void *to, uint32_t size);
+bool blk_load(struct virtio_device *device, const void *from, uint32_t size);
 /* A failure of the host: one line, at most one in a second. */
 void blk_complain(struct blk *blk, const char *what, uint64_t offset, int error);

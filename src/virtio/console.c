@@ -21,7 +21,6 @@
 /* Of one chain's bytes; a driver sends a few pages at most. Bounds the work for a chain that names one page many times. */
 #define CHAIN_BYTES (1u << 20)
 #define PIECE 4096u
-#define STATE_VERSION 1
 
 /* Section 5.3.2: ports 0 and 1 surround the control queues. */
 enum { RX0, TX0, CONTROL_RX, CONTROL_TX, RX1, TX1, QUEUES };
@@ -380,7 +379,7 @@ static void console_config_read(struct virtio_device *device, uint32_t offset, v
 /* Chains are moved under the lock: none is in flight when somebody else holds it. */
 static void console_reset(struct virtio_device *device)
 {
-	of(device)->state = (struct console_state){ .version = STATE_VERSION };
+	of(device)->state = (struct console_state){ 0 };
 }
 
 static void console_pause(struct virtio_device *device)
@@ -401,25 +400,20 @@ static void console_resume(struct virtio_device *device)
 
 static uint32_t console_save(struct virtio_device *device, void *to, uint32_t size)
 {
-	if (size < sizeof(struct console_state))
-		return 0;
-	memcpy(to, &of(device)->state, sizeof(struct console_state));
-	return sizeof(struct console_state);
+	struct console_state state = of(device)->state;
+	return state_put(to, size, &state, sizeof(state), STATE_CONSOLE, CONSOLE_STATE_VERSION);
 }
 
 static bool console_load(struct virtio_device *device, const void *from, uint32_t size)
 {
-	struct console_state state;
-	if (size != sizeof(state))
-		return false;
-	memcpy(&state, from, sizeof(state));
-	if (state.version != STATE_VERSION)
+	struct console_state untrusted;
+	if (!state_get(&untrusted, sizeof(untrusted), STATE_CONSOLE, CONSOLE_STATE_VERSION, from, size))
 		return false;
 	for (uint32_t i = 0; i < CONSOLE_PORTS; i++)
-		if (state.port[i].sent > CHAIN_BYTES || state.port[i].ready > 1 || state.port[i].guest_open > 1 || state.port[i].told_open > 1 ||
-			state.port[i].pending > OWE_ALL)
+		if (untrusted.port[i].sent > CHAIN_BYTES || untrusted.port[i].ready > 1 || untrusted.port[i].guest_open > 1 ||
+			untrusted.port[i].told_open > 1 || untrusted.port[i].pending > OWE_ALL)
 			return false;
-	of(device)->state = state;
+	of(device)->state = untrusted;
 	return true;
 }
 
@@ -440,7 +434,6 @@ struct console *console_create(const struct guest_memory *memory, const int fd[C
 	if (console == NULL)
 		return NULL;
 	console->stats = stats;
-	console->state.version = STATE_VERSION;
 	if (virtio_device_init(&console->device, &console_ops, "virtio-console", VIRTIO_ID_CONSOLE, F_MULTIPORT,
 		    sizeof(struct config_space), QUEUES, QUEUE_SIZE, memory) < 0)
 		goto fail;

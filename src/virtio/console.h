@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "virtio/device.h"
+#include "vmm/state.h"
 
 #define CONSOLE_PORTS 2
 #define CONSOLE_PORT_HVC0 0
@@ -21,9 +22,10 @@
 struct stats;
 struct console;
 
-/* The device's own state: plain, without pointers. */
+/* The device's own state (vmm/state.h). */
+#define CONSOLE_STATE_VERSION 1
 struct console_state {
-	uint32_t version;
+	struct state_head head;
 	struct {
 		uint32_t sent; /* bytes already sent of the first chain that waits in the transmit queue */
 		uint8_t ready;      /* the driver has set the port up */
