@@ -62,6 +62,7 @@ int machine_child_run(void *data, struct spawner_child *child)
 	int status = EXIT_FAILED;
 	struct status_board *board = status_board_create();
 	struct machine *machine = NULL;
+	sandbox_begin_machine();
 	snprintf(error, sizeof error, "out of memory");
 	/* What is said while the program may still turn out not to start waits, as in one process. */
 	if ((self->config.options->log_level >= LOG_DEBUG || log_hold() == 0) && board != NULL) {

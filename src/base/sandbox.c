@@ -20,6 +20,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "base/attack.h"
 #include "base/base.h"
 #include "base/filters/placeholder.h"
 #include "base/log.h"
@@ -46,10 +47,12 @@
 #endif
 #define SCOPE_THREAD_GROUP 1 /* PR_SCHED_CORE_SCOPE_THREAD_GROUP */
 
+#ifndef RAYVM_ATTACK
+#define RAYVM_ATTACK 0
+#endif
 #define ARENAS 64
 #define REFUSALS_LOGGED 20
 #define MACHINE_FILES 1024   /* descriptors of the machine's process: an eventfd for each queue and vector, the disks */
-#define MACHINE_OOM_SCORE "500"
 
 #define FILTER_MAX 512
 struct filter {
@@ -68,6 +71,7 @@ static const struct {
 	{ "vcpu", FILTER(vcpu), false },
 	{ "block", FILTER(block), false },
 	{ "vm-io", FILTER(io), false },
+	{ "console", FILTER(io), false },
 	{ "net", FILTER(net), false },
 	{ "machine", FILTER(machine), false },
 	{ "loader", FILTER(machine), false },
@@ -82,7 +86,12 @@ static const struct filter front_filter = FILTER(front), machine_filter = FILTER
 
 /* The one sandbox of the process. Written by sandbox_prepare() and sandbox_enter_machine(), single-threaded; then only read. */
 static struct {
-	bool on, machine;
+	bool on;
+	bool machine; /* this is the machine's own process: filters kill */
+	bool entered; /* and it has given everything up: new threads inherit that */
+#if RAYVM_ATTACK
+	pid_t panel;
+#endif
 	int abi;             /* Landlock's, 0: none */
 	bool filters;        /* seccomp can do what we need */
 	int nothing;         /* Landlock ruleset, -1: none */
@@ -127,8 +136,9 @@ static void on_refused(int number, siginfo_t *info, void *context)
 	uint32_t count = atomic_fetch_add(&the_sandbox.refused, 1);
 	if (count < REFUSALS_LOGGED) {
 		unsigned int call = (unsigned int)info->si_syscall;
-		log_error("thread %s: the system call %s (%u) was refused%s", own_name,
-			call < ARRAY_LEN(call_names) && call_names[call] != NULL ? call_names[call] : "?", call,
+		/* The second argument tells one ioctl from another. */
+		log_error("thread %s: the system call %s (%u, %#llx) was refused%s", own_name,
+			call < ARRAY_LEN(call_names) && call_names[call] != NULL ? call_names[call] : "?", call, at->uc_mcontext.gregs[REG_RSI],
 			count + 1 == REFUSALS_LOGGED ? "; no more such lines" : "");
 	}
 	errno = saved;
@@ -186,6 +196,10 @@ void sandbox_prepare(const struct sandbox_config *config)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		log_warn("no_new_privs: %s; going on without", strerror(errno));
 	snprintf(own_name, sizeof own_name, "front");
+#if RAYVM_ATTACK
+	the_sandbox.panel = getpid();
+	attack_prepare(getppid());
+#endif
 	/* Enough for each thread to have its own: without a number the C library would count the CPUs in /sys when some thread allocates. */
 	mallopt(M_ARENA_MAX, ARENAS);
 	the_sandbox.on = config->on && !SANITIZED;
@@ -200,7 +214,17 @@ void sandbox_prepare(const struct sandbox_config *config)
 	sigaction(SIGSYS, &action, NULL);
 }
 
-void sandbox_enter_thread(const char *name)
+/* In builds that attack themselves; elsewhere there is nothing to call. */
+static void attacked(const char *name)
+{
+#if RAYVM_ATTACK
+	attack_thread(name);
+#else
+	(void)name;
+#endif
+}
+
+static void enter_thread(const char *name)
 {
 	if (!the_sandbox.on)
 		return;
@@ -208,7 +232,7 @@ void sandbox_enter_thread(const char *name)
 	snprintf(own_name, sizeof own_name, "%s", name);
 	while (strncmp(name, kinds[kind].name, strlen(kinds[kind].name)) != 0)
 		kind++;
-	if (!the_sandbox.machine) { /* else the process has dropped both already */
+	if (!the_sandbox.entered) { /* else it inherited both */
 		drop_capabilities();
 		if (kinds[kind].reads_files)
 			enter_panel_files();
@@ -219,7 +243,13 @@ void sandbox_enter_thread(const char *name)
 		failed("system call filters");
 }
 
-void sandbox_enter_front(void)
+void sandbox_enter_thread(const char *name)
+{
+	enter_thread(name);
+	attacked(name);
+}
+
+static void enter_front(void)
 {
 	char text[256];
 	bool all = sandbox_describe(the_sandbox.on || SANITIZED, text, sizeof text);
@@ -235,26 +265,35 @@ void sandbox_enter_front(void)
 		failed("system call filters");
 }
 
-static void write_file(const char *path, const char *text)
+void sandbox_enter_front(void)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		log_warn("%s: %s; going on without", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	enter_front();
+	attacked("front");
+}
+
+void sandbox_begin_machine(void)
+{
+	the_sandbox.machine = true;
+	/* The first arena only: others look into /proc before they give memory back. Nothing in this process allocates while requests run. */
+	mallopt(M_ARENA_MAX, 1);
+#if RAYVM_ATTACK
+	attack_prepare(the_sandbox.panel);
+#endif
+	if (!the_sandbox.on)
+		return;
+	drop_capabilities();
+	if (the_sandbox.nothing >= 0)
+		close(the_sandbox.nothing);
+	the_sandbox.nothing = the_sandbox.abi > 0 ? landlock_nothing(the_sandbox.abi, true) : -1;
 }
 
 bool sandbox_enter_machine(void)
 {
 	if (!the_sandbox.on || !the_sandbox.filters) {
 		errno = ENOSYS;
+		attacked("main");
 		return false;
 	}
-	the_sandbox.machine = true;
-	/* The first one only: others look into /proc before they give memory back. Nothing in this process allocates while requests run. */
-	mallopt(M_ARENA_MAX, 1);
-	/* Whoever is short of memory: this process before the panel. */
-	write_file("/proc/self/oom_score_adj", MACHINE_OOM_SCORE);
 	struct rlimit files;
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_max = files.rlim_max < MACHINE_FILES ? files.rlim_max : MACHINE_FILES;
@@ -267,16 +306,15 @@ bool sandbox_enter_machine(void)
 	/* Where cores have several threads: no foreign one beside a vCPU. ENODEV and EINVAL: there are none, or the kernel cannot. */
 	if (prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, SCOPE_THREAD_GROUP, 0) < 0)
 		log_debug("core scheduling: %s", strerror(errno));
-	drop_capabilities();
-	int ruleset = the_sandbox.abi > 0 ? landlock_nothing(the_sandbox.abi, true) : -1;
-	if (the_sandbox.abi > 0 && (ruleset < 0 || landlock_enter(ruleset) < 0))
+	if (the_sandbox.nothing >= 0 && landlock_enter(the_sandbox.nothing) < 0)
 		failed("Landlock");
-	if (ruleset >= 0)
-		close(ruleset);
 	if (the_sandbox.nothing >= 0)
 		close(the_sandbox.nothing);
 	the_sandbox.nothing = -1;
-	return load_filter(&machine_filter);
+	the_sandbox.entered = true;
+	bool done = load_filter(&machine_filter);
+	attacked("main");
+	return done;
 }
 
 bool sandbox_describe(bool on, char *text, size_t size)

@@ -32,10 +32,12 @@ void sandbox_enter_thread(const char *name);
 /* The front thread, when the seat, the card and all threads it starts itself are there and its priority is raised. Logs the verdict. */
 void sandbox_enter_front(void);
 /*
- * The machine's own process, single-threaded, when everything it will ever use is open: all of the above, and limits, no core dumps, no
- * ptrace by others, an OOM score that makes it go first, signals to itself only, a core-scheduling cookie. From then on forbidden calls kill.
- * Its threads are entered as usual. False, with errno, when there is no filter: the kernel has none, or the sandbox is off.
+ * The machine's own process (--isolate), in two steps. begin: single-threaded, before it makes anything; capabilities are dropped, and threads started
+ * from now on are killed, with the process, for a forbidden call. Rings for disks can be made, and files opened, by its first thread.
+ * enter: when all is open and before guest code runs; that thread too. Limits, no core dumps, no ptrace by others, signals to itself only, a
+ * core-scheduling cookie. enter is false, with errno, when there is no filter: the kernel has none, or the sandbox is off.
  */
+void sandbox_begin_machine(void);
 bool sandbox_enter_machine(void);
 /* One line, for the log and --check: the parts in force, and why others are not. True when all are. Needs no sandbox_prepare(). */
 bool sandbox_describe(bool on, char *text, size_t size);

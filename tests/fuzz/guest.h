@@ -12,15 +12,15 @@
 #include "vmm/memory.h"
 #include "vmm/pci.h"
 
-#define GUEST_LOW_SIZE 0xa0000ull
+#define GUEST_LOW_SIZE 0x80000ull
 #define GUEST_HIGH 0x100000000ull
 #define GUEST_HIGH_SIZE 0x10000ull
 #define GUEST_RINGS 0x10000ull      /* queue q's at GUEST_RINGS + q * GUEST_RING_STRIDE */
-#define GUEST_RING_STRIDE 0x8000ull /* of eight queues; there is room for the largest */
-#define GUEST_AVAIL 0x4000ull       /* from there */
-#define GUEST_USED 0x5000ull
-#define GUEST_SCRATCH 0x50000ull    /* requests: headers, commands, replies */
-#define GUEST_DATA 0x60000ull
+#define GUEST_RING_STRIDE 0x4000ull
+#define GUEST_AVAIL 0x1000ull       /* from there */
+#define GUEST_USED 0x2000ull
+#define GUEST_SCRATCH 0x30000ull    /* requests: headers, commands, replies */
+#define GUEST_DATA 0x40000ull
 #define GUEST_ECAM 0xe0000000ull
 #define GUEST_WINDOW32 0xc0000000ull
 #define GUEST_WINDOW64 0x800000000ull

@@ -105,6 +105,8 @@ static void add_threads(scmp_filter_ctx filter)
 	allow_one(filter, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ,
 		CLONE_THREAD | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP, CLONE_THREAD));
 	allow_one(filter, "prctl", SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
+	/* The first thread of a process makes the C library listen to its own signal, 33 (nptl/pthread_create.c). */
+	allow_one(filter, "rt_sigaction", SCMP_A0_32(SCMP_CMP_EQ, 33));
 	allow_one(filter, "seccomp", SCMP_A0_32(SCMP_CMP_EQ, SECCOMP_SET_MODE_FILTER));
 }
 
@@ -128,6 +130,7 @@ static const uint32_t kvm_running[] = {
 	KVM_SET_IRQCHIP, KVM_GET_FPU, KVM_SET_FPU, KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_GET_MP_STATE, KVM_SET_MP_STATE, KVM_NMI, KVM_INTERRUPT,
 	KVM_SMI, KVM_GET_TSC_KHZ, KVM_SET_TSC_KHZ, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, KVM_GET_XSAVE, KVM_SET_XSAVE, KVM_GET_XCRS, KVM_SET_XCRS, KVM_GET_PIT2,
 	KVM_SET_PIT2, KVM_SET_SIGNAL_MASK, KVM_SET_USER_MEMORY_REGION, KVM_GET_DIRTY_LOG, KVM_SET_BOOT_CPU_ID,
+	KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO,
 };
 
 /* What makes one: a reboot is a new VM on the same memory. */
@@ -153,16 +156,20 @@ static void add_kvm_making(scmp_filter_ctx filter)
 }
 
 /*
- * A disk's requests. Its ring was made before the filter, is restricted and then enabled by its own thread: nothing is left of
- * io_uring_register after that but giving the files back.
+ * A disk's requests. Its ring was made and restricted before the filter; nobody can make another, or change this one: what is left of
+ * io_uring_register is enabling it, and giving files back.
  */
 static void add_disk(scmp_filter_ctx filter)
 {
 	static const char *const names[] = { "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "fsync", "fdatasync", "sync_file_range", "fallocate", "ftruncate",
-		"io_uring_enter", "io_uring_register", "statx", "eventfd2" };
+		"io_uring_enter", "statx", "eventfd2" };
 	static const uint32_t numbers[] = { BLKDISCARD, BLKZEROOUT, BLKGETSIZE64, BLKFLSBUF };
+	/* Its thread enables the ring, for the first and only time; from then on its own restrictions refuse all but the first of these. */
+	static const uint32_t ring_calls[] = { 3 /* IORING_UNREGISTER_FILES */, 12 /* IORING_REGISTER_ENABLE_RINGS */, 20 /* IORING_REGISTER_RING_FDS */, 21 /* and back */ };
 	rules(filter, SCMP_ACT_ALLOW, names, LEN(names));
 	add_ioctls(filter, numbers, LEN(numbers));
+	for (size_t i = 0; i < LEN(ring_calls); i++)
+		allow_one(filter, "io_uring_register", SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffffu, ring_calls[i]));
 }
 
 /* --- one function a kind ----------------------------------------------------------------------------------------------------- */
@@ -190,10 +197,18 @@ static void kind_block(scmp_filter_ctx filter)
 	add_threads(filter);
 }
 
-/* Serial port, clock, a tap's frames: bytes between descriptors that are open, and the interrupt of a port. */
+/* Bytes of consoles come and go over sockets that are connected: none may be sent elsewhere. */
+static void add_sockets(scmp_filter_ctx filter)
+{
+	rule(filter, SCMP_ACT_ALLOW, "recvfrom", 0, NULL);
+	allow_one(filter, "sendto", SCMP_A4_64(SCMP_CMP_EQ, 0));
+}
+
+/* Serial port, clock, consoles: bytes between descriptors that are open, and the interrupt of a port. */
 static void kind_io(scmp_filter_ctx filter)
 {
 	add_common(filter);
+	add_sockets(filter);
 	add_kvm_running(filter);
 }
 
@@ -286,8 +301,8 @@ static void deny_everywhere(scmp_filter_ctx filter)
 static void kind_front(scmp_filter_ctx filter)
 {
 	deny_everywhere(filter);
-	static const char *const server[] = { "listen", "accept", "accept4", "socketpair" };
-	rules(filter, SCMP_ACT_TRAP, server, LEN(server));
+	static const char *const names[] = { "listen", "accept", "accept4", "socketpair", "kill", "pidfd_send_signal", "pidfd_open" };
+	rules(filter, SCMP_ACT_TRAP, names, LEN(names));
 	struct scmp_arg_cmp below = SCMP_A0_32(SCMP_CMP_LT, AF_NETLINK), above = SCMP_A0_32(SCMP_CMP_GT, AF_NETLINK);
 	rule(filter, SCMP_ACT_TRAP, "socket", 1, &below);
 	rule(filter, SCMP_ACT_TRAP, "socket", 1, &above);
@@ -304,12 +319,13 @@ static void kind_ui(scmp_filter_ctx filter)
 
 /* --- the machine's own process ------------------------------------------------------------------------------------------------ */
 
-/* Everything its threads need, and nothing else: the outermost filter, which all of them inherit. */
+/* Everything its threads need, and nothing else: its first thread's filter, which those started later inherit beside their own. */
 static void process_machine(scmp_filter_ctx filter)
 {
-	static const char *const names[] = { "signalfd4", "recvmsg", "sendmsg", "epoll_create1", "wait4" };
+	static const char *const names[] = { "recvmsg", "sendmsg" };
 	static const uint32_t numbers[] = { TUNSETOFFLOAD, TUNSETVNETHDRSZ };
 	kind_machine(filter);
+	add_sockets(filter);
 	rules(filter, SCMP_ACT_ALLOW, names, LEN(names));
 	add_ioctls(filter, numbers, LEN(numbers));
 }
