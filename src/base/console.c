@@ -144,7 +144,7 @@ static void receive(struct console_end *end)
 {
 	uint8_t message[CONSOLE_MESSAGE];
 	for (int i = 0; i < BATCH; i++) {
-		ssize_t got = recv(end->fd, message, sizeof message, MSG_DONTWAIT);
+		ssize_t got = read(end->fd, message, sizeof message);
 		if (got < 0)
 			return; /* nothing more */
 		if (got == 0) {
@@ -160,8 +160,9 @@ static void receive(struct console_end *end)
 			break;
 		case CONSOLE_ATTACH:
 		case CONSOLE_DETACH:
-			end->in_size = 0;
 			pthread_mutex_lock(&end->lock);
+			if (message[0] == CONSOLE_ATTACH && end->attached)
+				end->in_size = 0;
 			if (!end->history && !end->attached)
 				end->ring.tail = end->ring.head; /* the remains of an earlier conversation */
 			end->attached = message[0] == CONSOLE_ATTACH;
@@ -179,8 +180,10 @@ static void receive(struct console_end *end)
 static uint32_t compose(struct console_end *end, uint8_t *message)
 {
 	if (end->ready_owed) {
+		uint32_t credit = CONSOLE_WINDOW - end->in_size;
 		message[0] = CONSOLE_READY;
-		return 1;
+		memcpy(message + 1, &credit, sizeof credit);
+		return 1 + sizeof credit;
 	}
 	if (end->taken_owed > 0) {
 		message[0] = CONSOLE_TAKEN;
@@ -202,7 +205,7 @@ void console_end_serve(struct console_end *end)
 		pthread_mutex_lock(&end->lock);
 		uint32_t size = compose(end, message);
 		/* Under the lock, as it cannot block: what is sent and what the guest overwrites stay apart. */
-		bool sent = size > 0 && send(end->fd, message, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size;
+		bool sent = size > 0 && write(end->fd, message, size) == (ssize_t)size;
 		if (sent && message[0] == CONSOLE_READY)
 			end->ready_owed = false;
 		else if (sent && message[0] == CONSOLE_TAKEN)

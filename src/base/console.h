@@ -19,9 +19,9 @@ enum console_stream { CONSOLE_COM1, CONSOLE_HVC0, CONSOLE_AGENT, CONSOLE_STREAMS
 
 enum console_message {
 	CONSOLE_DATA,   /* either way: bytes */
-	CONSOLE_ATTACH, /* to the machine: somebody is there (again: forget the input that waits). Answered by CONSOLE_READY */
-	CONSOLE_DETACH, /* to the machine: nobody is there any more */
-	CONSOLE_READY,  /* from the machine: the credit is whole from here on */
+	CONSOLE_ATTACH, /* to the machine: somebody is there (said again: for a new guest, the input that waits is forgotten) */
+	CONSOLE_DETACH, /* to the machine: nobody is there any more; input that waits still goes to the guest */
+	CONSOLE_READY,  /* from the machine: answers each CONSOLE_ATTACH; 32 bits, the credit from here on */
 	CONSOLE_TAKEN,  /* from the machine: 32 bits, so many bytes of input are credit again */
 };
 

@@ -387,6 +387,8 @@ void command_run(struct client *client, json_object *message)
 		command_screenshot(client, arguments);
 	} else if (strcmp(name, "wait") == 0) {
 		command_wait(client, arguments);
+	} else if (strcmp(name, "console") == 0) {
+		command_console(client, text_of(arguments, "port"));
 	} else if (strcmp(name, "subscribe") == 0) {
 		client->subscribed = true;
 		client_answer(client, NULL, NULL);

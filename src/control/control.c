@@ -32,8 +32,10 @@ static struct client *client_of(struct control *control, uint64_t token)
 	return (token & 0xff) < CLIENTS && client->fd >= 0 && client->serial == token >> 8 ? client : NULL;
 }
 
-static void client_close(struct client *client)
+void client_close(struct client *client)
 {
+	bool raw = client->raw;
+	enum console_stream console = client->console;
 	wl_event_source_remove(client->source);
 	close(client->fd);
 	free(client->in);
@@ -47,6 +49,10 @@ static void client_close(struct client *client)
 	memset(client, 0, sizeof *client);
 	client->control = control;
 	client->fd = client->shot_fd = -1;
+	if (raw) {
+		client->console = console;
+		console_client_closed(client);
+	}
 }
 
 int client_take_fd(struct client *client)
@@ -77,8 +83,7 @@ static void client_take_message(struct client *client, struct msghdr *message)
 	}
 }
 
-/* Sends what the socket takes now; the rest waits for it to become writable. False: the client is gone. */
-static bool client_flush(struct client *client)
+bool client_flush(struct client *client)
 {
 	while (client->out_size > 0) {
 		ssize_t sent = send(client->fd, client->out, client->out_size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -91,7 +96,10 @@ static bool client_flush(struct client *client)
 		client->out_size -= (size_t)sent;
 		memmove(client->out, client->out + sent, client->out_size);
 	}
-	wl_event_source_fd_update(client->source, WL_EVENT_READABLE | (client->out_size > 0 ? WL_EVENT_WRITABLE : 0));
+	bool reads = !client->raw || console_client_reads(client);
+	wl_event_source_fd_update(client->source, (reads ? WL_EVENT_READABLE : 0) | (client->out_size > 0 ? WL_EVENT_WRITABLE : 0));
+	if (client->raw)
+		console_client_flushed(client);
 	return true;
 }
 
@@ -145,7 +153,7 @@ void client_error(struct client *client, const char *format, ...)
 /* Takes complete lines while no command is outstanding. */
 static void client_lines(struct client *client)
 {
-	while (client->fd >= 0 && !client->busy) {
+	while (client->fd >= 0 && !client->busy && !client->raw) {
 		char *end = client->in != NULL ? memchr(client->in, '\n', client->in_size) : NULL;
 		if (end == NULL)
 			return;
@@ -172,6 +180,10 @@ static int client_ready(int fd, uint32_t mask, void *data)
 		return 0;
 	if ((mask & (WL_EVENT_READABLE | WL_EVENT_HANGUP | WL_EVENT_ERROR)) == 0)
 		return 0;
+	if (client->raw) {
+		console_client_ready(client, (mask & (WL_EVENT_HANGUP | WL_EVENT_ERROR)) != 0);
+		return 0;
+	}
 	char bytes[4096];
 	union {
 		struct cmsghdr align;
@@ -256,6 +268,8 @@ static int board_changed(int fd, uint32_t mask, void *data)
 	struct status status;
 	status_board_read(control->config.board, &status);
 	report_events(&control->last, &status, broadcast, control);
+	if (status.vm_generation != control->last.vm_generation)
+		console_machine_started(control);
 	control->last = status;
 	check_waits(control);
 	return 0;
@@ -368,7 +382,7 @@ struct control *control_create(const struct control_config *config, char *error,
 	control->board_source = wl_event_loop_add_fd(control->loop, control->board_fd, WL_EVENT_READABLE, board_changed, control);
 	control->answer_source = wl_event_loop_add_fd(control->loop, mailbox_fd(control->answers), WL_EVENT_READABLE, answers_arrived, control);
 	control->timer = wl_event_loop_add_timer(control->loop, timer_fired, control);
-	if (control->listen_source == NULL || control->board_source == NULL || control->answer_source == NULL || control->timer == NULL)
+	if (control->listen_source == NULL || control->board_source == NULL || control->answer_source == NULL || control->timer == NULL || console_hubs_create(control) < 0)
 		goto fail;
 	status_board_read(config->board, &control->last);
 	return control;
@@ -408,6 +422,7 @@ void control_destroy(struct control *control)
 	for (int i = 0; i < CLIENTS; i++)
 		if (control->client[i].fd >= 0)
 			client_close(&control->client[i]);
+	console_hubs_destroy(control);
 	struct wl_event_source *sources[] = { control->listen_source, control->board_source, control->answer_source, control->timer };
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
 		if (sources[i] != NULL)

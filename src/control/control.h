@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/console.h"
+
 struct mailbox;
 struct stats;
 struct status_board;
@@ -48,6 +50,8 @@ struct control_config {
 	struct status_board *board;
 	struct stats *stats;
 	struct mailbox *front; /* of struct control_request */
+	const struct console_pairs *consoles; /* the guest's, borrowed; NULL: there is no guest */
+	enum console_stream console_default;  /* for a client that names none */
 	/* evdev code of a key name, -1 unknown. */
 	int (*key_code)(const char *name);
 };

@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "control/rayvmctl_console.h"
+
 #define ANSWER_TIMEOUT_S 30 /* of every command but wait */
 
 static const char *const help =
@@ -30,6 +32,8 @@ static const char *const help =
 	"  screenshot FILE.png [--face ui|guest|screen]\n"
 	"  vm [main] start|pause|resume|powerdown|reset|stop\n"
 	"  wait STATE [--timeout S]              ui, guest, scanout, first-frame, vm:running ...\n"
+	"  console [com1|hvc0|agent] [--escape ^C|none]\n"
+	"                                        this terminal joined to the guest's; Ctrl-] leaves\n"
 	"  events                                print what happens until interrupted, one JSON object a line\n"
 	"  quit                                  end rayvm\n"
 	"\n"
@@ -209,6 +213,13 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 		request->file = word[1];
 		return 0;
 	}
+	if (strcmp(name, "console") == 0) {
+		if (n > 2)
+			return usage("console needs at most one of com1, hvc0, agent");
+		if (n == 2)
+			add(arguments, "port", word[1]);
+		return 0;
+	}
 	if (strcmp(name, "vm") == 0) {
 		if (n != 2 && n != 3)
 			return usage("vm needs start, pause, resume, powerdown, reset or stop");
@@ -304,7 +315,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' }, { "reset", no_argument, NULL, 'r' },
 		{ "guest", no_argument, NULL, 'g' },        { "face", required_argument, NULL, 'f' }, { "timeout", required_argument, NULL, 't' },
-		{ "help", no_argument, NULL, 'h' },         { "version", no_argument, NULL, 'V' },    { NULL, 0, NULL, 0 },
+		{ "escape", required_argument, NULL, 'e' },   { "help", no_argument, NULL, 'h' },         { "version", no_argument, NULL, 'V' },    { NULL, 0, NULL, 0 },
 	};
 	char default_socket[512];
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -315,6 +326,7 @@ int main(int argc, char **argv)
 	const char *socket_path = default_socket, *face = NULL, *timeout = NULL;
 	bool guest = false, reset = false;
 	struct request request = { 0 };
+	int escape = CONSOLE_ESCAPE;
 
 	int c;
 	while ((c = getopt_long(argc, argv, "s:jhV", options, NULL)) != -1) {
@@ -325,6 +337,10 @@ int main(int argc, char **argv)
 		case 'g': guest = true; break;
 		case 'f': face = optarg; break;
 		case 't': timeout = optarg; break;
+		case 'e':
+			if (!console_parse_escape(optarg, &escape))
+				return usage("--escape is a control key such as ^] or ^A, or none");
+			break;
 		case 'h': fputs(help, stdout); return 0;
 		case 'V': puts("rayvmctl " RAYVM_VERSION); return 0;
 		default: fputs("rayvmctl --help lists the options\n", stderr); return 2;
@@ -360,7 +376,10 @@ int main(int argc, char **argv)
 	}
 	json_object_put(message);
 
+	bool is_console = strcmp(request.command, "console") == 0;
 	FILE *in = fdopen(fd, "r");
+	if (is_console)
+		setvbuf(in, NULL, _IONBF, 0); /* what follows the answer is no line */
 	char *line = read_line(in);
 	json_object *answer = line != NULL ? json_tokener_parse(line) : NULL, *value;
 	free(line);
@@ -383,6 +402,8 @@ int main(int argc, char **argv)
 			print_status(value);
 		else if (is_stats)
 			print_stats(value);
+		else if (is_console)
+			status = console_join(fd, text_at(value, "port"), escape);
 	}
 	json_object_put(answer);
 	while (status == 0 && request.endless && (line = read_line(in)) != NULL) {

@@ -50,11 +50,19 @@ static int hear(uint32_t *size)
 	return message[0];
 }
 
-static void attach(void)
+static void attach_with(uint32_t credit)
 {
-	uint32_t size;
+	uint32_t size, got;
 	say(CONSOLE_ATTACH, NULL, 0);
 	ck_assert_int_eq(hear(&size), CONSOLE_READY);
+	ck_assert_uint_eq(size, 4);
+	memcpy(&got, message + 1, 4);
+	ck_assert_uint_eq(got, credit);
+}
+
+static void attach(void)
+{
+	attach_with(CONSOLE_WINDOW);
 }
 
 START_TEST(history_goes_to_who_attaches)
@@ -170,7 +178,7 @@ START_TEST(input_is_credited)
 	say(CONSOLE_DATA, bytes, CONSOLE_MESSAGE - 1);
 	say(CONSOLE_DATA, bytes, CONSOLE_MESSAGE - 1);
 	ck_assert_uint_eq(end.in_size, CONSOLE_WINDOW);
-	/* Attached anew: what waited was another one's, and the credit is whole. */
+	/* Attached anew: what waited was for another guest, and the credit is whole. */
 	attach();
 	ck_assert_uint_eq(end.in_size, 0);
 	ck_assert_int_eq(hear(&size), -1);
@@ -181,7 +189,11 @@ START_TEST(input_is_credited)
 	say(CONSOLE_DATA, bytes, 10);
 	say(CONSOLE_DETACH, NULL, 0);
 	ck_assert(!console_end_attached(&end));
-	ck_assert_uint_eq(end.in_size, 0);
+	/* What was sent before it left is for the guest still, and no credit for the next one. */
+	ck_assert_uint_eq(end.in_size, CONSOLE_WINDOW);
+	console_end_taken(&end, 96);
+	attach_with(96);
+	ck_assert_int_eq(hear(&size), -1);
 }
 END_TEST
 

@@ -285,12 +285,12 @@ START_TEST(console_flood_is_taken_and_counted) /* I5 */
 	guest_writes(1, "alive");
 	expect_data(1, "alive");
 	/* One chain of a gigabyte and more: the same page many times. */
-	struct driver_buf many[8];
-	for (int i = 0; i < 8; i++)
+	struct driver_buf many[RING - 1];
+	for (int i = 0; i < RING - 1; i++)
 		many[i] = (struct driver_buf){ 0x10000, 15 << 20 };
 	uint64_t before = clock_now_ns();
-	for (int i = 0; i < 20; i++) {
-		driver_add(&d, TX0, many, 8, 0);
+	for (int i = 0; i < 40; i++) {
+		driver_add(&d, TX0, many, RING - 1, 0);
 		driver_kick(&d, TX0);
 		ck_assert(driver_wait(&d, TX0, NULL, NULL, WAIT_MS));
 	}
