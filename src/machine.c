@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/console.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "base/thread.h"
@@ -33,6 +34,8 @@ struct machine {
 	struct status_board *board;
 	struct vm *vm;
 	struct link *link;
+	bool has_com1;
+	struct console_end com1; /* the VM's own thread serves it */
 	struct machine_devices devices;
 	const struct machine_files *files;
 	struct link_handles panel; /* the other half of a link that is apart */
@@ -107,6 +110,8 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 		goto fail;
 	}
 
+	console_end_init(&machine->com1, wanted->consoles != NULL ? wanted->consoles->machine[CONSOLE_COM1] : -1, true, stats);
+	machine->has_com1 = true;
 	struct vm_files files = { .kvm = wanted->files->kvm, .boot = &wanted->files->boot };
 	struct vm_config config = {
 		.name = "main",
@@ -118,6 +123,7 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 		.cpus = options->cpus,
 		.serial_in = wanted->files->serial_in,
 		.serial_out = wanted->files->serial_out,
+		.console = wanted->consoles != NULL ? &machine->com1 : NULL,
 		.stats = stats,
 	};
 	machine->vm = vm_create(&config, error, error_size, exit_status);
@@ -133,6 +139,7 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 	struct machine_parts parts = {
 		.options = options,
 		.files = wanted->files,
+		.consoles = wanted->consoles,
 		.memory = memory,
 		.bus = vm_pci(machine->vm),
 		.link = machine->link,
@@ -464,6 +471,8 @@ void machine_destroy(struct machine *machine)
 		link_destroy(machine->link);
 	if (machine->vm != NULL)
 		vm_destroy(machine->vm);
+	if (machine->has_com1)
+		console_end_finish(&machine->com1);
 	link_handles_close(&machine->panel);
 	if (machine->quit_fd >= 0)
 		close(machine->quit_fd);

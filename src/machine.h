@@ -9,6 +9,7 @@
 
 #include "link/link.h"
 
+struct console_pairs; /* base/console.h */
 struct machine;
 struct machine_files;
 struct options;
@@ -19,6 +20,7 @@ struct status_board;
 struct machine_config {
 	const struct options *options;
 	const struct machine_files *files;
+	const struct console_pairs *consoles; /* the machine's ends are its own from here on; NULL: nobody attaches */
 	struct status_board *board;
 	struct stats *stats;
 	bool apart; /* the panel is another process */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/console.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "base/stats.h"
@@ -36,6 +37,7 @@ void machine_child_destroy(struct machine_child *machine)
 int machine_child_open(void *data, char *error, size_t error_size, int *exit_status)
 {
 	struct machine_child *machine = data;
+	console_pairs_keep(machine->config.consoles, true);
 	return machine_files_open(machine->config.options, &machine->files, error, error_size, exit_status);
 }
 
@@ -67,7 +69,7 @@ int machine_child_run(void *data, struct spawner_child *child)
 	/* What is said while the program may still turn out not to start waits, as in one process. */
 	if ((self->config.options->log_level >= LOG_DEBUG || log_hold() == 0) && board != NULL) {
 		struct machine_config config = {
-			.options = self->config.options, .files = &self->files, .board = board, .stats = self->config.stats, .apart = true,
+			.options = self->config.options, .files = &self->files, .consoles = self->config.consoles, .board = board, .stats = self->config.stats, .apart = true,
 		};
 		machine = machine_create(&config, error, sizeof error, &status);
 	}

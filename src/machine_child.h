@@ -3,6 +3,7 @@
 
 #include "spawner.h"
 
+struct console_pairs;
 struct options;
 struct stats;
 
@@ -14,6 +15,7 @@ struct machine_child;
 
 struct machine_child_config {
 	const struct options *options;
+	struct console_pairs *consoles; /* the control's ends are closed in the spawner and its children */
 	struct stats *stats; /* in memory that is shared with the panel */
 	int markers_fd;
 };

@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/console.h"
 #include "base/status.h"
 #include "machine_files.h"
 
 /* Class codes of the PCI Code and ID Assignment Specification, as pci_device takes them. */
 #define CLASS_DISPLAY 0x038000u
 #define CLASS_STORAGE 0x010000u
+#define CLASS_COMMUNICATION 0x078000u
 #define CLASS_INPUT 0x098000u
 #define CLASS_OTHER 0x00ff00u
 
@@ -101,6 +103,25 @@ static void destroy_rng(struct machine_devices *devices)
 	rng_destroy(devices->rng);
 }
 
+static struct virtio_device *create_console(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	const int *machine = parts->consoles != NULL ? parts->consoles->machine : NULL;
+	const int fd[CONSOLE_PORTS] = {
+		[CONSOLE_PORT_HVC0] = machine != NULL ? machine[CONSOLE_HVC0] : -1,
+		[CONSOLE_PORT_AGENT] = machine != NULL ? machine[CONSOLE_AGENT] : -1,
+	};
+	(void)index;
+	(void)error;
+	(void)error_size;
+	devices->console = console_create(parts->memory, fd, parts->stats);
+	return devices->console != NULL ? console_device(devices->console) : NULL;
+}
+
+static void destroy_console(struct machine_devices *devices)
+{
+	console_destroy(devices->console);
+}
+
 /*
  * Slots are device numbers on bus 0 and stay as they are: a guest finds its devices where they were at its last boot. 0 is the
  * host bridge; 0x1f stays free for a chipset that firmware expects there.
@@ -119,6 +140,7 @@ static const struct {
 	{ "input", 2, CLASS_INPUT, false, EXIT_FAILED, inputs, create_input, destroy_inputs },
 	{ "disk", 5, CLASS_STORAGE, true, EXIT_USAGE, disks, create_disk, destroy_disks },
 	{ "random number", 21, CLASS_OTHER, false, EXIT_FAILED, one, create_rng, destroy_rng },
+	{ "console", 22, CLASS_COMMUNICATION, true, EXIT_FAILED, one, create_console, destroy_console },
 };
 
 static void tell_disks(const struct machine_devices *devices, const struct machine_parts *parts)

@@ -10,13 +10,15 @@
 
 #include "options.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/gpu.h"
 #include "virtio/input.h"
 #include "virtio/rng.h"
 
 #define MACHINE_INPUTS 3
-#define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 1)
+#define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 2)
 
+struct console_pairs;
 struct machine_files;
 struct status_board;
 
@@ -24,6 +26,7 @@ struct status_board;
 struct machine_parts {
 	const struct options *options;
 	const struct machine_files *files;
+	const struct console_pairs *consoles; /* NULL: nobody attaches */
 	struct guest_memory *memory;
 	struct pci_bus *bus;
 	struct link *link;
@@ -47,6 +50,7 @@ struct machine_devices {
 	uint32_t n_inputs;
 	struct blk *disk[OPTIONS_DISKS];
 	struct rng *rng;
+	struct console *console;
 };
 
 /*

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "base/console.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/sandbox.h"
@@ -42,6 +43,7 @@ struct program {
 	struct status_board *board;
 	struct stats *stats;
 	struct mailbox *requests;
+	struct console_pairs consoles;
 	struct machine_files files; /* open while there is a machine in this process */
 	struct machine *machine;
 	struct machine_child *child;
@@ -152,7 +154,7 @@ static void pattern_is_on(struct status *status, void *data)
 /* The machine in threads of this process. Also loads the guest while the rest of the program is set up. */
 static int create_machine(struct program *program, char *error, size_t error_size, int *exit_status)
 {
-	struct machine_config config = { .options = &program->options, .files = &program->files, .board = program->board, .stats = program->stats };
+	struct machine_config config = { .options = &program->options, .files = &program->files, .consoles = &program->consoles, .board = program->board, .stats = program->stats };
 	if (machine_files_open(&program->options, &program->files, error, error_size, exit_status) < 0)
 		return -1;
 	program->machine = machine_create(&config, error, error_size, exit_status);
@@ -166,13 +168,14 @@ static int create_machine(struct program *program, char *error, size_t error_siz
 
 static int create_spawner(struct program *program, char *error, size_t error_size, int *exit_status)
 {
-	struct machine_child_config config = { .options = &program->options, .stats = program->stats, .markers_fd = program->markers_fd };
+	struct machine_child_config config = { .options = &program->options, .consoles = &program->consoles, .stats = program->stats, .markers_fd = program->markers_fd };
 	*exit_status = EXIT_FAILED;
 	program->child = machine_child_create(&config);
 	if (program->child == NULL)
 		return -1;
 	struct spawner_ops ops = { .open = machine_child_open, .run = machine_child_run, .data = program->child };
 	program->spawner = spawner_create(&ops, error, error_size, exit_status);
+	console_pairs_keep(&program->consoles, false);
 	return program->spawner != NULL ? 0 : -1;
 }
 
@@ -204,6 +207,10 @@ static int prepare_guest(struct program *program, char *error, size_t error_size
 		return 0;
 	}
 	if (wants_machine(options)) {
+		if (console_pairs_open(&program->consoles) < 0) {
+			snprintf(error, error_size, "cannot make the guest's consoles: %s", strerror(errno));
+			return -1;
+		}
 		if (options->isolate)
 			return create_spawner(program, error, error_size, exit_status);
 		if (options->display != DISPLAY_KMS)
@@ -273,6 +280,8 @@ static int prepare(struct program *program, char *error, size_t error_size)
 		.board = program->board,
 		.stats = program->stats,
 		.front = program->requests,
+		.consoles = &program->consoles,
+		.console_default = console_of_cmdline(options->cmdline),
 		.key_code = key_code_from_name,
 	};
 	program->control = control_create(&control, error, error_size);
@@ -349,6 +358,7 @@ static void finish(struct program *program)
 	}
 	if (program->pattern.link != NULL)
 		link_destroy(program->pattern.link);
+	console_pairs_close(&program->consoles);
 	mailbox_destroy(program->requests);
 	log_stop();
 	status_board_destroy(program->board);
@@ -380,6 +390,7 @@ int main(int argc, char **argv)
 	}
 
 	prepare_sandbox(&program);
+	program.consoles = CONSOLE_PAIRS_NONE;
 	status = prepare(&program, error, sizeof error);
 	if (status == 0 && start_threads(&program, error, sizeof error) < 0)
 		status = EXIT_FAILED;

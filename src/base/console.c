@@ -19,7 +19,7 @@ const char *console_name(enum console_stream stream)
 
 int console_pairs_open(struct console_pairs *pairs)
 {
-	memset(pairs, 0xff, sizeof *pairs);
+	*pairs = CONSOLE_PAIRS_NONE;
 	for (int i = 0; i < CONSOLE_STREAMS; i++) {
 		int fd[2];
 		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd) < 0) {
@@ -34,6 +34,16 @@ int console_pairs_open(struct console_pairs *pairs)
 	return 0;
 }
 
+void console_pairs_keep(struct console_pairs *pairs, bool machine)
+{
+	int *other = machine ? pairs->control : pairs->machine;
+	for (int i = 0; i < CONSOLE_STREAMS; i++) {
+		if (other[i] >= 0)
+			close(other[i]);
+		other[i] = -1;
+	}
+}
+
 void console_pairs_close(struct console_pairs *pairs)
 {
 	for (int i = 0; i < CONSOLE_STREAMS; i++) {
@@ -43,6 +53,20 @@ void console_pairs_close(struct console_pairs *pairs)
 			close(pairs->control[i]);
 		pairs->machine[i] = pairs->control[i] = -1;
 	}
+}
+
+enum console_stream console_of_cmdline(const char *cmdline)
+{
+	/* The last one is what /dev/console is (Documentation/admin-guide/serial-console.rst). */
+	enum console_stream found = CONSOLE_COM1;
+	for (const char *at = cmdline; at != NULL && *at != '\0';) {
+		size_t length = strcspn(at, " ");
+		if (strncmp(at, "console=", 8) == 0)
+			found = strncmp(at + 8, "hvc", 3) == 0 ? CONSOLE_HVC0 : CONSOLE_COM1;
+		at += length;
+		at += strspn(at, " ");
+	}
+	return found;
 }
 
 uint64_t console_ring_put(struct console_ring *ring, const void *bytes, uint64_t size)

@@ -32,11 +32,16 @@ enum console_message {
 struct console_pairs {
 	int machine[CONSOLE_STREAMS], control[CONSOLE_STREAMS]; /* -1: none */
 };
+#define CONSOLE_PAIRS_NONE ((struct console_pairs){ { -1, -1, -1 }, { -1, -1, -1 } })
 
 /* Names in the protocol and in messages: "com1", "hvc0", "agent". */
 const char *console_name(enum console_stream stream);
+/* Where a Linux guest with this command line (may be NULL) has its console, as far as it is one of ours. */
+enum console_stream console_of_cmdline(const char *cmdline);
 /* 0 or -1 with errno (nothing is left open then). */
 int console_pairs_open(struct console_pairs *pairs);
+/* In one of two processes that have inherited both sides: closes the other's. */
+void console_pairs_keep(struct console_pairs *pairs, bool machine);
 /* Closes what is not -1. */
 void console_pairs_close(struct console_pairs *pairs);
 
