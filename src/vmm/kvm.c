@@ -270,7 +270,7 @@ struct kvm_coalesced_mmio_ring *kvm_coalesced_ring(const struct kvm *kvm, void *
 
 struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm)
 {
-	for (uint32_t room = 64; room <= 4096; room *= 2) {
+	for (uint32_t room = 128; room <= 4096; room *= 2) {
 		struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + room * sizeof(cpuid->entries[0]));
 		if (!cpuid)
 			return NULL;

@@ -56,11 +56,12 @@ static void power_off(void *data)
  * the data port's access leaves the guest. That halves the exits of a kernel that looks through config space or reads the clock.
  *
  * Beside 0xcf8 stands the reset register, 0xcf9, which KVM cannot tell apart. So writes there are kept only while the
- * guest boots and looks for devices, and are looked after meanwhile: a reset waits a tenth of a second at most. After a
- * second without any it ends, until the next start.
+ * guest boots and looks for devices, and are looked after meanwhile: a reset waits a tenth of a second at most. That ends
+ * some seconds after the last of them, and begins anew at the next start.
  */
 #define KEPT_PERIOD_NS (100 * NSEC_PER_MSEC)
-#define KEPT_QUIET_PERIODS 10
+#define KEPT_QUIET_PERIODS 50 /* a kernel looks early in its boot and again when it sets its devices up */
+#define KEPT_WAIT_PERIODS 300 /* for the first one: unpacking a kernel can take long */
 
 #define KEPT_MAX ((GUEST_PAGE - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio)) /* the ring is a page */
 
@@ -78,7 +79,7 @@ static void drain_kept(struct vm *vm)
 			return;
 		struct kvm_coalesced_mmio *entry = &ring->coalesced_mmio[ring->first];
 		port_access(vm, (uint16_t)entry->phys_addr, entry->data, min_u32(entry->len, sizeof(entry->data)), true);
-		vm->kept_writes++;
+		vm->kept_configs += entry->phys_addr == PORT_PCI_ADDRESS;
 		__atomic_store_n(&ring->first, (ring->first + 1) % KEPT_MAX, __ATOMIC_RELEASE);
 	}
 }
@@ -88,7 +89,8 @@ void vm_ports_keep_writes(struct vm *vm)
 	pthread_mutex_lock(&vm->kept_lock);
 	vm->kept = kvm_coalesced_ring(&vm->kvm, vm->vcpu[0].run);
 	vm->keeps_config = vm->kept && kvm_coalesce_port(&vm->kvm, PORT_PCI_ADDRESS, 4, true) == 0;
-	vm->quiet_periods = vm->kept_writes = 0;
+	vm->quiet_periods = vm->kept_configs = 0;
+	vm->looked_configs = 0;
 	vm->kept_look_ns = clock_now_ns() + KEPT_PERIOD_NS;
 	if (vm->kept && kvm_coalesce_port(&vm->kvm, PORT_RTC, 1, true) < 0)
 		log_debug("writes to index ports are not kept: %s", strerror(errno));
@@ -102,9 +104,9 @@ int vm_ports_poll(struct vm *vm)
 	if (vm->keeps_config && now >= vm->kept_look_ns) {
 		drain_kept(vm);
 		vm->kept_look_ns = now + KEPT_PERIOD_NS;
-		vm->quiet_periods = vm->kept_writes ? 0 : vm->quiet_periods + 1;
-		vm->kept_writes = 0;
-		if (vm->quiet_periods >= KEPT_QUIET_PERIODS) {
+		vm->quiet_periods = vm->kept_configs != vm->looked_configs ? 0 : vm->quiet_periods + 1;
+		vm->looked_configs = vm->kept_configs;
+		if (vm->quiet_periods >= (vm->kept_configs ? KEPT_QUIET_PERIODS : KEPT_WAIT_PERIODS)) {
 			kvm_coalesce_port(&vm->kvm, PORT_PCI_ADDRESS, 4, false);
 			drain_kept(vm);
 			vm->keeps_config = false;

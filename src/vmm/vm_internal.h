@@ -79,7 +79,7 @@ struct vm {
 	pthread_mutex_t kept_lock; /* guards what follows, and the ring's reader side */
 	struct kvm_coalesced_mmio_ring *kept;
 	_Atomic bool keeps_config; /* writes to 0xcf8 are kept at the moment */
-	uint32_t kept_writes;    /* drained since keeps_config was last looked at */
+	uint64_t kept_configs, looked_configs; /* writes to 0xcf8 drained since the start, and when it was last looked */
 	uint32_t quiet_periods;  /* without any */
 	uint64_t kept_look_ns;   /* when to look next */
 

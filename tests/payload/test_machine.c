@@ -226,7 +226,7 @@ START_TEST(index_writes_are_kept)
 	uint64_t exits = atomic_load(&machine.stats.vcpu_exits);
 	if (kept)
 		ck_assert_uint_lt(exits, 2300); /* 2000 reads, and the ring is full now and then */
-	for (int i = 0; i < 500 && machine.vm->keeps_config; i++)
+	for (int i = 0; i < 2000 && machine.vm->keeps_config; i++)
 		nap_ms(10);
 	ck_assert(!machine.vm->keeps_config);
 	ck_assert(guest_memory_write(vm_memory(machine.vm), PAYLOAD_RESULTS + 4 * 3, &one, sizeof(one)));
