@@ -52,6 +52,8 @@ struct front {
 	uint64_t leds_ns; /* the guest's are not shown before */
 	enum vm_state vm;
 	struct log_limit scanout_limit;
+	struct wl_event_source *deadline; /* of the guest's shutdown */
+	bool ending; /* the guest was asked to power off; the end follows it */
 	bool quit;
 	int exit_status;
 };
@@ -251,6 +253,12 @@ static void session_changed(void *data, bool active)
 		panel_session(front->panel, active);
 }
 
+static void quit(struct front *front, int status)
+{
+	front->quit = true;
+	front->exit_status = status;
+}
+
 static void vm_state_changed(struct front *front, enum vm_state state, const char *text)
 {
 	static const enum status_tag tags[] = {
@@ -262,6 +270,9 @@ static void vm_state_changed(struct front *front, enum vm_state state, const cha
 	status_board_line(front->config.board, STATUS_VM, tags[state], "%s%s%.70s", status_vm_name(state), text[0] != '\0' ? ": " : "", text);
 	if (state == VM_STARTING && front->panel != NULL)
 		panel_guest_started(front->panel);
+	/* It also ends with a guest that rebooted instead, and with one that crashed on its way. */
+	if (front->ending && (state == VM_STOPPED || state == VM_CRASHED))
+		quit(front, EXIT_ASKED);
 	/* A guest that begins anew holds no keys. */
 	if (state == VM_STARTING || state == VM_STOPPED || state == VM_CRASHED) {
 		router_release_all(front->router, ROUTER_GUEST, clock_now_ns());
@@ -285,12 +296,6 @@ static void machine_says(struct front *front, const struct link_message *message
 	if (front->isolated != NULL)
 		isolated_heard(front->isolated, (enum vm_state)untrusted_state);
 	vm_state_changed(front, (enum vm_state)untrusted_state, text);
-}
-
-static void quit(struct front *front, int status)
-{
-	front->quit = true;
-	front->exit_status = status;
 }
 
 static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
@@ -540,6 +545,30 @@ static void isolated_quit(void *data, int exit_status)
 	quit(data, exit_status);
 }
 
+static int deadline_passed(void *data)
+{
+	struct front *front = data;
+	log_warn("the guest did not power off in %u s: ending without it", front->config.options->shutdown_timeout);
+	quit(front, EXIT_ASKED);
+	return 0;
+}
+
+/* SIGTERM: a guest that runs is asked to power off first. The second one means now. */
+static void terminate(struct front *front)
+{
+	uint32_t seconds = front->config.options->shutdown_timeout;
+	bool runs = front->vm == VM_STARTING || front->vm == VM_RUNNING || front->vm == VM_PAUSED || front->vm == VM_STOPPING;
+	if (!runs || front->config.options->dev_scanout || seconds == 0 || front->ending) {
+		log_info("SIGTERM: ending");
+		quit(front, EXIT_ASKED);
+		return;
+	}
+	log_info("SIGTERM: the guest has %u s to power off", seconds);
+	front->ending = true;
+	wl_event_source_timer_update(front->deadline, (int)(seconds * 1000));
+	vm_command(front, LINK_VM_POWERDOWN);
+}
+
 static int signal_arrived(int fd, uint32_t mask, void *data)
 {
 	(void)mask;
@@ -553,8 +582,10 @@ static int signal_arrived(int fd, uint32_t mask, void *data)
 				quit(front, EXIT_ASKED);
 			break;
 		case SIGTERM:
+			terminate(front);
+			break;
 		case SIGHUP:
-			log_info("signal %u: ending", info.ssi_signo);
+			log_info("SIGHUP: ending");
 			quit(front, EXIT_ASKED);
 			break;
 		case SIGCHLD:
@@ -649,7 +680,8 @@ struct front *front_create(const struct front_config *config, char *error, size_
 	front->retry = wl_event_loop_add_timer(front->loop, retry_packets, front);
 	front->leds = wl_event_loop_add_timer(front->loop, leds_due, front);
 	front->more = wl_event_loop_add_timer(front->loop, more_messages, front);
-	if (front->requests == NULL || front->retry == NULL || front->leds == NULL || front->more == NULL)
+	front->deadline = wl_event_loop_add_timer(front->loop, deadline_passed, front);
+	if (front->requests == NULL || front->retry == NULL || front->leds == NULL || front->more == NULL || front->deadline == NULL)
 		goto fail;
 	if (config->options->display == DISPLAY_KMS) {
 		struct session_config session = { .active = session_changed, .data = front };
@@ -741,7 +773,7 @@ void front_destroy(struct front *front)
 	front->panel = NULL;
 	if (front->session != NULL)
 		session_close(front->session);
-	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry, front->leds, front->more };
+	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry, front->leds, front->more, front->deadline };
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
 		if (sources[i] != NULL)
 			wl_event_source_remove(sources[i]);

@@ -59,10 +59,11 @@ int machine_files_open(const struct options *options, struct machine_files *file
 	struct vm_files vm_files = { .kvm = -1, .boot = &files->boot };
 	struct vm_config config = {
 		.kernel = options->kernel, .initrd = options->initrd, .cmdline = options->cmdline, .files = &vm_files,
-		.memory = options->memory, .cpus = options->cpus,
+		.memory = options->memory, .hugepages = options->hugepages, .cpus = options->cpus,
 	};
 	if (!vm_check(&config, error, error_size))
 		goto fail;
+	vm_log_memory(&config);
 	*exit_status = EXIT_KVM;
 	files->kvm = vm_open_kvm(error, error_size);
 	if (files->kvm < 0)

@@ -18,6 +18,8 @@
 #define MEMORY_MIN (64ull << 20)
 #define MEMORY_MAX (1ull << 40)
 #define CPUS_MAX 254u
+#define SHUTDOWN_TIMEOUT 30u /* seconds: shorter than systemd's patience, longer than a desktop needs */
+#define SHUTDOWN_TIMEOUT_MAX 3600u
 
 /* Where a value comes from, for messages: "--memory", or "/etc/rayvm/rayvm.ini:12: memory". */
 struct origin {
@@ -188,7 +190,22 @@ static const struct {
 	{ "on-crash", FIELD_POLICY, offsetof(struct options, on_crash) },
 };
 
-/* One setting by its long name. False: complained. */
+static bool set_hugepages(struct options *options, const struct origin *origin, const char *value)
+{
+	if (value == NULL || strcmp(value, "2M") == 0 || strcmp(value, "2m") == 0) {
+		options->hugepages = 2ull << 20;
+	} else if (strcmp(value, "1G") == 0 || strcmp(value, "1g") == 0) {
+		options->hugepages = 1ull << 30;
+	} else if (strcmp(value, "none") == 0) {
+		options->hugepages = 0;
+	} else {
+		complain(origin, "'%s' is none of 2M, 1G, none", value);
+		return false;
+	}
+	return true;
+}
+
+/* One setting by its long name; a value may be missing (NULL) where the option's table says so. False: complained. */
 static bool set(struct options *options, const struct origin *origin, const char *value)
 {
 	const char *name = origin->name;
@@ -222,6 +239,16 @@ static bool set(struct options *options, const struct origin *origin, const char
 			return false;
 		}
 		options->memory &= ~4095ull;
+		return true;
+	}
+	if (strcmp(name, "hugepages") == 0)
+		return set_hugepages(options, origin, value);
+	if (strcmp(name, "shutdown-timeout") == 0) {
+		const char *end = value;
+		if (!number(&end, SHUTDOWN_TIMEOUT_MAX, &options->shutdown_timeout) || *end != '\0') {
+			complain(origin, "'%s' is no number of seconds between 0 and %u", value, SHUTDOWN_TIMEOUT_MAX);
+			return false;
+		}
 		return true;
 	}
 	if (strcmp(name, "cpus") == 0) {
@@ -357,6 +384,7 @@ static const struct option long_options[] = {
 	{ "initrd", required_argument, NULL, 'i' },
 	{ "append", required_argument, NULL, 'a' },
 	{ "memory", required_argument, NULL, 'm' },
+	{ "hugepages", optional_argument, NULL, 0 },
 	{ "cpus", required_argument, NULL, 's' },
 	{ "disk", required_argument, NULL, 'd' },
 	{ "display", required_argument, NULL, 0 },
@@ -371,6 +399,7 @@ static const struct option long_options[] = {
 	{ "on-poweroff", required_argument, NULL, 0 },
 	{ "on-reboot", required_argument, NULL, 0 },
 	{ "on-crash", required_argument, NULL, 0 },
+	{ "shutdown-timeout", required_argument, NULL, 0 },
 	{ "control", required_argument, NULL, 0 },
 	{ "markers", required_argument, NULL, 0 },
 	{ "log-level", required_argument, NULL, 0 },
@@ -394,6 +423,7 @@ static void print_help(void)
 	      "  -i, --initrd FILE        its initial ramdisk\n"
 	      "  -a, --append STRING      its command line\n"
 	      "  -m, --memory SIZE        guest memory: 512M, 4G ... (default 2G)\n"
+	      "      --hugepages[=SIZE]   make it of huge pages of 2M (default) or 1G from the host's pool\n"
 	      "  -s, --cpus N             guest CPUs (default: those online, at most 4)\n"
 	      "  -d, --disk SPEC          FILE | mem:SIZE, then ,readonly ,serial=TEXT ,format=raw; repeatable\n"
 	      "      --display KIND       kms (default), headless (in memory, for rayvmctl screenshot), none\n"
@@ -407,6 +437,7 @@ static void print_help(void)
 	      "                           evdev key names (default KEY_GRAVE, KEY_F11, KEY_F12)\n"
 	      "      --on-poweroff, --on-reboot, --on-crash ACTION\n"
 	      "                           exit, restart or stay (default stay, restart, stay; without a display exit, restart, exit)\n"
+	      "      --shutdown-timeout S seconds that SIGTERM gives the guest to power off (default 30; 0: none)\n"
 	      "      --control PATH       control socket (default /run/rayvm.sock, for a user $XDG_RUNTIME_DIR/rayvm.sock)\n"
 	      "      --markers WHERE      PATH or fd:N for the marker lines (default: standard error)\n"
 	      "      --isolate            run the VM in a process of its own: whatever becomes of it, the panel stays\n"
@@ -429,6 +460,7 @@ static bool defaults(struct options *options)
 		.keys = { KEY_GRAVE, KEY_F11, KEY_F12 },
 		.log_level = LOG_INFO,
 		.sandbox = true,
+		.shutdown_timeout = SHUTDOWN_TIMEOUT,
 	};
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	options->cpus = online < 1 ? 1 : online > 4 ? 4 : (uint32_t)online;

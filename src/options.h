@@ -18,6 +18,7 @@ enum policy { POLICY_DEFAULT, POLICY_EXIT, POLICY_RESTART, POLICY_STAY };
 struct options {
 	char *kernel, *initrd, *cmdline;
 	uint64_t memory; /* bytes */
+	uint64_t hugepages; /* size of the huge pages that guest memory is made of, bytes; 0: as the kernel gives */
 	uint32_t cpus;
 	char *disk[OPTIONS_DISKS]; /* specifications, see disk_parse() */
 	uint32_t n_disks;
@@ -32,6 +33,7 @@ struct options {
 	char *control;
 	char *markers;
 	enum policy on_poweroff, on_reboot, on_crash;
+	uint32_t shutdown_timeout; /* seconds that the guest has between SIGTERM and the end; 0: none */
 	enum log_level log_level;
 	bool check;
 	bool sandbox;

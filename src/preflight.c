@@ -14,6 +14,7 @@
 #include "base/sandbox.h"
 #include "options.h"
 #include "virtio/disk.h"
+#include "vmm/backing.h"
 #include "vmm/vm.h"
 
 enum verdict { GOOD, WARNING, BAD };
@@ -44,6 +45,7 @@ static int check_guest(const struct options *options)
 	char text[512];
 	struct vm_config config = {
 		.kernel = options->kernel, .initrd = options->initrd, .cmdline = options->cmdline, .memory = options->memory, .cpus = options->cpus,
+		.hugepages = options->hugepages,
 	};
 	if (!vm_check(&config, text, sizeof text)) {
 		say(BAD, "guest", text);
@@ -52,6 +54,9 @@ static int check_guest(const struct options *options)
 	snprintf(text, sizeof text, "%s, %llu MiB, %u CPU%s", options->kernel, (unsigned long long)options->memory >> 20, options->cpus,
 		options->cpus == 1 ? "" : "s");
 	say(GOOD, "guest", text);
+	struct backing_host host;
+	backing_read(options->hugepages, &host);
+	say(backing_judge(&host, options->memory, options->hugepages, text, sizeof text) == BACKING_GOOD ? GOOD : WARNING, "memory", text);
 	return 0;
 }
 

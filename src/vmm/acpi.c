@@ -228,6 +228,15 @@ static void dsdt_legacy(struct aml *out, const struct pci_windows *windows)
 	aml_resources_end(out, &resources);
 	aml_end(out, device);
 
+	/* Where a guest's kernel tells that it panicked: pvpanic (QEMU's docs/specs/pvpanic.rst, Linux drivers/misc/pvpanic). */
+	device = aml_device(out, "PEVT");
+	aml_name_string(out, "_HID", "QEMU0001");
+	aml_name_integer(out, "_STA", 0xf);
+	aml_resources_begin(out, &resources);
+	aml_io(out, PORT_PANIC, 1);
+	aml_resources_end(out, &resources);
+	aml_end(out, device);
+
 	device = aml_device(out, "RTC");
 	aml_name_eisaid(out, "_HID", "PNP0B00");
 	aml_resources_begin(out, &resources);

@@ -7,6 +7,7 @@
 #define OP_BYTE 0x0a
 #define OP_WORD 0x0b
 #define OP_DWORD 0x0c
+#define OP_STRING 0x0d
 #define OP_QWORD 0x0e
 #define OP_SCOPE 0x10
 #define OP_BUFFER 0x11
@@ -134,6 +135,13 @@ void aml_name_integer(struct aml *aml, const char *name, uint64_t value)
 {
 	aml_name(aml, name);
 	aml_integer(aml, value);
+}
+
+void aml_name_string(struct aml *aml, const char *name, const char *text)
+{
+	aml_name(aml, name);
+	aml_u8(aml, OP_STRING);
+	aml_raw(aml, text, strlen(text) + 1);
 }
 
 static uint32_t hex(char digit)

@@ -31,6 +31,7 @@ void aml_end(struct aml *aml, size_t mark);
 /* Name(name, ...): the object follows. */
 void aml_name(struct aml *aml, const char *name);
 void aml_name_integer(struct aml *aml, const char *name, uint64_t value);
+void aml_name_string(struct aml *aml, const char *name, const char *text);
 /* Name(name, EISAID("PNP0A08")). */
 void aml_name_eisaid(struct aml *aml, const char *name, const char *id);
 

@@ -184,16 +184,6 @@ static uint64_t hot_size(const struct plan *plan, const char *cmdline)
 	return plan->image.payload_size;
 }
 
-static bool load_file(const struct guest_memory *memory, int fd, uint64_t offset, uint64_t gpa, uint64_t size)
-{
-	void *to = guest_memory_at(memory, gpa, size, GUEST_WRITE);
-	if (!to) {
-		errno = EFAULT;
-		return false;
-	}
-	return boot_read(fd, offset, to, size);
-}
-
 bool boot_load(const struct guest_memory *memory, const struct boot_request *request, struct boot_entry *entry, char *error,
 	size_t error_size)
 {
@@ -201,23 +191,24 @@ bool boot_load(const struct guest_memory *memory, const struct boot_request *req
 	if (!plan_make(&plan, request, memory->size, error, error_size))
 		return false;
 	bool done = false;
-	guest_memory_populate(memory, plan.load, hot_size(&plan, request->cmdline));
-	if (plan.initrd_size)
-		guest_memory_populate(memory, plan.initrd_at, plan.initrd_size);
 	if (plan.elf) {
 		char why[160];
 		if (!elf_load(plan.files.kernel, plan.kernel_size, memory, why, sizeof(why))) {
 			snprintf(error, error_size, "kernel %s %s", request->kernel, why);
 			goto out;
 		}
-	} else if (!load_file(memory, plan.files.kernel, plan.image.payload_offset, plan.load, plan.image.payload_size)) {
+	} else if (!guest_memory_load(memory, plan.files.kernel, plan.image.payload_offset, plan.load, plan.image.payload_size)) {
 		snprintf(error, error_size, "kernel %s: cannot be read: %s", request->kernel, errno ? strerror(errno) : "it became shorter");
 		goto out;
 	}
-	if (plan.files.initrd >= 0 && !load_file(memory, plan.files.initrd, 0, plan.initrd_at, plan.initrd_size)) {
+	if (plan.files.initrd >= 0 && !guest_memory_load(memory, plan.files.initrd, 0, plan.initrd_at, plan.initrd_size)) {
 		snprintf(error, error_size, "initrd %s: cannot be read: %s", request->initrd, errno ? strerror(errno) : "it became shorter");
 		goto out;
 	}
+	/* What was read is there; this maps it, and makes the rest. */
+	guest_memory_populate(memory, plan.load, hot_size(&plan, request->cmdline));
+	if (plan.initrd_size)
+		guest_memory_populate(memory, plan.initrd_at, plan.initrd_size);
 	const char *cmdline = request->cmdline ? request->cmdline : "";
 	guest_memory_write(memory, LAYOUT_CMDLINE, cmdline, strlen(cmdline) + 1);
 	boot_write_tables(memory);

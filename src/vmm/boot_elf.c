@@ -95,9 +95,9 @@ bool elf_load(int fd, uint64_t file_size, const struct guest_memory *memory, cha
 		return false;
 	for (uint32_t i = 0; i < segments.n; i++) {
 		const Elf64_Phdr *segment = &segments.load[i];
-		uint8_t *to = guest_memory_at(memory, segment->p_paddr, segment->p_memsz, GUEST_WRITE);
 		/* The rest up to p_memsz is zero already: guest memory is fresh at each start. */
-		if (!to || (segment->p_filesz && !boot_read(fd, segment->p_offset, to, segment->p_filesz)))
+		if (!guest_memory_at(memory, segment->p_paddr, segment->p_memsz, GUEST_WRITE) ||
+		    (segment->p_filesz && !guest_memory_load(memory, fd, segment->p_offset, segment->p_paddr, segment->p_filesz)))
 			return refuse(error, error_size, "changed or became unreadable while it was loaded");
 	}
 	return true;

@@ -36,6 +36,7 @@
 #define PORT_SYSTEM_B 0x61
 #define PORT_I8042_COMMAND 0x64
 #define PORT_DELAY 0x80
+#define PORT_PANIC 0x505
 #define PORT_PCI_ADDRESS 0xcf8
 #define PORT_RESET 0xcf9
 #define PORT_PCI_DATA 0xcfc

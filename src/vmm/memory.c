@@ -4,16 +4,24 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 
 #include "base/base.h"
 #include "vmm/layout.h"
 
+#define PIECE_MAX (1u << 30) /* of one system call; the kernel's own limit is a page below 2 GiB */
+
 static int add_region(struct guest_memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_offset)
 {
-	/* NORESERVE: a guest rarely touches all it was promised, and strict overcommit is the host's own choice elsewhere. */
-	void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd, (off_t)fd_offset);
+	/*
+	 * NORESERVE: a guest rarely touches all it was promised, and strict overcommit is the host's own choice elsewhere. Not
+	 * with a pool of huge pages: a page that is not there at its first touch would be a SIGBUS.
+	 */
+	int flags = MAP_SHARED | (memory->hugepages ? 0 : MAP_NORESERVE);
+	void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, memory->fd, (off_t)fd_offset);
 	if (host == MAP_FAILED)
 		return -1;
 	/* A core file must not carry the guest's secrets; huge pages come only where the host allows them for shmem. */
@@ -27,13 +35,22 @@ static int add_region(struct guest_memory *memory, uint64_t gpa, uint64_t size, 
 
 int guest_memory_init(struct guest_memory *memory, uint64_t size)
 {
+	return guest_memory_init_huge(memory, size, 0);
+}
+
+int guest_memory_init_huge(struct guest_memory *memory, uint64_t size, uint64_t hugepages)
+{
+	_Static_assert(LAYOUT_LOW_RAM_MAX % (1ull << 30) == 0, "both regions begin with a whole huge page");
 	memset(memory, 0, sizeof(*memory));
 	memory->fd = -1;
-	if (size == 0 || size % GUEST_PAGE != 0 || size > LAYOUT_RAM_MAX) {
+	if (size == 0 || size % (hugepages ? hugepages : GUEST_PAGE) != 0 || size > LAYOUT_RAM_MAX ||
+	    (hugepages && hugepages != 1ull << 21 && hugepages != 1ull << 30)) {
 		errno = EINVAL;
 		return -1;
 	}
-	memory->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	unsigned int huge = hugepages ? MFD_HUGETLB | (unsigned int)__builtin_ctzll(hugepages) << MFD_HUGE_SHIFT : 0;
+	memory->hugepages = hugepages;
+	memory->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING | huge);
 	if (memory->fd < 0)
 		return -1;
 	/*
@@ -66,6 +83,16 @@ void guest_memory_finish(struct guest_memory *memory)
 		close(memory->fd);
 	memory->fd = -1;
 	memory->size = 0;
+}
+
+int guest_memory_clear(struct guest_memory *memory)
+{
+	if (!memory->hugepages)
+		return fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)memory->size);
+	/* A huge page that goes back to the pool may be somebody else's when the guest wants it again. */
+	for (uint32_t i = 0; i < memory->n_regions; i++)
+		memset(memory->region[i].host, 0, memory->region[i].size);
+	return 0;
 }
 
 /* The region that holds all of [gpa, gpa + length), or NULL. Written without sums, so nothing can wrap. */
@@ -109,6 +136,51 @@ void guest_memory_populate(const struct guest_memory *memory, uint64_t gpa, uint
 	/* Linux 5.14; before that EINVAL, and the pages come by faults. */
 	if (at)
 		madvise(at, end - start, MADV_POPULATE_WRITE);
+}
+
+/*
+ * As much as the kernel moves from file to file: no page is cleared first that is overwritten anyway, and none faults. Where it
+ * cannot (huge pages of the pool; forbidden) nothing, and the caller reads. Returns the bytes done.
+ */
+static uint64_t move_pages(const struct guest_memory *memory, int fd, uint64_t offset, uint64_t to, uint64_t size)
+{
+	off_t from = (off_t)offset;
+	uint64_t done = 0;
+	/* The memfd's own position is used by nobody else: the machine's thread loads, and before the guest runs. */
+	if (lseek(memory->fd, (off_t)to, SEEK_SET) < 0)
+		return 0;
+	while (done < size) {
+		ssize_t n = sendfile(memory->fd, fd, &from, size - done < PIECE_MAX ? size - done : PIECE_MAX);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		done += (uint64_t)n;
+	}
+	return done;
+}
+
+bool guest_memory_load(const struct guest_memory *memory, int fd, uint64_t offset, uint64_t gpa, uint64_t size)
+{
+	uint8_t *to = guest_memory_at(memory, gpa, size, GUEST_WRITE);
+	uint64_t memfd_offset;
+	if (!to || !guest_memory_offset(memory, gpa, size, &memfd_offset)) {
+		errno = EFAULT;
+		return false;
+	}
+	uint64_t done = move_pages(memory, fd, offset, memfd_offset, size);
+	while (done < size) {
+		ssize_t n = pread(fd, to + done, size - done < PIECE_MAX ? size - done : PIECE_MAX, (off_t)(offset + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (n == 0)
+				errno = 0;
+			return false;
+		}
+		done += (uint64_t)n;
+	}
+	return true;
 }
 
 bool guest_memory_read(const struct guest_memory *memory, uint64_t untrusted_gpa, void *to, uint64_t length)

@@ -21,6 +21,7 @@ struct guest_region {
 struct guest_memory {
 	int fd; /* memfd, sealed SHRINK, GROW and SEAL */
 	uint64_t size;
+	uint64_t hugepages; /* size of the huge pages it was made of, bytes; 0: what the kernel gives */
 	uint32_t n_regions;
 	struct guest_region region[GUEST_REGIONS];
 };
@@ -29,6 +30,13 @@ enum guest_access { GUEST_READ, GUEST_WRITE };
 
 /* Makes `size` bytes (a multiple of the page) of RAM, split below and above the 4 GiB hole. 0 or -1 with errno. */
 int guest_memory_init(struct guest_memory *memory, uint64_t size);
+/*
+ * The same of huge pages of the host's pool, 2 MiB or 1 GiB each, all of them taken at once; 0: as above. size a multiple of
+ * them. ENOMEM: the pool is short.
+ */
+int guest_memory_init_huge(struct guest_memory *memory, uint64_t size, uint64_t hugepages);
+/* Makes all of it zero again, and gives it back to the host where that is safe. Nobody may use it meanwhile. 0 or -1 with errno. */
+int guest_memory_clear(struct guest_memory *memory);
 void guest_memory_finish(struct guest_memory *memory);
 
 /*
@@ -40,6 +48,11 @@ void *guest_memory_at(const struct guest_memory *memory, uint64_t untrusted_gpa,
 bool guest_memory_offset(const struct guest_memory *memory, uint64_t untrusted_gpa, uint64_t untrusted_length, uint64_t *offset);
 /* Backs [gpa, gpa + length) with pages in one call instead of a fault each; a hint, nothing happens where it cannot be done. */
 void guest_memory_populate(const struct guest_memory *memory, uint64_t gpa, uint64_t length);
+/*
+ * Reads exactly `size` bytes at `offset` of a regular file into guest memory. False with errno; 0: the file ended. What was
+ * read before a failure stays.
+ */
+bool guest_memory_load(const struct guest_memory *memory, int fd, uint64_t offset, uint64_t gpa, uint64_t size);
 /* Copies; false (nothing copied) when the range is not RAM. */
 bool guest_memory_read(const struct guest_memory *memory, uint64_t untrusted_gpa, void *to, uint64_t length);
 bool guest_memory_write(const struct guest_memory *memory, uint64_t untrusted_gpa, const void *from, uint64_t length);

@@ -167,6 +167,9 @@ static uint8_t byte_read(struct vm *vm, uint32_t port)
 		value = i8042_read(&vm->i8042, port == PORT_I8042_DATA);
 		pthread_mutex_unlock(&vm->ports_lock);
 		break;
+	case PORT_PANIC:
+		value = PANIC_PANICKED | PANIC_CRASH_LOADED; /* what may be told */
+		break;
 	case PORT_RESET:
 		pthread_mutex_lock(&vm->ports_lock);
 		value = vm->reset_control;

@@ -182,10 +182,22 @@ static void crash(struct vcpu *vcpu, const char *why)
 	vcpu_dump(vcpu);
 }
 
+static void handle_panic(struct vcpu *vcpu, uint8_t untrusted_event)
+{
+	if (untrusted_event & PANIC_PANICKED)
+		crash(vcpu, "its kernel panicked");
+	else if (untrusted_event & PANIC_CRASH_LOADED)
+		log_warn("%s: the guest's kernel panicked and starts another one", vcpu->vm->name);
+}
+
 static void handle_io(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	if (run->io.port == PORT_PANIC && run->io.direction == KVM_EXIT_IO_OUT) {
+		handle_panic(vcpu, *data);
+		return;
+	}
 	/* count is bounded by KVM: one page of data at most. */
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
 		vm_port(vcpu->vm, run->io.port, data, run->io.size, run->io.direction == KVM_EXIT_IO_OUT);

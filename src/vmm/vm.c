@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define LOG_MODULE "vm"
@@ -16,6 +15,7 @@
 #include "base/exit_status.h"
 #include "base/thread.h"
 #include "vmm/acpi.h"
+#include "vmm/backing.h"
 #include "vmm/cpuid.h"
 #include "vmm/layout.h"
 #include "vmm/vm_internal.h"
@@ -55,23 +55,23 @@ int vm_open_kvm(char *error, size_t error_size)
 
 /* --- creation ------------------------------------------------------------------------------------------------------------ */
 
-bool vm_check(const struct vm_config *config, char *error, size_t error_size)
+/* may_open: to look at the host's state. */
+static bool check(const struct vm_config *config, bool may_open, char *error, size_t error_size)
 {
 	if (config->cpus < 1 || config->cpus > VM_MAX_CPUS) {
 		snprintf(error, error_size, "%u CPUs are impossible; give 1 to %d with --cpus", config->cpus, VM_MAX_CPUS);
 		return false;
 	}
-	struct sysinfo host;
-	uint64_t host_ram = sysinfo(&host) == 0 ? (uint64_t)host.totalram * host.mem_unit : UINT64_MAX;
 	if (config->memory < MEMORY_MIN || config->memory % MIB != 0 || config->memory > LAYOUT_RAM_MAX) {
 		snprintf(error, error_size, "%llu bytes of memory are impossible; give whole MiB, 16M to 1024G, with --memory",
 			(unsigned long long)config->memory);
 		return false;
 	}
-	if (config->memory > host_ram) {
-		snprintf(error, error_size, "%llu MiB of memory are more than the %llu MiB of this machine; give less with --memory",
-			(unsigned long long)(config->memory / MIB), (unsigned long long)(host_ram / MIB));
-		return false;
+	struct backing_host host;
+	if (may_open) {
+		backing_read(config->hugepages, &host);
+		if (backing_judge(&host, config->memory, config->hugepages, error, error_size) == BACKING_IMPOSSIBLE)
+			return false;
 	}
 	if (config->payload)
 		return true;
@@ -83,6 +83,22 @@ bool vm_check(const struct vm_config *config, char *error, size_t error_size)
 		.kernel = config->kernel, .initrd = config->initrd, .cmdline = config->cmdline, .files = config->files ? config->files->boot : NULL,
 	};
 	return boot_check(&request, config->memory, error, error_size);
+}
+
+bool vm_check(const struct vm_config *config, char *error, size_t error_size)
+{
+	return check(config, true, error, error_size);
+}
+
+void vm_log_memory(const struct vm_config *config)
+{
+	struct backing_host host;
+	char text[256];
+	backing_read(0, &host);
+	if (config->hugepages)
+		log_info("guest memory: huge pages of %llu MiB", (unsigned long long)(config->hugepages / MIB));
+	else if (backing_judge(&host, config->memory, 0, text, sizeof(text)) != BACKING_IMPOSSIBLE)
+		log_info("guest memory: %s", text);
 }
 
 /* Opens kernel and initrd for the VM's whole life, so that every start loads the files that were checked, and checks all. */
@@ -100,7 +116,7 @@ static bool open_and_check(struct vm *vm, char *error, size_t error_size)
 			return false;
 		config.files = &files;
 	}
-	return vm_check(&config, error, error_size);
+	return check(&config, !given, error, error_size);
 }
 
 /* The 64-bit window lies in the upper half of the CPU's physical addresses, or above RAM; none when there is no room. */
@@ -181,9 +197,9 @@ struct vm *vm_create(const struct vm_config *config, char *error, size_t error_s
 		snprintf(error, error_size, "no memory for a VM");
 		goto fail;
 	}
-	if (guest_memory_init(&vm->memory, config->memory) < 0) {
-		snprintf(error, error_size, "%llu MiB of guest memory: %s; give less with --memory",
-			(unsigned long long)(config->memory / MIB), strerror(errno));
+	if (guest_memory_init_huge(&vm->memory, config->memory, config->hugepages) < 0) {
+		snprintf(error, error_size, "%llu MiB of guest memory%s: %s; give less with --memory%s", (unsigned long long)(config->memory / MIB),
+			config->hugepages ? " in huge pages" : "", strerror(errno), config->hugepages ? ", or more to the pool of huge pages" : "");
 		goto fail;
 	}
 	if (!create_kvm(vm, error, error_size, exit_status))
@@ -294,7 +310,7 @@ static bool renew(struct vm *vm, char *error, size_t error_size)
 	vcpu_destroy_all(vm);
 	kvm_destroy_vm(&vm->kvm);
 	/* Gives the memory back to the host; what the guest finds is zero again. */
-	if (fallocate(vm->memory.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)vm->memory.size) < 0) {
+	if (guest_memory_clear(&vm->memory) < 0) {
 		snprintf(error, error_size, "guest memory cannot be cleared: %s", strerror(errno));
 		return false;
 	}

@@ -34,6 +34,7 @@ struct vm_config {
 	const struct vm_files *files; /* used instead of opening anything by path; the paths then only name them. NULL: opened by path */
 	const char *cmdline; /* kernel command line or NULL */
 	uint64_t memory;     /* bytes */
+	uint64_t hugepages;  /* 2 MiB or 1 GiB: made of such pages from the host's pool; 0: of what the kernel gives */
 	uint32_t cpus;
 	int serial_in, serial_out; /* COM1's descriptors, -1: none; borrowed, and read by nobody else: the VM's I/O thread waits on them */
 	/* Who attaches to COM1, beside those descriptors; borrowed, NULL: nobody. vCPU threads put the output, the I/O thread does the rest. */
@@ -56,6 +57,8 @@ int vm_probe(char *error, size_t error_size, bool *slow);
 int vm_open_kvm(char *error, size_t error_size);
 /* Would these settings do on this machine: sizes, kernel, initrd, command line? Looks only at files->boot of the files. False, and a line naming thing and remedy in error. Changes nothing. */
 bool vm_check(const struct vm_config *config, char *error, size_t error_size);
+/* Says in one line of the log what guest memory is made of, which decides how fast the guest is. Reads /sys and /proc. */
+void vm_log_memory(const struct vm_config *config);
 /*
  * Creates KVM VM, memory, irqchip, vCPUs' descriptors, bus. On failure NULL, and a line naming thing and remedy in error
  * and the program's exit status (base/exit_status.h) in *exit_status.

@@ -27,6 +27,10 @@ struct vm_payload {
 	enum vm_payload_mode mode;
 };
 
+/* What a guest's kernel may tell at PORT_PANIC. */
+#define PANIC_PANICKED 0x01
+#define PANIC_CRASH_LOADED 0x02 /* panicked, and a second kernel takes over */
+
 struct vcpu {
 	struct vm *vm;
 	uint32_t index; /* also the APIC id */

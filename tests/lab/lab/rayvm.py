@@ -65,7 +65,8 @@ class Rayvm:
 
     def __init__(self, machine, arguments, log="rayvm.log", tty="/dev/tty1", env=None, cgroup=None, program=None):
         self.machine = machine
-        argv = [str(program or paths.built("src/rayvm")), "--control", SOCKET, "--markers", f"/lab/{log}.markers", *map(str, arguments)]
+        argv = [str(program or paths.built("src/rayvm")), "--control", SOCKET, "--markers", f"/lab/{log}.markers", "--shutdown-timeout", "0",
+                *map(str, arguments)]
         markers = machine.results / f"{log}.markers"
         markers.unlink(missing_ok=True)
         environment = {"LIBSEAT_BACKEND": "builtin", **(env or {})}

@@ -50,6 +50,11 @@ GUESTS = {
     # SLP_TYP 5 and SLP_EN into the PM1a control register
     "poweroff": say("OFF\n") + b"\x66\xba" + struct.pack("<H", 0x604) + b"\x66\xb8" + struct.pack("<H", 5 << 10 | 1 << 13) + b"\x66\xef" + HALT,
     "reboot": say("REBOOT\n") + out_byte(0xCF9, 6) + HALT,
+    # waits until the power button's status bit is set in PM1 status, then S5
+    "button": say("READY\n") + b"\x66\xba" + struct.pack("<H", 0x600) + b"\x66\xed\xf6\xc4\x01\x74\xf9" + say("PRESSED\n") +
+              b"\x66\xba" + struct.pack("<H", 0x604) + b"\x66\xb8" + struct.pack("<H", 5 << 10 | 1 << 13) + b"\x66\xef" + HALT,
+    # what a Linux kernel without a second one to load tells of its panic
+    "panic": say("PANIC\n") + out_byte(0x505, 1) + HALT,
     "crash": say("CRASH\n") + b"\x0f\x0b",                                                  # ud2 without an IDT: triple fault
 }
 
@@ -120,7 +125,7 @@ class Bench:
             yield process
         finally:
             if process.poll() is None:
-                process.terminate()
+                process.send_signal(signal.SIGHUP)      # at once; SIGTERM would ask the guest first
                 try:
                     process.wait(20)
                 except subprocess.TimeoutExpired:
@@ -200,7 +205,19 @@ def test_cpus(bench):
         bench.refused(USAGE, ("--cpus", "between 1 and 254"), *NONE, "-k", "idle", "-s", number)
 
 
+def test_hugepages(bench):
+    bench.refused(USAGE, ("--hugepages", "2M, 1G, none"), *NONE, "-k", "idle", "--hugepages=3M")
+    bench.refused(USAGE, ("whole number of huge pages of 2 MiB", "--memory"), *NONE, "-k", "idle", "-m", "65M", "--hugepages")
+    pool = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+    if not pool.exists():
+        bench.refused(USAGE, ("no huge pages of 2 MiB", "--hugepages"), *NONE, "-k", "idle", "-m", "64M", "--hugepages")
+    elif int((pool / "free_hugepages").read_text()) < 32:
+        bench.refused(USAGE, ("32 huge pages of 2 MiB are needed", "nr_hugepages"), *NONE, "-k", "idle", "-m", "64M", "--hugepages=2M")
+
+
 def test_options(bench):
+    for number in ("", "-1", "3601", "soon"):
+        bench.refused(USAGE, ("--shutdown-timeout", "between 0 and 3600"), "--shutdown-timeout", number)
     bench.refused(USAGE, ("unknown option --bogus", "--help"), "--bogus")
     bench.refused(USAGE, ("unknown option -Z", "--help"), "-Z")
     bench.refused(USAGE, ("--kernel needs a value", "--help"), "--kernel")
@@ -365,7 +382,7 @@ def test_policies(bench):
     """What the guest does at its end decides how the program ends, with serial on stdio."""
     need_kvm()
     small = ("--display", "none", "--control", "vm.sock", "-m", "64M", "-s", "1")
-    for guest, options, status, said in (("poweroff", (), 0, "OFF\n"), ("crash", (), FAILED, "CRASH\n"), ("reboot", ("--on-reboot", "exit"), 0, "REBOOT\n"),
+    for guest, options, status, said in (("poweroff", (), 0, "OFF\n"), ("crash", (), FAILED, "CRASH\n"), ("panic", (), FAILED, "PANIC\n"), ("reboot", ("--on-reboot", "exit"), 0, "REBOOT\n"),
                                          ("crash", ("--on-crash", "exit"), FAILED, "CRASH\n")):
         done = bench.run(*small, "-k", guest, *options)
         assert done.returncode == status, f"{guest} {options}: status {done.returncode}\n{done.stderr}"
@@ -378,7 +395,7 @@ def test_policies(bench):
                 time.sleep(0.05)
             assert (bench.folder / "running.serial").read_text().count(word) >= 3, f"{guest} {option} did not restart"
             assert process.poll() is None
-    for guest, option, state in (("poweroff", "--on-poweroff", "stopped"), ("crash", "--on-crash", "crashed"), ("reboot", "--on-reboot", "stopped")):
+    for guest, option, state in (("poweroff", "--on-poweroff", "stopped"), ("crash", "--on-crash", "crashed"), ("panic", "--on-crash", "crashed"), ("reboot", "--on-reboot", "stopped")):
         with bench.running("--display", "none", "--serial", "none", "-m", "64M", "-s", "1", "-k", guest, option, "stay") as process:
             done = bench.ctl("wait", f"vm:{state}", "--timeout", "20")
             assert done.returncode == 0 and process.poll() is None, (guest, done.stderr)
@@ -400,6 +417,66 @@ def test_signals(bench):
         process.send_signal(signal.SIGHUP if step % 2 else signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM, -signal.SIGHUP), process.returncode
         assert not (bench.folder / "vm.sock").exists(), f"ended with {process.returncode} {step * 5} ms after its start and left its socket"
+
+
+def test_sigterm_asks_the_guest(bench):
+    """SIGTERM is the power button, then a deadline, then the end; in all of them 0. A second one is the end at once."""
+    need_kvm()
+    serial = bench.folder / "running.serial"
+
+    def started(guest, word, *options):
+        serial.unlink(missing_ok=True)
+        process = bench.running("--display", "none", "--serial", "file:running.serial", "-m", "64M", "-s", "1", "-k", guest, *options)
+        return process, word
+
+    def until(word):
+        deadline = time.monotonic() + 20
+        while word not in serial.read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert word in serial.read_text(), serial.read_text()
+
+    for paused in (False, True):
+        running, word = started("button", "READY", "--on-poweroff", "stay")
+        with running as process:
+            until(word)
+            if paused:
+                assert bench.ctl("vm", "pause").returncode == 0
+            begin = time.monotonic()
+            process.terminate()
+            assert process.wait(20) == 0 and time.monotonic() - begin < 15
+            assert "PRESSED" in serial.read_text(), f"paused {paused}: the guest was not asked"
+    # A guest that does not care: until the deadline.
+    running, word = started("idle", "IDLE", "--shutdown-timeout", "2")
+    with running as process:
+        until(word)
+        begin = time.monotonic()
+        process.terminate()
+        assert process.wait(20) == 0 and 1.9 < time.monotonic() - begin < 15, time.monotonic() - begin
+        assert "did not power off in 2 s" in (bench.folder / "running.log").read_text()
+    # Twice, or hung up: at once.
+    for second in (signal.SIGTERM, signal.SIGHUP):
+        running, word = started("idle", "IDLE")
+        with running as process:
+            until(word)
+            begin = time.monotonic()
+            process.terminate()
+            assert bench.ctl("wait", "vm:stopping", "--timeout", "20").returncode == 0
+            process.send_signal(second)
+            assert process.wait(20) == 0 and time.monotonic() - begin < 15, time.monotonic() - begin
+    # None was wanted.
+    running, word = started("idle", "IDLE", "--shutdown-timeout", "0")
+    with running as process:
+        until(word)
+        begin = time.monotonic()
+        process.terminate()
+        assert process.wait(20) == 0 and time.monotonic() - begin < 15
+    # Nothing runs: nobody is waited for. A guest that reboots or crashes when it is asked ends it too.
+    running, word = started("poweroff", "OFF", "--on-poweroff", "stay")
+    with running as process:
+        assert bench.ctl("wait", "vm:stopped", "--timeout", "20").returncode == 0
+        begin = time.monotonic()
+        process.terminate()
+        assert process.wait(20) == 0 and time.monotonic() - begin < 15
 
 
 def test_closed_descriptors(bench):
