@@ -441,10 +441,13 @@ static void *run(void *arg)
 int machine_start(struct machine *machine, bool autoboot)
 {
 	machine->autoboot = autoboot;
-	/* Not when it was opened: a start that fails must not empty the file of one that runs. Pipes and terminals have no length. */
+	/*
+	 * Not when it was opened: a start that fails must not empty the file of one that runs. Pipes and terminals have no length. Where an earlier
+	 * machine has written, the next one goes on.
+	 */
 	struct stat info;
 	if (machine->options->serial == SERIAL_FILE && fstat(machine->files->serial_out, &info) == 0 && S_ISREG(info.st_mode) &&
-		ftruncate(machine->files->serial_out, 0) < 0)
+		lseek(machine->files->serial_out, 0, SEEK_CUR) == 0 && ftruncate(machine->files->serial_out, 0) < 0)
 		log_warn("%s keeps its old contents: %s", machine->options->serial_path, strerror(errno));
 	if (thread_start(&machine->thread, "machine", 0, run, machine) < 0)
 		return -1;

@@ -137,6 +137,7 @@ class Machine:
         self.results = pathlib.Path(results).absolute() if results else None
         self.ended = {}             # job number -> exit event
         self.boot_seconds = None
+        self.isolated = False       # rayvm is started with --isolate in it
         self.process = self.qmp = self._agent = None
         self._folder = None
         self._answers, self._events, self._input, self._number = {}, [], b"", 0

@@ -67,6 +67,8 @@ class Rayvm:
         self.machine = machine
         argv = [str(program or paths.built("src/rayvm")), "--control", SOCKET, "--markers", f"/lab/{log}.markers", "--shutdown-timeout", "0",
                 *map(str, arguments)]
+        if machine.isolated and "--isolate" not in argv:
+            argv.append("--isolate")
         markers = machine.results / f"{log}.markers"
         markers.unlink(missing_ok=True)
         environment = {"LIBSEAT_BACKEND": "builtin", **(env or {})}

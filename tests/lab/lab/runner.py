@@ -2,6 +2,7 @@
 """Finds and runs scenes. A scene is a file tests/lab/scene_NAME.py:
 
     DISPLAYS = ("virtio-vga",)      # a machine for each of these (default: the three display drivers); (None,): no machine
+    ISOLATED = ("virtio-vga",)      # and on these once more with `rayvm --isolate`, under the name NAME-isolated (default: on none)
     SUITE = "lab"                   # or "all": only when everything is asked for
     MACHINE = {"memory": 2048}      # fields of qemu.Options; or a function machine(display) that returns them
     def setup(machine): ...         # once after boot; may raise Skip
@@ -68,9 +69,9 @@ def _describe(error):
 class _Scene:
     """One scene on one display."""
 
-    def __init__(self, path, module, display, options):
-        self.module, self.display, self.options = module, display, options
-        self.name = path.stem[len("scene_"):] + (f"/{display}" if display else "")
+    def __init__(self, path, module, display, isolated, options):
+        self.module, self.display, self.isolated, self.options = module, display, isolated, options
+        self.name = path.stem[len("scene_"):] + ("-isolated" if isolated else "") + (f"/{display}" if display else "")
         self.folder = paths.OUT / "lab" / self.name.replace("/", "-")
         self.machine = None
 
@@ -81,6 +82,7 @@ class _Scene:
             wanted = getattr(self.module, "MACHINE", {})
         wanted = dict({"display": self.display, "kernel": self.options.kernel, "accel": self.options.accel}, **wanted)
         self.machine = Machine(results=self.folder, **wanted)
+        self.machine.isolated = self.isolated
         try:
             self.machine.start()
             if hasattr(self.module, "setup"):
@@ -137,6 +139,7 @@ def main(arguments=None):
     parser.add_argument("--list", action="store_true", help="print the tests and end")
     parser.add_argument("--all", action="store_true", help="also the scenes that only a full run has")
     parser.add_argument("--display", action="append", help="only on this display device; repeatable")
+    parser.add_argument("--isolate", action="store_true", help="every scene with `rayvm --isolate`, none without")
     parser.add_argument("--kernel", default="debian-6.12", help="L1's kernel (default debian-6.12)")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
     parser.add_argument("--json", metavar="FILE", help="write the results there too")
@@ -151,10 +154,13 @@ def main(arguments=None):
             continue
         if getattr(module, "SUITE", "lab") == "all" and not (options.all or options.pattern):
             continue
-        for display in getattr(module, "DISPLAYS", DEFAULT_DISPLAYS):
+        ways = [(display, options.isolate) for display in getattr(module, "DISPLAYS", DEFAULT_DISPLAYS)]
+        if not options.isolate:
+            ways += [(display, True) for display in getattr(module, "ISOLATED", ())]
+        for display, isolated in ways:
             if options.display and display not in options.display:
                 continue
-            scene = _Scene(path, module, display, options)
+            scene = _Scene(path, module, display, isolated, options)
             tests = [(name, function) for name, function in _tests(module)
                      if not options.pattern or any(word in f"{scene.name}/{name}" for word in options.pattern)]
             chosen += len(tests)

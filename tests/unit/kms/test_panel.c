@@ -3,7 +3,9 @@
 #include "kms/panel.h"
 #include "unit.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -511,6 +513,111 @@ START_TEST(synthetic_guest)
 }
 END_TEST
 
+/* The producer's half is the hand's, as in a process of its own; the panel's is returned. */
+static struct link *hand_make_apart(struct hand *hand, uint64_t size)
+{
+	struct link_handles handles;
+	hand->size = size;
+	hand->sequence = hand->presented = 0;
+	hand->fd = memfd_create("pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ck_assert_int_eq(ftruncate(hand->fd, (off_t)size), 0);
+	ck_assert_int_eq(fcntl(hand->fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	hand->pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, hand->fd, 0);
+	ck_assert_ptr_ne(hand->pixels, MAP_FAILED);
+	hand->link = link_create_apart(hand->fd, size, &handles);
+	ck_assert_ptr_nonnull(hand->link);
+	struct link *half = link_open(&handles);
+	ck_assert_ptr_nonnull(half);
+	return half;
+}
+
+static int lowest_free_descriptor(void)
+{
+	int fd = dup(0);
+	close(fd);
+	return fd;
+}
+
+static uint32_t mappings_of(const char *what)
+{
+	char line[512];
+	uint32_t n = 0;
+	FILE *maps = fopen("/proc/self/maps", "re");
+	while (fgets(line, sizeof(line), maps))
+		n += strstr(line, what) != NULL;
+	fclose(maps);
+	return n;
+}
+
+/* The guest's machine dies in the middle of frames, again and again, and others take its place: their frames count from 1. */
+START_TEST(machines_come_and_go)
+{
+	struct hand ui, guest;
+	struct link_message message;
+	int descriptors = -1;
+	uint32_t maps = 0;
+	make(W, H);
+	hand_make(&ui, 2ull * W * H * 4);
+	ck_assert_int_eq(panel_add_producer(panel, PANEL_FACE_UI, ui.link), 0);
+	ck_assert_int_eq(panel_start(panel), 0);
+	fill(ui.pixels, W * H, 0xff0000);
+	fill(ui.pixels + W * H, W * H, 0x00ff00);
+	hand_buffer(&ui, 1, W, H, 0);
+	hand_buffer(&ui, 2, W, H, (uint64_t)W * H * 4);
+	hand_frame(&ui, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	hand_frame(&ui, 1, 2, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+	panel_present(panel, PRESENTATION_PRESENTED, 0);
+	UNTIL(stats.commits >= 1 && screen_pixel(0) == 0x00ff00);
+
+	for (uint32_t round = 0; round < 20; round++) {
+		uint32_t colour = 0x0000ff + round * 0x0a0000, frames = round % 2 ? 1 : 6;
+		panel_join_guest(panel, hand_make_apart(&guest, 2ull * W * H * 4));
+		panel_guest_started(panel);
+		/* A newcomer learns at once what it draws for. */
+		ck_assert_uint_eq(expect_message(&guest, LINK_DISPLAY, &message), 1);
+		ck_assert_uint_eq(message.display.width, W);
+		fill(guest.pixels, 2 * W * H, colour);
+		hand_buffer(&guest, 3, W, H, 0);
+		for (uint32_t i = 0; i < frames; i++) {
+			hand_frame(&guest, 0, 3, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+			UNTIL(hand_presented(&guest) == guest.sequence);
+		}
+		UNTIL(first_frames == round + 1);
+		ck_assert_uint_eq(screen_pixel(W), colour);
+
+		/* Its last words: half a buffer, a frame, chatter. What of it is not believed yet when the death is known, never is. */
+		uint32_t heard = messages;
+		turn_for(2);
+		ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_LEDS}));
+		hand_frame(&guest, 0, 3, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
+		ck_assert(link_send_to_panel(guest.link, &(struct link_message){
+			.type = LINK_BUFFER, .buffer = {{4, 1}, W, H, W * 4, 0x34325258, 0, 1}}));
+		usleep(round % 3 * 3000); /* the worker has read all, some, none of it */
+		hand_free(&guest);
+		panel_join_guest(panel, NULL);
+		ck_assert(!panel_send(panel, PANEL_FACE_GUEST, &(struct link_message){.type = LINK_COMMAND}));
+		UNTIL(scanout_w == 0);
+		UNTIL(screen_pixel(0) == 0x00ff00);
+		ck_assert_uint_eq(messages, heard);
+		struct picture p = shoot(PANEL_SHOT_GUEST);
+		ck_assert_ptr_null(p.pixels);
+		if (round == 1) {
+			descriptors = lowest_free_descriptor();
+			maps = mappings_of("memfd");
+		} else if (round > 1) {
+			ck_assert_int_eq(lowest_free_descriptor(), descriptors);
+			ck_assert_uint_eq(mappings_of("memfd"), maps);
+		}
+	}
+	ck_assert_uint_eq(stats.modesets, 1);
+	/* Ends while one is joined: the panel's half is the panel's to free. */
+	panel_join_guest(panel, hand_make_apart(&guest, 2ull * W * H * 4));
+	unmake();
+	hand_free(&guest);
+	hand_free(&ui);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("kms-panel");
@@ -521,6 +628,7 @@ static Suite *suite(void)
 	tcase_add_test(c, cursor_over_the_guest);
 	tcase_add_test(c, inactive_session_is_dark);
 	tcase_add_test(c, synthetic_guest);
+	tcase_add_test(c, machines_come_and_go);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -1,5 +1,8 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -321,6 +324,145 @@ START_TEST(pointer_picture_must_be_known_and_64x64)
 }
 END_TEST
 
+/* Both halves in this process, as two processes would have them. */
+static struct link *open_apart(int fd, struct link **producer)
+{
+	struct link_handles handles;
+	*producer = link_create_apart(fd, PIXELS, &handles);
+	ck_assert_ptr_nonnull(*producer);
+	struct link *panel = link_open(&handles);
+	ck_assert_ptr_nonnull(panel);
+	return panel;
+}
+
+static int sealed_pixels(void)
+{
+	int fd = memfd_create("pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, PIXELS), 0);
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	return fd;
+}
+
+static bool readable(int fd)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	return poll(&ready, 1, 0) == 1;
+}
+
+START_TEST(halves_of_two_processes)
+{
+	struct link *producer, *panel;
+	struct link_message message = { .type = LINK_LEDS };
+	int fd = sealed_pixels();
+	panel = open_apart(fd, &producer);
+	ck_assert_int_eq(link_producer_fd(panel), -1);
+	ck_assert_int_eq(link_panel_fd(producer), -1);
+	ck_assert_uint_eq(link_pixels_size(panel), PIXELS);
+	ck_assert_int_eq(pwrite(fd, "picture", 7, 4096), 7);
+	ck_assert_mem_eq(link_pixels(panel) + 4096, "picture", 7);
+
+	ck_assert(!readable(link_panel_fd(panel)));
+	ck_assert(link_send_to_panel(producer, &message));
+	ck_assert(readable(link_panel_fd(panel)));
+	link_ack_panel(panel);
+	ck_assert(!readable(link_panel_fd(panel)));
+	ck_assert(link_receive_for_panel(panel, &message));
+	ck_assert_uint_eq(message.type, LINK_LEDS);
+	ck_assert(!link_receive_for_panel(panel, &message));
+
+	message.type = LINK_VISIBLE;
+	ck_assert(link_send_to_producer(panel, &message));
+	ck_assert(readable(link_producer_fd(producer)));
+	link_ack_producer(producer);
+	ck_assert(link_receive_for_producer(producer, &message));
+	ck_assert_uint_eq(message.type, LINK_VISIBLE);
+
+	/* The panel reads what was sent before the end, and then waits for nothing. */
+	ck_assert(link_send_to_panel(producer, &message));
+	link_destroy(producer);
+	signal(SIGPIPE, SIG_IGN);
+	ck_assert(link_send_to_producer(panel, &message));
+	link_ack_panel(panel);
+	link_ack_panel(panel);
+	ck_assert_int_eq(link_panel_fd(panel), -1);
+	ck_assert(link_receive_for_panel(panel, &message));
+	link_destroy(panel);
+	close(fd);
+}
+END_TEST
+
+START_TEST(panel_cannot_write_the_producers_pixels)
+{
+	struct link *producer, *panel;
+	int fd = sealed_pixels();
+	panel = open_apart(fd, &producer);
+	void *pixels = (void *)(uintptr_t)link_pixels(panel);
+	/* The mapping comes from an opening that cannot write: not even the panel itself can make it writable. */
+	ck_assert_int_lt(mprotect(pixels, PIXELS, PROT_READ | PROT_WRITE), 0);
+	link_destroy(panel);
+	link_destroy(producer);
+	close(fd);
+}
+END_TEST
+
+/* The other process floods its end and makes it blocking: the panel's sends and acks must return all the same. */
+START_TEST(wake_ups_never_block_whatever_the_other_side_does)
+{
+	struct link *producer, *panel;
+	struct link_message message = { .type = LINK_VISIBLE };
+	char junk[4096] = "";
+	int fd = sealed_pixels();
+	panel = open_apart(fd, &producer);
+	int end = link_producer_fd(producer);
+	uint64_t flood = 0;
+	for (ssize_t sent; (sent = write(end, junk, sizeof junk)) > 0;)
+		flood += (uint64_t)sent;
+	ck_assert_uint_gt(flood, sizeof junk);
+	ck_assert_int_eq(fcntl(end, F_SETFL, 0), 0);
+	alarm(20);
+	for (uint64_t got = 0; got < flood; got += 1024)
+		link_ack_panel(panel);
+	link_ack_panel(panel); /* nothing left, and not waited for */
+	ck_assert(!readable(link_panel_fd(panel)));
+	/* Nobody reads at the far end: the ring says when it is full, the socket never does. */
+	uint32_t sent = 0;
+	while (link_send_to_producer(panel, &message))
+		sent++;
+	ck_assert_uint_eq(sent, LINK_RING_SLOTS);
+	alarm(0);
+	ck_assert_int_ge(link_panel_fd(panel), 0);
+	link_destroy(panel);
+	link_destroy(producer);
+	close(fd);
+}
+END_TEST
+
+START_TEST(memory_that_could_shrink_is_refused)
+{
+	struct link_handles handles, bad;
+	int fd = sealed_pixels(), open_ended = pixels();
+	struct link *producer = link_create_apart(fd, PIXELS, &handles);
+	ck_assert_ptr_nonnull(producer);
+	bad = (struct link_handles){ dup(handles.rings), dup(open_ended), dup(handles.wake) };
+	ck_assert_ptr_null(link_open(&bad));
+	ck_assert_int_eq(errno, EPERM);
+	ck_assert_int_lt(fcntl(bad.wake, F_GETFD), 0); /* taken over all the same */
+	bad = (struct link_handles){ dup(open_ended), dup(handles.pixels), dup(handles.wake) };
+	ck_assert_ptr_null(link_open(&bad));
+	ck_assert_int_eq(errno, EPERM);
+	bad = (struct link_handles){ dup(handles.pixels), dup(handles.pixels), dup(handles.wake) }; /* not the rings' size */
+	ck_assert_ptr_null(link_open(&bad));
+	ck_assert_int_eq(errno, EINVAL);
+	bad = (struct link_handles){ dup(handles.wake), dup(handles.pixels), dup(handles.rings) }; /* no memory at all */
+	ck_assert_ptr_null(link_open(&bad));
+	link_handles_close(&handles);
+	link_destroy(producer);
+	close(open_ended);
+	close(fd);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("link");
@@ -333,6 +475,10 @@ static Suite *suite(void)
 	tcase_add_test(c, dead_buffer_lives_until_its_successor);
 	tcase_add_test(c, runs_cross_segments);
 	tcase_add_test(c, pointer_picture_must_be_known_and_64x64);
+	tcase_add_test(c, halves_of_two_processes);
+	tcase_add_test(c, panel_cannot_write_the_producers_pixels);
+	tcase_add_test(c, wake_ups_never_block_whatever_the_other_side_does);
+	tcase_add_test(c, memory_that_could_shrink_is_refused);
 	tcase_add_test(c, synthetic_in_a_thread);
 	tcase_add_test(c, synthetic_in_a_forked_child);
 	suite_add_tcase(s, c);
