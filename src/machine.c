@@ -169,13 +169,24 @@ void machine_take_handles(struct machine *machine, struct link_handles *handles)
 	machine->panel = (struct link_handles){ -1, -1, -1 };
 }
 
+/* A disk whose host never answered may still write to the memory of the guest that is to come. */
+static bool disks_are_back(const struct machine *machine, char *error, size_t error_size)
+{
+	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
+		if (machine->devices.disk[i] != NULL && blk_is_stuck(machine->devices.disk[i])) {
+			snprintf(error, error_size, "disk %u has requests that the host does not answer; see to its storage, then start again", i + 1);
+			return false;
+		}
+	return true;
+}
+
 static void start_vm(struct machine *machine)
 {
 	char error[256];
 	machine->started_ns = clock_now_ns();
 	machine->restart_ns = 0;
 	tell(machine, VM_STARTING, "");
-	if (vm_start(machine->vm, error, sizeof error) < 0)
+	if (!disks_are_back(machine, error, sizeof error) || vm_start(machine->vm, error, sizeof error) < 0)
 		tell(machine, VM_STOPPED, error);
 	else
 		tell(machine, VM_RUNNING, "");
@@ -196,7 +207,7 @@ static void halt_vm(struct machine *machine, enum vm_state state, const char *wh
 	tell(machine, state, why);
 }
 
-static void command(struct machine *machine, uint32_t untrusted_command)
+static void command(struct machine *machine, uint32_t untrusted_command, uint32_t untrusted_argument)
 {
 	/* A VM that is about to start again runs, for who wants it stopped. */
 	bool restarts = machine->restart_ns != 0;
@@ -246,6 +257,10 @@ static void command(struct machine *machine, uint32_t untrusted_command)
 		if (runs || restarts)
 			halt_vm(machine, VM_STOPPED, "switched off by command");
 		break;
+	case LINK_VM_RESIZE_DISK:
+		if (untrusted_argument >= 1 && untrusted_argument <= OPTIONS_DISKS && machine->devices.disk[untrusted_argument - 1] != NULL)
+			blk_resize(machine->devices.disk[untrusted_argument - 1]);
+		break;
 	default:
 		break;
 	}
@@ -293,7 +308,7 @@ static void take_messages(struct machine *machine)
 	while (link_receive_for_producer(machine->link, &message)) {
 		switch (message.type) {
 		case LINK_COMMAND:
-			command(machine, message.command.command);
+			command(machine, message.command.command, message.command.argument);
 			break;
 		case LINK_INPUT:
 			for (uint32_t i = 0; i < machine->devices.n_inputs; i++)

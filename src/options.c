@@ -425,7 +425,7 @@ static void print_help(void)
 	      "  -m, --memory SIZE        guest memory: 512M, 4G ... (default 2G)\n"
 	      "      --hugepages[=SIZE]   make it of huge pages of 2M (default) or 1G from the host's pool\n"
 	      "  -s, --cpus N             guest CPUs (default: those online, at most 4)\n"
-	      "  -d, --disk SPEC          FILE | mem:SIZE, then ,readonly ,serial=TEXT ,format=raw; repeatable\n"
+	      "  -d, --disk SPEC          FILE | mem:SIZE, then ,readonly ,overlay=mem ,cache=direct ...: see rayvm(1); repeatable\n"
 	      "      --display KIND       kms (default), headless (in memory, for rayvmctl screenshot), none\n"
 	      "      --card PATH          DRM device (default: the boot display)\n"
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"

@@ -222,15 +222,21 @@ static void command_click(struct client *client, json_object *arguments)
 
 static void command_vm(struct client *client, json_object *arguments)
 {
-	static const char *const names[] = { "start", "pause", "resume", "powerdown", "reset", "stop" };
+	static const char *const names[] = { "start", "pause", "resume", "powerdown", "reset", "stop", "resize-disk" };
 	const char *action = text_of(arguments, "action"), *name = text_of(arguments, "name");
 	if (name != NULL && strcmp(name, "main") != 0) {
 		client_error(client, "vm: there is no VM '%.40s'; the one there is is called main", name);
 		return;
 	}
+	json_object *disk;
+	int64_t number = json_object_object_get_ex(arguments, "disk", &disk) ? json_object_get_int64(disk) : 0;
 	for (uint32_t i = 0; action != NULL && i < ARRAY_LEN(names); i++) {
 		if (strcmp(action, names[i]) == 0) {
-			struct control_request request = { .kind = CONTROL_VM, .argument = i, .token = token_of(client) };
+			if (i == CONTROL_VM_RESIZE_DISK && (number < 1 || number > UINT16_MAX)) {
+				client_error(client, "vm: resize-disk wants 'disk', the number of a --disk, from 1");
+				return;
+			}
+			struct control_request request = { .kind = CONTROL_VM, .argument = i, .code = (uint16_t)number, .token = token_of(client) };
 			/* The front answers: it knows whether there is a machine. */
 			if (post(client->control, &request))
 				client->busy = true;
@@ -239,7 +245,7 @@ static void command_vm(struct client *client, json_object *arguments)
 			return;
 		}
 	}
-	client_error(client, "vm: 'action' is start, pause, resume, powerdown, reset or stop");
+	client_error(client, "vm: 'action' is start, pause, resume, powerdown, reset, stop or resize-disk");
 }
 
 /* Who wants the picture; lives from the request to control_shot_done(), longer than the client may. */

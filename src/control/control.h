@@ -20,14 +20,14 @@ enum control_kind {
 	CONTROL_SHOW,    /* argument: enum control_show */
 	CONTROL_KEY,     /* code, value 0 or 1, to_guest */
 	CONTROL_POINTER, /* x, y: 0..65535 across the panel (to_guest: across the guest's picture) */
-	CONTROL_VM,      /* argument: enum control_vm */
+	CONTROL_VM,      /* argument: enum control_vm; code: which disk, from 1 */
 	CONTROL_QUIT,
 	CONTROL_SHOT,    /* argument: enum control_shot; the picture goes to control_shot_done(shot, ...) */
 	CONTROL_DONE,    /* the end of one client's command: answer with control_done(token) */
 };
 
 enum control_show { CONTROL_SHOW_UI, CONTROL_SHOW_GUEST, CONTROL_SHOW_TOGGLE };
-enum control_vm { CONTROL_VM_START, CONTROL_VM_PAUSE, CONTROL_VM_RESUME, CONTROL_VM_POWERDOWN, CONTROL_VM_RESET, CONTROL_VM_STOP };
+enum control_vm { CONTROL_VM_START, CONTROL_VM_PAUSE, CONTROL_VM_RESUME, CONTROL_VM_POWERDOWN, CONTROL_VM_RESET, CONTROL_VM_STOP, CONTROL_VM_RESIZE_DISK };
 enum control_shot { CONTROL_SHOT_SCREEN, CONTROL_SHOT_UI, CONTROL_SHOT_GUEST };
 
 /* Slots of the front's mailbox: the longest command that is accepted (text of 1024 characters, four events each) fits. */

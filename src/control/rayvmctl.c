@@ -30,7 +30,7 @@ static const char *const help =
 	"  pointer [--guest] X Y                 move the pointer, in pixels\n"
 	"  click [--guest] left|right|middle     press and release a button\n"
 	"  screenshot FILE.png [--face ui|guest|screen]\n"
-	"  vm [main] start|pause|resume|powerdown|reset|stop\n"
+	"  vm [main] start|pause|resume|powerdown|reset|stop|resize-disk N\n"
 	"  wait STATE [--timeout S]              ui, guest, scanout, first-frame, vm:running ...\n"
 	"  console [com1|hvc0|agent] [--escape ^C|none]\n"
 	"                                        this terminal joined to the guest's; Ctrl-] leaves\n"
@@ -221,8 +221,18 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 		return 0;
 	}
 	if (strcmp(name, "vm") == 0) {
-		if (n != 2 && n != 3)
-			return usage("vm needs start, pause, resume, powerdown, reset or stop");
+		int disk = 0;
+		if (n > 2 && strcmp(word[n - 2], "resize-disk") == 0) {
+			char *end;
+			long number = strtol(word[--n], &end, 10);
+			if (*end != '\0' || number < 1 || number > 1000)
+				return usage("vm resize-disk needs the number of a disk, from 1");
+			disk = (int)number;
+		}
+		if ((n != 2 && n != 3) || (strcmp(word[n - 1], "resize-disk") == 0 && disk == 0))
+			return usage("vm needs start, pause, resume, powerdown, reset, stop or resize-disk N");
+		if (disk != 0)
+			json_object_object_add(arguments, "disk", json_object_new_int(disk));
 		if (n == 3)
 			add(arguments, "name", word[1]);
 		add(arguments, "action", word[n - 1]);

@@ -52,7 +52,7 @@ enum link_type {
 };
 
 enum link_action { LINK_ACTION_SHOW, LINK_ACTION_HIDE, LINK_ACTION_TOGGLE, LINK_ACTION_VM, LINK_ACTION_QUIT, LINK_ACTION_GUEST_KEY };
-enum link_vm_command { LINK_VM_START, LINK_VM_PAUSE, LINK_VM_RESUME, LINK_VM_POWERDOWN, LINK_VM_RESET, LINK_VM_STOP };
+enum link_vm_command { LINK_VM_START, LINK_VM_PAUSE, LINK_VM_RESUME, LINK_VM_POWERDOWN, LINK_VM_RESET, LINK_VM_STOP, LINK_VM_RESIZE_DISK };
 enum link_device { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
 
 /* A buffer's name: the id may be used again with another generation while the panel still holds the old one. */
@@ -141,6 +141,7 @@ struct link_message {
 		} input;
 		struct {
 			uint32_t command;    /* enum link_vm_command */
+			uint32_t argument;   /* RESIZE_DISK: which, from 1 */
 		} command;
 		uint8_t raw[LINK_MESSAGE_SIZE - 8];
 	};

@@ -204,6 +204,8 @@ static void machine(struct out *out, enum link_vm_command command, const struct 
 	case LINK_VM_POWERDOWN:
 		say(out, "Asking Linux to shut down.\n");
 		break;
+	case LINK_VM_RESIZE_DISK: /* no word of the UI asks for it */
+		break;
 	}
 }
 

@@ -461,7 +461,7 @@ static uint64_t fill_config(struct blk *blk)
 	uint32_t ratio = disk->physical_block_size / disk->block_size;
 	uint32_t queues = disk->queues > 0 ? disk->queues : 1;
 	blk->config = (struct blk_config_space){
-		.capacity = disk->size / BLK_SECTOR,
+		.capacity = blk_size(blk) / BLK_SECTOR,
 		.size_max = BLK_SEGMENT_MAX,
 		.seg_max = BLK_SEGMENTS_MAX,
 		.blk_size = disk->block_size,
@@ -523,9 +523,13 @@ struct blk *blk_create(const struct guest_memory *memory, const struct disk *dis
 	}
 	blk->disk = disk;
 	blk->stats = stats;
+	/* It may have been opened long ago, for a machine before this one. */
+	int64_t size = disk->fd >= 0 ? disk_end(blk) : -1;
+	if (size <= 0)
+		size = (int64_t)disk->size;
 	blk->syscalls = stats != NULL ? &stats->disk_syscalls : &blk->own_syscalls;
-	blk->present = disk->size;
-	atomic_init(&blk->size, disk->size);
+	blk->present = (uint64_t)size;
+	atomic_init(&blk->size, (uint64_t)size);
 	/* Not NUL-terminated when all 20 bytes are used (section 5.2.6). */
 	memcpy(blk->id, disk->serial, strnlen(disk->serial, BLK_ID_BYTES));
 	pthread_cond_init(&blk->idle, NULL);
@@ -540,8 +544,8 @@ struct blk *blk_create(const struct guest_memory *memory, const struct disk *dis
 		goto fail;
 	}
 	if (disk->fd < 0 || disk->overlay) {
-		if (disk_memory_init(&blk->memory, disk->size, disk->overlay_limit, disk->fd >= 0) < 0) {
-			snprintf(error, error_size, "disk %s: cannot make %" PRIu64 " bytes of memory: %s; use a smaller size", disk->name, disk->size, strerror(errno));
+		if (disk_memory_init(&blk->memory, (uint64_t)size, disk->overlay_limit, disk->fd >= 0) < 0) {
+			snprintf(error, error_size, "disk %s: cannot make %" PRIi64 " bytes of memory: %s; use a smaller size", disk->name, size, strerror(errno));
 			goto fail;
 		}
 		blk->has_memory = true;
