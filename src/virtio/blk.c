@@ -25,6 +25,8 @@
 #define BATCH_BYTES (4u << 20)
 /* A reset, a pause and the end wait so long for requests that the host has: a healthy disk is done with the worst of them. */
 #define DRAIN_MS 10000u
+#define NAP_NS 50000l /* between looks whether a vCPU that waits for the lock has got it */
+#define NAPS 40       /* so often at most: on a busy host it may take long to wake up */
 #define WRITEBACK_AT offsetof(struct blk_config_space, writeback)
 
 static struct blk *of(struct virtio_device *device)
@@ -307,6 +309,13 @@ static void engine_config(struct blk *blk, struct blk_engine_config *config, int
 	};
 }
 
+/* A mutex is not fair: with work for ever in the rings, this thread would keep vCPUs from the device's registers. */
+static void let_others_in(struct blk *blk)
+{
+	for (uint32_t i = 0; i < NAPS && blk->ready != 0 && atomic_load_explicit(&blk->device.waiting, memory_order_relaxed) > 0; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+}
+
 static void *blk_thread(void *data)
 {
 	struct blk *blk = data;
@@ -325,6 +334,7 @@ static void *blk_thread(void *data)
 		if (events.ready & 1u << BLK_FD_WAKE)
 			runs = take_orders(blk);
 		advance_requests(blk, &events.done);
+		let_others_in(blk);
 		start_requests(blk, exchange(blk));
 	}
 	flush_at_end(blk);

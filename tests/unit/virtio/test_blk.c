@@ -1,72 +1,17 @@
-/* virtio-blk through registers and rings, with its own thread: requests, and rows B1-B8 of the hostile guest. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
-#include "driver.h"
-#include "base/base.h"
-#include "base/stats.h"
-#include "virtio/blk.h"
+/* virtio-blk through registers and rings, with its own thread: requests, and rows B1-B5 and B8 of the hostile guest, by io_uring and by threads. */
+#include "blk_fixture.h"
 #include "unit.h"
-
-#define DISK_SIZE (1u << 20)
-#define IN 0
-#define OUT 1
-#define FLUSH 4
-#define GET_ID 8
-#define DISCARD 11
-#define WRITE_ZEROES 13
-#define OK 0
-#define IOERR 1
-#define UNSUPP 2
-#define NOTHING 0xee /* the status byte before the request */
-
-static struct driver d;
-static struct disk disk;
-static struct blk *blk;
-static struct stats stats;
-static char path[64];
-static uint64_t header, data, status;
-
-static void make_file(void)
-{
-	strcpy(path, "/tmp/rayvm-test-disk-XXXXXX");
-	int fd = mkstemp(path);
-	ck_assert_int_ge(fd, 0);
-	uint8_t sector[512];
-	for (uint32_t i = 0; i < DISK_SIZE / 512; i++) {
-		memset(sector, (int)(i & 0xff), sizeof(sector));
-		ck_assert_int_eq(write(fd, sector, sizeof(sector)), sizeof(sector));
-	}
-	close(fd);
-}
-
-static void start(const struct disk_config *config, uint64_t features)
-{
-	char error[256] = "";
-	memset(&stats, 0, sizeof(stats));
-	driver_init(&d, 16 << 20);
-	ck_assert_msg(disk_open(&disk, config, error, sizeof(error)) == 0, "%s", error);
-	blk = blk_create(&d.memory, &disk, &stats, error, sizeof(error));
-	ck_assert_msg(blk != NULL, "%s", error);
-	driver_attach(&d, blk_device(blk), 0x010000);
-	header = driver_alloc(&d, 16);
-	data = driver_alloc(&d, 65536);
-	status = driver_alloc(&d, 1);
-	driver_start(&d, features, 64);
-}
-
-static void stop(void)
-{
-	driver_detach(&d);
-	blk_destroy(blk);
-	disk_close(&disk);
-	driver_finish(&d);
-}
 
 static void setup(void)
 {
+	make_file();
+	start(&(struct disk_config){ .path = path, .serial = "abcdefghijklmnopqrst" }, DRIVER_ALL_FEATURES);
+}
+
+/* The same by threads, as where io_uring is forbidden. */
+static void setup_threads(void)
+{
+	aio = DISK_AIO_THREADS;
 	make_file();
 	start(&(struct disk_config){ .path = path, .serial = "abcdefghijklmnopqrst" }, DRIVER_ALL_FEATURES);
 }
@@ -75,57 +20,6 @@ static void teardown(void)
 {
 	stop();
 	unlink(path);
-}
-
-/* Sends prepared buffers and returns the status byte. */
-static uint8_t send_chain(const struct driver_buf *bufs, uint32_t n_out, uint32_t n_in)
-{
-	uint32_t id;
-	*(uint8_t *)driver_ptr(&d, status) = NOTHING;
-	uint16_t head = driver_add(&d, 0, bufs, n_out, n_in);
-	driver_kick(&d, 0);
-	ck_assert(driver_wait(&d, 0, &id, NULL, 5000));
-	ck_assert_uint_eq(id, head);
-	return *(uint8_t *)driver_ptr(&d, status);
-}
-
-static void set_header(uint32_t type, uint64_t sector)
-{
-	memcpy(driver_ptr(&d, header), &(struct { uint32_t type, reserved; uint64_t sector; }){ type, 0, sector }, 16);
-}
-
-/* A request with `length` bytes of data at `data`, in the direction of the type. */
-static uint8_t request(uint32_t type, uint64_t sector, uint32_t length)
-{
-	set_header(type, sector);
-	const struct driver_buf bufs[] = { { header, 16 }, { data, length }, { status, 1 } };
-	if (length == 0)
-		return send_chain((const struct driver_buf[]){ bufs[0], bufs[2] }, 1, 1);
-	bool in = type == IN || type == GET_ID;
-	return send_chain(bufs, in ? 1 : 2, in ? 2 : 1);
-}
-
-static uint8_t ranges(uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
-{
-	memcpy(driver_ptr(&d, data), &(struct { uint64_t sector; uint32_t sectors, flags; }){ sector, sectors, flags }, 16);
-	return request(type, 0, 16);
-}
-
-/* Byte of the file behind the disk. */
-static uint8_t file_byte(uint64_t offset)
-{
-	uint8_t byte = 0;
-	int fd = open(path, O_RDONLY);
-	ck_assert_int_eq(pread(fd, &byte, 1, (off_t)offset), 1);
-	close(fd);
-	return byte;
-}
-
-static uint64_t file_size(void)
-{
-	struct stat st;
-	ck_assert_int_eq(stat(path, &st), 0);
-	return (uint64_t)st.st_size;
 }
 
 START_TEST(config_space)
@@ -602,11 +496,10 @@ START_TEST(specs)
 }
 END_TEST
 
-static Suite *make_suite(void)
+static void add_file_tests(Suite *suite, const char *name, void (*before)(void))
 {
-	Suite *suite = suite_create("blk");
-	TCase *tc = tcase_create("file");
-	tcase_add_checked_fixture(tc, setup, teardown);
+	TCase *tc = tcase_create(name);
+	tcase_add_checked_fixture(tc, before, teardown);
 	tcase_add_test(tc, config_space);
 	tcase_add_test(tc, read_write_flush);
 	tcase_add_test(tc, scattered);
@@ -625,6 +518,13 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, reset_under_load);
 	tcase_add_test(tc, random_chains);
 	suite_add_tcase(suite, tc);
+}
+
+static Suite *make_suite(void)
+{
+	Suite *suite = suite_create("blk");
+	add_file_tests(suite, "io_uring", setup);
+	add_file_tests(suite, "threads", setup_threads);
 	TCase *other = tcase_create("other");
 	tcase_add_test(other, memory_disk);
 	tcase_add_test(other, long_work_lets_others_in);
