@@ -131,13 +131,18 @@ static int retry_packets(void *data)
 	return 0;
 }
 
-static void vm_command(struct front *front, enum link_vm_command command, uint32_t argument)
+static void vm_command_with(struct front *front, enum link_vm_command command, uint32_t argument)
 {
 	struct link_message message = { .type = LINK_COMMAND, .command = { command, argument } };
 	if (front->isolated != NULL && isolated_command(front->isolated, command))
 		return;
 	if (!send_guest(front, &message))
 		log_warn("the machine does not take commands now");
+}
+
+static void vm_command(struct front *front, enum link_vm_command command)
+{
+	vm_command_with(front, command, 0);
 }
 
 /* "presented" is told when there is something to see. */
@@ -181,7 +186,7 @@ static void present(void *data, enum presentation state, uint64_t time_ns)
 	/* Asking for the desktop starts a VM that is not there or was stopped, not one that crashed. */
 	if (state == PRESENTATION_PRESENTED && front->has_vm &&
 		(front->vm == VM_NONE || front->vm == VM_STOPPED))
-		vm_command(front, LINK_VM_START, 0);
+		vm_command(front, LINK_VM_START);
 }
 
 /* The release of the keys held follows with the session's end; without one there is no other terminal. */
@@ -351,7 +356,7 @@ static void action(struct front *front, enum panel_face from, const struct link_
 		break;
 	case LINK_ACTION_VM:
 		if (untrusted_argument <= LINK_VM_STOP)
-			vm_command(front, (enum link_vm_command)untrusted_argument, 0);
+			vm_command(front, (enum link_vm_command)untrusted_argument);
 		break;
 	case LINK_ACTION_GUEST_KEY:
 		guest_chord(front, message->action.held, ARRAY_LEN(message->action.held), untrusted_argument);
@@ -451,7 +456,7 @@ static void handle_request(struct front *front, const struct control_request *re
 		else if (request->argument == CONTROL_VM_RESIZE_DISK && request->code > front->config.options->n_disks)
 			error = "there is no such disk: they are counted from 1, in the order they were given";
 		else
-			vm_command(front, (enum link_vm_command)request->argument, request->code);
+			vm_command_with(front, (enum link_vm_command)request->argument, request->code);
 		control_done(front->control, request->token, error);
 		break;
 	case CONTROL_SHOT: {
