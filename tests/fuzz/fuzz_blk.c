@@ -1,6 +1,10 @@
 /* Queue and disk through the PCI transport: what any guest can do to a virtio-blk device, with its own thread at work. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/log.h"
@@ -13,12 +17,13 @@
 enum {
 	OP_REQUEST = OP_DEVICE, /* type a, sector d; data: (c >> 28 & 3) + 1 pieces of c & 0xfffff bytes in all at GUEST_DATA + (b << 4); c >> 30: odd directions */
 	OP_RANGES,              /* discard or write zeroes (a & 1), n = a >> 1 & 31 ranges from sector d, c sectors each, flags b */
-	OP_DISK,                /* first only: a & 1 read-only; handled at the start */
+	OP_DISK,                /* first only: kind of disk a (struct disk_config) */
+	OP_FILE,                /* the disk's file shrinks to b sectors (0: grows back) */
 };
 
 static const uint8_t ops[] = {
 	OP_RAM, OP_DESC, OP_DESC_NEXT, OP_AVAIL, OP_AVAIL_INDEX, OP_KICK, OP_KICK, OP_COMMON_WRITE, OP_COMMON_READ, OP_BAR_WRITE, OP_BAR_READ, OP_CONFIG_WRITE,
-	OP_HANDSHAKE, OP_RESET, OP_PAUSE, OP_SETTLE, OP_MSIX, OP_EVENT, OP_MOVE_BAR, OP_SELECT, OP_REQUEST, OP_REQUEST, OP_REQUEST, OP_RANGES, OP_RANGES,
+	OP_HANDSHAKE, OP_RESET, OP_PAUSE, OP_STATE, OP_SETTLE, OP_MSIX, OP_EVENT, OP_MOVE_BAR, OP_SELECT, OP_REQUEST, OP_REQUEST, OP_REQUEST, OP_RANGES, OP_RANGES, OP_FILE,
 };
 
 const struct fuzz_target fuzz_target = {
@@ -26,10 +31,34 @@ const struct fuzz_target fuzz_target = {
 };
 
 static struct stats stats;
+static int file_fd;
+static char file_path[32];
 
 void fuzz_start(void)
 {
 	log_set_level(LOG_WARN);
+	file_fd = memfd_create("fuzz-disk", MFD_CLOEXEC);
+	FUZZ_CHECK(file_fd >= 0, "no file");
+	snprintf(file_path, sizeof(file_path), "/proc/self/fd/%d", file_fd);
+}
+
+/* Bits of the first operation: 1 read-only, 2 a file (of memory), 4 overlay, 8 threads, 16 | 32 cache, 64 four queues, 128 a small io_uring. */
+static struct disk_config kind_of(const uint8_t *data, size_t size)
+{
+	struct fuzz_op op;
+	struct disk_config config = { .memory_size = DISK_SIZE, .serial = "fuzz" };
+	if (!fuzz_op_at(data, size, 0, &op) || op.op != OP_DISK)
+		return config;
+	config.readonly = op.a & 1;
+	if (op.a & 2) {
+		config.path = file_path;
+		config.overlay = op.a & 4;
+		config.cache = op.a & 32 ? DISK_DIRECT : op.a & 16 ? DISK_WRITETHROUGH : DISK_WRITEBACK;
+		config.overlay_limit = op.a & 16 ? 65536 : 0;
+	}
+	config.aio = op.a & 8 ? DISK_AIO_THREADS : DISK_AIO_DEFAULT;
+	config.queues = op.a & 64 ? 4 : 1;
+	return config;
 }
 
 struct header {
@@ -88,13 +117,19 @@ void fuzz_one(const uint8_t *data, size_t size)
 {
 	struct guest guest;
 	struct fuzz_op op;
-	char error[256];
 	struct disk disk;
-	struct disk_config config = { .memory_size = DISK_SIZE, .serial = "fuzz" };
-	if (fuzz_op_at(data, size, 0, &op) && op.op == OP_DISK)
-		config.readonly = op.a & 1;
+	char error[256];
+	const struct disk_config config = kind_of(data, size);
+	FUZZ_CHECK(ftruncate(file_fd, 0) == 0 && ftruncate(file_fd, (off_t)DISK_SIZE) == 0, "no file");
 	guest_init(&guest);
-	FUZZ_CHECK(disk_open(&disk, &config, error, sizeof(error)) == 0, "%s", error);
+	if (disk_open(&disk, &config, error, sizeof(error)) < 0) {
+		/* Kernels before 6.6 have no O_DIRECT on a memfd, and an overlay has no use for some options. */
+		FUZZ_CHECK(config.path != NULL, "%s", error);
+		guest_finish(&guest);
+		return;
+	}
+	if (fuzz_op_at(data, size, 0, &op) && op.op == OP_DISK && op.a & 128)
+		disk.ring_entries = 2;
 	struct blk *blk = blk_create(&guest.memory, &disk, &stats, error, sizeof(error));
 	FUZZ_CHECK(blk != NULL, "%s", error);
 	guest.own_thread = true;
@@ -106,11 +141,18 @@ void fuzz_one(const uint8_t *data, size_t size)
 			request(&guest, &op);
 		else if (op.op == OP_RANGES)
 			ranges(&guest, &op);
+		else if (op.op == OP_FILE && op.b % 1024 <= DISK_SIZE / 512) {
+			FUZZ_CHECK(ftruncate(file_fd, op.b % 1024 == 0 ? (off_t)DISK_SIZE : (off_t)(op.b % 1024) * 512) == 0, "no file");
+			blk_resize(blk);
+		}
 	}
 	guest_settle(&guest);
-	FUZZ_CHECK(blk_size(blk) == DISK_SIZE, "the disk has %llu bytes", (unsigned long long)blk_size(blk));
+	FUZZ_CHECK(blk_size(blk) <= DISK_SIZE, "the disk has %llu bytes", (unsigned long long)blk_size(blk));
+	FUZZ_CHECK(!blk_is_stuck(blk), "requests are given up on a disk that works");
 	guest_detach(&guest);
 	blk_destroy(blk);
 	disk_close(&disk);
+	struct stat st;
+	FUZZ_CHECK(fstat(file_fd, &st) == 0 && st.st_size <= (off_t)DISK_SIZE, "the file grew to %lld bytes", (long long)st.st_size);
 	guest_finish(&guest);
 }

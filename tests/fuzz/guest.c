@@ -86,6 +86,18 @@ static int msi_route(void *host, uint32_t gsi, uint64_t address, uint32_t data, 
 	return refused ? -1 : 0;
 }
 
+static int msi_send(void *host, uint64_t address, uint32_t data)
+{
+	struct guest *guest = host;
+	(void)data;
+	FUZZ_CHECK(address >> 20 == 0xfee, "an interrupt message to 0x%llx", (unsigned long long)address);
+	pthread_mutex_lock(&guest->lock);
+	bool refused = refuses(guest);
+	guest->injected++;
+	pthread_mutex_unlock(&guest->lock);
+	return refused ? -1 : 0;
+}
+
 static int msi_unroute(void *host, uint32_t gsi, int fd)
 {
 	(void)host;
@@ -128,7 +140,7 @@ static int ioeventfd(void *host, uint64_t gpa, uint32_t size, int fd, bool add)
 	return result;
 }
 
-static const struct pci_host_ops host_ops = { .msi_route = msi_route, .msi_unroute = msi_unroute, .ioeventfd = ioeventfd };
+static const struct pci_host_ops host_ops = { .msi_route = msi_route, .msi_send = msi_send, .msi_unroute = msi_unroute, .ioeventfd = ioeventfd };
 
 void guest_init(struct guest *guest)
 {
@@ -256,7 +268,7 @@ static uint16_t ring_size(struct guest *guest, uint32_t queue)
 /* The guest's own CPUs may do this while the device reads. */
 static void put_desc(struct guest *guest, uint32_t queue, uint16_t index, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
 {
-	uint8_t *desc = ring_at(guest, rings_of(queue) + 16ull * (index % 256));
+	uint8_t *desc = ring_at(guest, rings_of(queue) + 16ull * (index % VIRTQ_MAX_SIZE));
 	__atomic_store_n((uint64_t *)(void *)desc, addr, __ATOMIC_RELAXED);
 	__atomic_store_n((uint32_t *)(void *)(desc + 8), len, __ATOMIC_RELAXED);
 	__atomic_store_n((uint16_t *)(void *)(desc + 12), flags, __ATOMIC_RELAXED);
@@ -300,7 +312,7 @@ void guest_handshake(struct guest *guest, uint64_t features, uint16_t size, uint
 	}
 	set(guest, STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK, 1);
 	for (uint32_t q = 0; q < device->n_queues; q++) {
-		if (without & 1u << q)
+		if (q >= 8 || without & 1u << q)
 			continue;
 		memset(ring_at(guest, rings_of(q)), 0, GUEST_RING_STRIDE);
 		set(guest, QUEUE_SELECT, q, 2);
@@ -336,6 +348,8 @@ static bool quiet(struct guest *guest)
 		return true;
 	for (uint32_t q = 0; q < device->n_queues; q++) {
 		const struct virtq *queue = &device->queue[q];
+		if (q < 32 && guest->lazy & 1u << q)
+			continue;
 		if (!queue_quiet(queue))
 			return false;
 		if (queue->enabled && !queue->broken)
@@ -419,16 +433,56 @@ static void do_move(struct guest *guest, const struct fuzz_op *op)
 
 static void do_pause(struct guest *guest, bool pause)
 {
-	struct virtio_device *device = guest->device;
-	pthread_mutex_lock(&device->lock);
-	if (pause && device->ops->pause != NULL && !guest->paused) {
-		device->ops->pause(device);
-		guest->paused = true;
-	} else if (!pause && device->ops->resume != NULL && guest->paused) {
-		device->ops->resume(device);
-		guest->paused = false;
+	if (pause == guest->paused)
+		return;
+	guest->paused = pause;
+	if (pause)
+		virtio_pci_pause(guest->transport);
+	else
+		virtio_pci_resume(guest->transport);
+}
+
+static uint32_t state_save_one(struct guest *guest, bool bus, void *to, uint32_t size)
+{
+	return bus ? pci_save(guest->bus, to, size) : virtio_pci_save(guest->transport, to, size);
+}
+
+static bool state_load_one(struct guest *guest, bool bus, const void *from, uint32_t size)
+{
+	/* Of exactly its size, so that a byte too many is seen. */
+	void *copy = malloc(size > 0 ? size : 1);
+	FUZZ_CHECK(copy != NULL, "no memory");
+	memcpy(copy, from, size);
+	bool loaded = bus ? pci_load(guest->bus, copy, size) : virtio_pci_load(guest->transport, copy, size);
+	free(copy);
+	return loaded;
+}
+
+/* What was saved loads, and saves as the same bytes; anything else is refused or leaves a device that works. */
+static void do_state(struct guest *guest, const struct fuzz_op *op)
+{
+	static uint8_t room[GUEST_STATE_MAX], again[GUEST_STATE_MAX];
+	bool bus = op->a & 16;
+	if (!guest->paused)
+		return;
+	guest->state = room;
+	if (op->a & 1) {
+		uint32_t size = state_save_one(guest, bus, room, sizeof(room));
+		if (size == 0 || size > sizeof(room))
+			return;
+		guest->state_size = size;
+		FUZZ_CHECK(state_load_one(guest, bus, room, size), "a state of %u bytes is refused by the device that saved it", size);
+		FUZZ_CHECK(state_save_one(guest, bus, again, sizeof(again)) == size && memcmp(again, room, size) == 0, "another state is saved than was loaded");
+		FUZZ_CHECK(state_save_one(guest, bus, again, size - 1) == size, "the state has another size when there is no room");
 	}
-	pthread_mutex_unlock(&device->lock);
+	if (op->a & 2) {
+		uint32_t most = guest->state_size > 8 ? guest->state_size - 8 : 1;
+		memcpy(room + (op->a & 32 ? most - op->c % most : op->c % most), &op->d, 8);
+	}
+	if (op->a & 4)
+		guest->state_size = op->b % sizeof(room);
+	if (op->a & 8)
+		state_load_one(guest, bus, room, guest->state_size);
 }
 
 static void do_reset(struct guest *guest, bool system)
@@ -463,7 +517,7 @@ bool guest_do(struct guest *guest, const struct fuzz_op *op)
 		put_desc(guest, queue, op->b, op->d, op->c, op->a >> 3 & 7, (uint16_t)(op->b + 1));
 		return true;
 	case OP_DESC_NEXT: {
-		uint8_t *desc = ring_at(guest, rings_of(queue) + 16ull * (op->b % 256));
+		uint8_t *desc = ring_at(guest, rings_of(queue) + 16ull * (op->b % VIRTQ_MAX_SIZE));
 		__atomic_fetch_or((uint16_t *)(void *)(desc + 12), (uint16_t)op->d, __ATOMIC_RELAXED);
 		__atomic_store_n((uint16_t *)(void *)(desc + 14), (uint16_t)op->c, __ATOMIC_RELAXED);
 		return true;
@@ -539,6 +593,9 @@ bool guest_do(struct guest *guest, const struct fuzz_op *op)
 		return true;
 	case OP_SELECT:
 		set(guest, QUEUE_SELECT, op->b, 2);
+		return true;
+	case OP_STATE:
+		do_state(guest, op);
 		return true;
 	case GUEST_OPS:
 	case OP_DEVICE:

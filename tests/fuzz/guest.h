@@ -12,21 +12,22 @@
 #include "vmm/memory.h"
 #include "vmm/pci.h"
 
-#define GUEST_LOW_SIZE 0x80000ull
+#define GUEST_LOW_SIZE 0xa0000ull
 #define GUEST_HIGH 0x100000000ull
 #define GUEST_HIGH_SIZE 0x10000ull
 #define GUEST_RINGS 0x10000ull      /* queue q's at GUEST_RINGS + q * GUEST_RING_STRIDE */
-#define GUEST_RING_STRIDE 0x4000ull
-#define GUEST_AVAIL 0x1000ull       /* from there */
-#define GUEST_USED 0x2000ull
-#define GUEST_SCRATCH 0x30000ull    /* requests: headers, commands, replies */
-#define GUEST_DATA 0x40000ull
+#define GUEST_RING_STRIDE 0x8000ull /* of eight queues; there is room for the largest */
+#define GUEST_AVAIL 0x4000ull       /* from there */
+#define GUEST_USED 0x5000ull
+#define GUEST_SCRATCH 0x50000ull    /* requests: headers, commands, replies */
+#define GUEST_DATA 0x60000ull
 #define GUEST_ECAM 0xe0000000ull
 #define GUEST_WINDOW32 0xc0000000ull
 #define GUEST_WINDOW64 0x800000000ull
 #define GUEST_WINDOW_SIZE 0x10000000ull
 #define GUEST_SLOT 3
 #define GUEST_IOEVENTFDS 64
+#define GUEST_STATE_MAX 0x40000u
 
 struct guest {
 	struct guest_memory memory;
@@ -36,7 +37,9 @@ struct guest {
 	uint8_t slot;
 	bool own_thread;   /* the device works by itself; else guest_settle() runs it */
 	bool paused;
-	bool unsettled;    /* chains may rightly stay in flight (event queues, fences) */
+	uint32_t lazy;     /* queues (a bit each) whose chains may rightly wait for ever: receive queues */
+	uint8_t *state;    /* what OP_STATE saved, GUEST_STATE_MAX bytes of room */
+	uint32_t state_size;
 	uint16_t next_desc[VIRTIO_MAX_QUEUES]; /* of chains that requests build */
 
 	/* The fake KVM. */
@@ -79,6 +82,7 @@ enum guest_op {
 	OP_REFUSE,      /* the next a calls of the hypervisor fail */
 	OP_MOVE_BAR,    /* own slot: BAR register to d, memory decoding off and on again when a & 1 */
 	OP_SELECT,      /* queue_select = b */
+	OP_STATE,       /* while paused: a & 1 save, a & 2 d over byte c of it (a & 32: of the end), a & 4 size b, a & 8 load; a & 16: the bus, not the device */
 	GUEST_OPS,
 	OP_DEVICE = 32, /* the device's own from here */
 };
