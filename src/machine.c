@@ -114,7 +114,7 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 	machine->has_com1 = true;
 	struct vm_files files = { .kvm = wanted->files->kvm, .boot = &wanted->files->boot };
 	struct vm_config config = {
-		.name = "main",
+		.name = MACHINE_NAME,
 		.kernel = options->kernel,
 		.initrd = options->initrd,
 		.files = &files,

@@ -14,6 +14,7 @@
 #define CLASS_DISPLAY 0x038000u
 #define CLASS_STORAGE 0x010000u
 #define CLASS_COMMUNICATION 0x078000u
+#define CLASS_NETWORK 0x020000u
 #define CLASS_INPUT 0x098000u
 #define CLASS_OTHER 0x00ff00u
 
@@ -122,6 +123,25 @@ static void destroy_console(struct machine_devices *devices)
 	console_destroy(devices->console);
 }
 
+static uint32_t nets(const struct options *options)
+{
+	return options->net != NULL;
+}
+
+static struct virtio_device *create_net(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	(void)index;
+	(void)error;
+	(void)error_size;
+	devices->net = net_create(parts->memory, &parts->files->net, parts->stats);
+	return devices->net != NULL ? net_device(devices->net) : NULL;
+}
+
+static void destroy_net(struct machine_devices *devices)
+{
+	net_destroy(devices->net);
+}
+
 /*
  * Slots are device numbers on bus 0 and stay as they are: a guest finds its devices where they were at its last boot. 0 is the
  * host bridge; 0x1f stays free for a chipset that firmware expects there.
@@ -141,6 +161,7 @@ static const struct {
 	{ "disk", 5, CLASS_STORAGE, true, EXIT_USAGE, disks, create_disk, destroy_disks },
 	{ "random number", 21, CLASS_OTHER, false, EXIT_FAILED, one, create_rng, destroy_rng },
 	{ "console", 22, CLASS_COMMUNICATION, true, EXIT_FAILED, one, create_console, destroy_console },
+	{ "network", 23, CLASS_NETWORK, true, EXIT_FAILED, nets, create_net, destroy_net },
 };
 
 static void tell_disks(const struct machine_devices *devices, const struct machine_parts *parts)

@@ -13,10 +13,11 @@
 #include "virtio/console.h"
 #include "virtio/gpu.h"
 #include "virtio/input.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 
 #define MACHINE_INPUTS 3
-#define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 2)
+#define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 3)
 
 struct console_pairs;
 struct machine_files;
@@ -51,6 +52,7 @@ struct machine_devices {
 	struct blk *disk[OPTIONS_DISKS];
 	struct rng *rng;
 	struct console *console;
+	struct net *net;
 };
 
 /*

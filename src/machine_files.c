@@ -47,9 +47,17 @@ static int open_disk(struct disk *disk, const char *spec, uint32_t cpus, char *e
 	return result;
 }
 
+static int open_net(const char *spec, struct net_tap *tap, char *error, size_t error_size)
+{
+	struct net_config config;
+	if (net_parse(spec, &config, error, error_size) < 0)
+		return -1;
+	return net_tap_open(&config, MACHINE_NAME, tap, error, error_size);
+}
+
 int machine_files_open(const struct options *options, struct machine_files *files, char *error, size_t error_size, int *exit_status)
 {
-	*files = (struct machine_files){ .kvm = -1, .boot = { -1, -1 }, .serial_in = -1, .serial_out = -1 };
+	*files = (struct machine_files){ .kvm = -1, .boot = { -1, -1 }, .serial_in = -1, .serial_out = -1, .net = { .fd = -1 } };
 	*exit_status = EXIT_USAGE;
 	if (open_serial(options, files, error, error_size) < 0)
 		goto fail;
@@ -72,6 +80,8 @@ int machine_files_open(const struct options *options, struct machine_files *file
 	for (; files->n_disks < options->n_disks; files->n_disks++)
 		if (open_disk(&files->disk[files->n_disks], options->disk[files->n_disks], options->cpus, error, error_size) < 0)
 			goto fail;
+	if (options->net != NULL && open_net(options->net, &files->net, error, error_size) < 0)
+		goto fail;
 	return 0;
 fail:
 	machine_files_close(files);
@@ -82,6 +92,7 @@ void machine_files_close(struct machine_files *files)
 {
 	int *fds[] = { &files->kvm, &files->serial_in, &files->serial_out };
 	boot_files_close(&files->boot);
+	net_tap_close(&files->net);
 	while (files->n_disks > 0)
 		disk_close(&files->disk[--files->n_disks]);
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {

@@ -1,5 +1,5 @@
 /*
- * What the machine stands on that is opened by path: /dev/kvm, kernel, initrd, disks, the serial port's other end. Opened before the machine
+ * What the machine stands on that is opened by path: /dev/kvm, kernel, initrd, disks, the tap, the serial port's other end. Opened before the machine
  * is made, by whoever may open things; machine_create() opens nothing by path.
  */
 #pragma once
@@ -8,7 +8,10 @@
 
 #include "options.h"
 #include "virtio/disk.h"
+#include "virtio/net.h"
 #include "vmm/boot.h"
+
+#define MACHINE_NAME "main" /* of the one VM there is */
 
 struct machine_files {
 	int kvm;
@@ -16,6 +19,7 @@ struct machine_files {
 	int serial_in, serial_out; /* -1: none */
 	struct disk disk[OPTIONS_DISKS];
 	uint32_t n_disks;
+	struct net_tap net; /* fd -1: none */
 };
 
 /*

@@ -179,6 +179,7 @@ static const struct {
 	{ "kernel", FIELD_PATH, offsetof(struct options, kernel) },
 	{ "initrd", FIELD_PATH, offsetof(struct options, initrd) },
 	{ "append", FIELD_TEXT, offsetof(struct options, cmdline) },
+	{ "net", FIELD_TEXT, offsetof(struct options, net) },
 	{ "card", FIELD_PATH, offsetof(struct options, card) },
 	{ "control", FIELD_PATH, offsetof(struct options, control) },
 	{ "markers", FIELD_PATH, offsetof(struct options, markers) },
@@ -387,6 +388,7 @@ static const struct option long_options[] = {
 	{ "hugepages", optional_argument, NULL, 0 },
 	{ "cpus", required_argument, NULL, 's' },
 	{ "disk", required_argument, NULL, 'd' },
+	{ "net", required_argument, NULL, 0 },
 	{ "display", required_argument, NULL, 0 },
 	{ "card", required_argument, NULL, 0 },
 	{ "mode", required_argument, NULL, 0 },
@@ -426,6 +428,7 @@ static void print_help(void)
 	      "      --hugepages[=SIZE]   make it of huge pages of 2M (default) or 1G from the host's pool\n"
 	      "  -s, --cpus N             guest CPUs (default: those online, at most 4)\n"
 	      "  -d, --disk SPEC          FILE | mem:SIZE, then ,readonly ,overlay=mem ,cache=direct ...: see rayvm(1); repeatable\n"
+	      "      --net SPEC           tap=NAME | fd:N, then ,mac=XX:XX:XX:XX:XX:XX; none (default)\n"
 	      "      --display KIND       kms (default), headless (in memory, for rayvmctl screenshot), none\n"
 	      "      --card PATH          DRM device (default: the boot display)\n"
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"
@@ -476,6 +479,10 @@ static bool defaults(struct options *options)
 
 static void resolve_defaults(struct options *options)
 {
+	if (options->net != NULL && strcmp(options->net, "none") == 0) {
+		free(options->net);
+		options->net = NULL;
+	}
 	bool none = options->display == DISPLAY_NONE;
 	if (options->serial == SERIAL_DEFAULT)
 		options->serial = none ? SERIAL_STDIO : SERIAL_NONE;
@@ -583,6 +590,7 @@ void options_finish(struct options *options)
 	free(options->kernel);
 	free(options->initrd);
 	free(options->cmdline);
+	free(options->net);
 	free(options->card);
 	free(options->serial_path);
 	free(options->control);

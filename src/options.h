@@ -22,6 +22,7 @@ struct options {
 	uint32_t cpus;
 	char *disk[OPTIONS_DISKS]; /* specifications, see disk_parse() */
 	uint32_t n_disks;
+	char *net; /* specification, see net_parse(); NULL: no network device */
 	enum display_kind display;
 	char *card;
 	uint32_t mode_width, mode_height, mode_mhz; /* 0: not asked for */

@@ -15,6 +15,7 @@
 #include "options.h"
 #include "virtio/disk.h"
 #include "vmm/backing.h"
+#include "virtio/net.h"
 #include "vmm/vm.h"
 
 enum verdict { GOOD, WARNING, BAD };
@@ -86,6 +87,41 @@ static int check_disk(const char *spec)
 out:
 	free(copy);
 	return result;
+}
+
+/* Looked at, not attached to: that would make a tap that is not there. */
+static int check_net(const char *spec)
+{
+	char text[512], path[64];
+	struct net_config config;
+	struct stat info;
+	if (net_parse(spec, &config, text, sizeof text) < 0) {
+		say(BAD, "net", text);
+		return EXIT_USAGE;
+	}
+	if (config.tap[0] == '\0') {
+		if (fcntl(config.fd, F_GETFD) >= 0) {
+			say(GOOD, "net", spec);
+			return 0;
+		}
+		snprintf(text, sizeof text, "%s: not open; open the tap before the start, or name it: tap=NAME", spec);
+		say(BAD, "net", text);
+		return EXIT_USAGE;
+	}
+	if (access("/dev/net/tun", R_OK | W_OK) < 0) {
+		snprintf(text, sizeof text, "/dev/net/tun: %s; load the driver: modprobe tun (as root)", strerror(errno));
+		say(BAD, "net", text);
+		return EXIT_USAGE;
+	}
+	snprintf(path, sizeof path, "/sys/class/net/%s", config.tap);
+	if (stat(path, &info) < 0) {
+		snprintf(text, sizeof text, "%s is not there: it would be made (by root) and be down; or make it: ip tuntap add dev %s mode tap user %u", config.tap,
+			config.tap, (unsigned int)geteuid());
+		say(WARNING, "net", text);
+		return 0;
+	}
+	say(GOOD, "net", spec);
+	return 0;
 }
 
 /* Connected outputs of a card, -1 when it cannot set modes. */
@@ -197,6 +233,8 @@ int check_machine(const struct options *options)
 			say(WARNING, "guest", "no kernel given (-k): the UI would start without a guest");
 		for (uint32_t i = 0; i < options->n_disks; i++)
 			CHECK(check_disk(options->disk[i]));
+		if (options->net != NULL)
+			CHECK(check_net(options->net));
 	}
 	CHECK(check_display(options));
 	CHECK(check_input(options));
