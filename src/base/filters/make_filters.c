@@ -193,7 +193,7 @@ static void kind_vcpu(scmp_filter_ctx filter)
 static void kind_block(scmp_filter_ctx filter)
 {
 	/* An interrupt whose message the driver has changed since is routed anew by whoever sends it, vmm/msix.c. */
-	static const uint32_t numbers[] = { KVM_IRQFD, KVM_SET_GSI_ROUTING };
+	static const uint32_t numbers[] = { KVM_SIGNAL_MSI, KVM_IRQFD, KVM_SET_GSI_ROUTING };
 	add_common(filter);
 	add_disk(filter);
 	add_ioctls(filter, numbers, LEN(numbers));

@@ -1,0 +1,472 @@
+/*
+ * virtio-blk when the host is slow, fails or never answers: B7, B9, Q2, Q12, Q13 as they meet a disk. The engine is the real one behind
+ * another that holds operations back or fails them (the linker puts it in between, meson.build).
+ */
+#include <linux/falloc.h>
+
+#include "blk_fixture.h"
+#include "unit.h"
+#include "base/log.h"
+#include "virtio/blk_engine.h"
+
+#define F_FLUSH (1ull << 9)
+#define F_CONFIG_WCE (1ull << 11)
+#define WRITEBACK_AT 32
+
+struct blk_engine *__real_blk_uring_create(const struct blk_engine_config *config);
+struct blk_engine *__wrap_blk_uring_create(const struct blk_engine_config *config);
+
+/* The engine in between. The test's thread sets what it shall do; all else belongs to the block thread. */
+static struct {
+	struct blk_engine engine;
+	struct blk_engine *real;
+	_Atomic bool hold;            /* nothing is given to the host; what is held goes on when the block thread is woken afterwards */
+	_Atomic int error[4];         /* by code: what operations end with instead */
+	_Atomic int cut;              /* bytes: longer reads and writes end after so many */
+	_Atomic uint32_t count[4], held, durable, cancels;
+	struct blk_op_list list, failed;
+	int wake;
+} between;
+
+static void between_submit(struct blk_engine *engine, struct blk_op *op)
+{
+	(void)engine;
+	if (between.hold) {
+		blk_op_append(&between.list, op);
+		between.held++;
+		return;
+	}
+	between.count[op->code]++;
+	if (op->code == BLK_OP_WRITE && op->durable)
+		between.durable++;
+	if (between.error[op->code] != 0) {
+		op->result = -between.error[op->code];
+		blk_op_append(&between.failed, op);
+		return;
+	}
+	between.real->ops->submit(between.real, op);
+}
+
+static void between_wait(struct blk_engine *engine, bool block, struct blk_events *events)
+{
+	(void)engine;
+	struct blk_op *op;
+	while (!between.hold && (op = blk_op_take(&between.list)) != NULL) {
+		between.held--;
+		between_submit(engine, op);
+	}
+	between.real->ops->wait(between.real, block && between.failed.first == NULL, events);
+	while ((op = blk_op_take(&between.failed)) != NULL)
+		blk_op_append(&events->done, op);
+	for (op = events->done.first; op != NULL; op = op->next) {
+		int cut = between.cut;
+		if (cut != 0 && op->code <= BLK_OP_WRITE && op->result > cut)
+			op->result = cut;
+	}
+}
+
+static void between_cancel(struct blk_engine *engine)
+{
+	(void)engine;
+	between.cancels++;
+	between.real->ops->cancel(between.real);
+}
+
+static int between_start(struct blk_engine *engine)
+{
+	(void)engine;
+	return between.real->ops->start(between.real);
+}
+
+static void between_destroy(struct blk_engine *engine)
+{
+	(void)engine;
+	between.real->ops->destroy(between.real);
+}
+
+static const struct blk_engine_ops between_ops = {
+	.start = between_start, .submit = between_submit, .wait = between_wait, .cancel = between_cancel, .destroy = between_destroy,
+};
+
+struct blk_engine *__wrap_blk_uring_create(const struct blk_engine_config *config)
+{
+	/* Where io_uring is forbidden the same is tested on threads. */
+	between.real = __real_blk_uring_create(config);
+	if (between.real == NULL)
+		between.real = blk_pool_create(config);
+	between.engine = (struct blk_engine){ .ops = &between_ops, .syscalls = config->syscalls };
+	between.wake = config->watch[BLK_FD_WAKE];
+	return &between.engine;
+}
+
+static void setup(void)
+{
+	make_file();
+	drain_ms = 300;
+	start(&(struct disk_config){ .path = path }, DRIVER_ALL_FEATURES);
+}
+
+static void teardown(void)
+{
+	stop();
+	unlink(path);
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+static void release(void)
+{
+	uint64_t one = 1;
+	between.hold = false;
+	ck_assert_int_eq(write(between.wake, &one, sizeof(one)), sizeof(one));
+}
+
+/* A request that the host has and does not answer; its head. */
+static uint16_t send_held(uint32_t type, uint64_t sector)
+{
+	uint32_t before = between.held;
+	between.hold = true;
+	set_header(type, sector);
+	*(uint8_t *)driver_ptr(&d, status) = NOTHING;
+	uint16_t head = driver_add(&d, 0, (const struct driver_buf[]){ { header, 16 }, { data, 512 }, { status, 1 } }, type == OUT ? 2 : 1, type == OUT ? 1 : 2);
+	driver_kick(&d, 0);
+	for (int i = 0; i < 5000 && between.held == before; i++)
+		nap();
+	ck_assert_uint_eq(between.held, before + 1);
+	return head;
+}
+
+START_TEST(head_in_flight_twice) /* Q2 */
+{
+	uint16_t head = send_held(IN, 7);
+	driver_offer(&d, 0, head);
+	driver_kick(&d, 0);
+	for (int i = 0; i < 5000 && !(driver_status(&d) & S_NEEDS_RESET); i++)
+		nap();
+	ck_assert_uint_ne(driver_status(&d) & S_NEEDS_RESET, 0);
+	/* The host still writes where it was told to; the ring is left alone. */
+	uint16_t used = __atomic_load_n(&d.queue[0].used[1], __ATOMIC_ACQUIRE);
+	release();
+	for (int i = 0; i < 5000 && *(volatile uint8_t *)driver_ptr(&d, data) != 7; i++)
+		nap();
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data), 7);
+	ck_assert_uint_eq(__atomic_load_n(&d.queue[0].used[1], __ATOMIC_ACQUIRE), used);
+	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	ck_assert_uint_eq(request(IN, 9, 512), OK);
+}
+END_TEST
+
+START_TEST(chain_far_above_memory) /* Q12: one page 60 times is no reason to allocate anything */
+{
+	struct driver_buf bufs[62] = { { header, 16 } };
+	for (int i = 1; i < 61; i++)
+		bufs[i] = (struct driver_buf){ 0, 12 << 20 };
+	bufs[61] = (struct driver_buf){ status, 1 };
+	set_header(IN, 0);
+	ck_assert_uint_eq(send_chain(bufs, 1, 61), IOERR);
+	ck_assert_uint_eq(between.count[BLK_OP_READ], 0);
+	ck_assert_uint_eq(request(IN, 9, 512), OK);
+}
+END_TEST
+
+START_TEST(wrong_directions) /* Q13 */
+{
+	/* Data to be read into what the device may not write, and the reverse: nothing moves. */
+	memset(driver_ptr(&d, data), 0xa5, 512);
+	set_header(IN, 3);
+	ck_assert_uint_eq(send_chain((const struct driver_buf[]){ { header, 16 }, { data, 512 }, { status, 1 } }, 2, 1), IOERR);
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, data), 0xa5);
+	set_header(OUT, 3);
+	ck_assert_uint_eq(send_chain((const struct driver_buf[]){ { header, 16 }, { data, 512 }, { status, 1 } }, 1, 2), IOERR);
+	ck_assert_uint_eq(file_byte(3 * 512), 3);
+	ck_assert_uint_eq(between.count[BLK_OP_READ] + between.count[BLK_OP_WRITE], 0);
+	ck_assert_uint_eq(request(IN, 9, 512), OK);
+}
+END_TEST
+
+START_TEST(reset_waits_for_the_host)
+{
+	for (int round = 0; round < 20; round++) {
+		send_held(IN, 7);
+		/* The answer comes while the reset waits. */
+		release();
+		driver_set(&d, R_STATUS, 0, 1);
+		uint16_t used = __atomic_load_n(&d.queue[0].used[1], __ATOMIC_ACQUIRE);
+		nap();
+		ck_assert_uint_eq(__atomic_load_n(&d.queue[0].used[1], __ATOMIC_ACQUIRE), used);
+		ck_assert(!blk_is_stuck(blk));
+		d.next_free = 0x100000;
+		driver_start(&d, DRIVER_ALL_FEATURES, 64);
+		ck_assert_uint_eq(request(IN, 9, 512), OK);
+	}
+}
+END_TEST
+
+START_TEST(dead_storage)
+{
+	send_held(IN, 7);
+	uint64_t before = clock_now_ns();
+	driver_set(&d, R_STATUS, 0, 1);
+	ck_assert_uint_eq(driver_status(&d), 0);
+	uint64_t waited = (clock_now_ns() - before) / NSEC_PER_MSEC;
+	ck_assert_uint_ge(waited, 250);
+	ck_assert_uint_le(waited, 3000);
+	ck_assert(blk_is_stuck(blk));
+	ck_assert_uint_eq(between.cancels, 1);
+	/* Not again: everybody knows by now. */
+	before = clock_now_ns();
+	driver_set(&d, R_STATUS, 0, 1);
+	ck_assert_uint_le((clock_now_ns() - before) / NSEC_PER_MSEC, 100);
+	/* No driver gets the device meanwhile. */
+	ck_assert(driver_handshake(&d, DRIVER_ALL_FEATURES));
+	driver_rings(&d, 0, 64);
+	ck_assert(driver_enable(&d, 0));
+	driver_set(&d, R_STATUS, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK, 1);
+	ck_assert_uint_ne(driver_status(&d) & S_NEEDS_RESET, 0);
+	/* It comes back late, is told to nobody, and the disk works. */
+	memset(driver_ptr(&d, status), NOTHING, 1);
+	release();
+	for (int i = 0; i < 5000 && blk_is_stuck(blk); i++)
+		nap();
+	ck_assert(!blk_is_stuck(blk));
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, status), NOTHING);
+	ck_assert_uint_eq(d.queue[0].used[1], 0);
+	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	ck_assert_uint_eq(request(IN, 9, 512), OK);
+}
+END_TEST
+
+START_TEST(pause_drains) /* _i: the host answers before the deadline, or after it */
+{
+	struct virtio_device *device = blk_device(blk);
+	send_held(IN, 7);
+	if (_i == 0)
+		release();
+	pthread_mutex_lock(&device->lock);
+	device->ops->pause(device);
+	pthread_mutex_unlock(&device->lock);
+	ck_assert_uint_eq(driver_wait(&d, 0, NULL, NULL, 10), _i == 0);
+	if (_i == 1) {
+		/* What comes too late is told at the resume. */
+		release();
+		ck_assert(!driver_wait(&d, 0, NULL, NULL, 50));
+	}
+	pthread_mutex_lock(&device->lock);
+	device->ops->resume(device);
+	pthread_mutex_unlock(&device->lock);
+	if (_i == 1)
+		ck_assert(driver_wait(&d, 0, NULL, NULL, 5000));
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, status), OK);
+	ck_assert_uint_eq(request(IN, 9, 512), OK);
+}
+END_TEST
+
+START_TEST(reset_while_paused)
+{
+	struct virtio_device *device = blk_device(blk);
+	send_held(IN, 7);
+	pthread_mutex_lock(&device->lock);
+	device->ops->pause(device);
+	pthread_mutex_unlock(&device->lock);
+	release();
+	nap();
+	driver_set(&d, R_STATUS, 0, 1);
+	ck_assert(!blk_is_stuck(blk));
+	pthread_mutex_lock(&device->lock);
+	device->ops->resume(device);
+	pthread_mutex_unlock(&device->lock);
+	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	ck_assert_uint_eq(request(IN, 9, 512), OK);
+}
+END_TEST
+
+/* How many error lines the disk has written to stderr, which is this file meanwhile. */
+static FILE *caught;
+static int old_stderr;
+
+static void catch_log(void)
+{
+	caught = tmpfile();
+	old_stderr = dup(STDERR_FILENO);
+	dup2(fileno(caught), STDERR_FILENO);
+}
+
+static uint32_t caught_lines(const char *text)
+{
+	char line[512];
+	uint32_t n = 0;
+	dup2(old_stderr, STDERR_FILENO);
+	close(old_stderr);
+	rewind(caught);
+	while (fgets(line, sizeof(line), caught) != NULL)
+		n += strstr(line, text) != NULL;
+	fclose(caught);
+	return n;
+}
+
+START_TEST(failing_host) /* B7 */
+{
+	catch_log();
+	between.error[BLK_OP_WRITE] = ENOSPC;
+	for (int i = 0; i < 50; i++)
+		ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+	between.error[BLK_OP_READ] = EIO;
+	ck_assert_uint_eq(request(IN, 5, 512), IOERR);
+	/* Five, then one a second. */
+	uint32_t lines = caught_lines("No space left on device; the guest gets an I/O error");
+	ck_assert_uint_ge(lines, 1);
+	ck_assert_uint_le(lines, 7);
+	ck_assert_uint_eq(stats.disk_errors, 51);
+	between.error[BLK_OP_READ] = between.error[BLK_OP_WRITE] = 0;
+	ck_assert_uint_eq(request(OUT, 5, 512), OK);
+	ck_assert_uint_eq(request(IN, 5, 512), OK);
+	ck_assert_uint_eq(driver_status(&d) & S_NEEDS_RESET, 0);
+}
+END_TEST
+
+START_TEST(interrupted_and_short)
+{
+	/* In pieces of 700 bytes that end inside descriptors, every byte arrives once. */
+	between.cut = 700;
+	set_header(IN, 20);
+	ck_assert_uint_eq(send_chain((const struct driver_buf[]){ { header, 16 }, { data, 100 }, { data + 100, 3000 }, { data + 3100, 996 }, { status, 1 } }, 1, 4), OK);
+	for (int i = 0; i < 4096; i++)
+		ck_assert_uint_eq(((uint8_t *)driver_ptr(&d, data))[i], 20 + i / 512);
+	ck_assert_uint_eq(between.count[BLK_OP_READ], 6);
+	for (int i = 0; i < 4096; i++)
+		((uint8_t *)driver_ptr(&d, data))[i] = (uint8_t)(i / 16);
+	ck_assert_uint_eq(request(OUT, 40, 4096), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_WRITE], 6);
+	between.cut = 0;
+	for (uint64_t i = 0; i < 4096; i += 61)
+		ck_assert_uint_eq(file_byte(40 * 512 + i), (uint8_t)(i / 16));
+	ck_assert_uint_eq(file_byte(48 * 512), 48);
+}
+END_TEST
+
+START_TEST(flush_covers_what_was_done) /* B9 */
+{
+	/* Nothing written: nothing to do. */
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 0);
+	ck_assert_uint_eq(request(OUT, 5, 512), OK);
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 1);
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 1);
+	/* A write that ends after a flush began is not covered by it. */
+	send_held(OUT, 6);
+	between.hold = false; /* the flush overtakes it, as none waits for the other */
+	struct blk_op_list kept = between.list;
+	between.list = (struct blk_op_list){ 0 };
+	uint64_t status2 = driver_alloc(&d, 1), header2 = driver_alloc(&d, 16);
+	memcpy(driver_ptr(&d, header2), &(struct { uint32_t type, reserved; uint64_t sector; }){ FLUSH, 0, 0 }, 16);
+	driver_add(&d, 0, (const struct driver_buf[]){ { header2, 16 }, { status2, 1 } }, 1, 1);
+	driver_kick(&d, 0);
+	ck_assert(driver_wait(&d, 0, NULL, NULL, 5000));
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 2);
+	between.list = kept;
+	if (kept.first->next == NULL)
+		between.list.end = &kept.first->next;
+	release();
+	ck_assert(driver_wait(&d, 0, NULL, NULL, 5000));
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 3);
+	/* Ranges are writes, too. */
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 10, 3, 0), OK);
+	ck_assert_uint_eq(request(FLUSH, 0, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 4);
+	/* What the page cache has lost stays lost, however often it is asked. */
+	ck_assert_uint_eq(request(OUT, 5, 512), OK);
+	between.error[BLK_OP_FLUSH] = EIO;
+	ck_assert_uint_eq(request(FLUSH, 0, 0), IOERR);
+	between.error[BLK_OP_FLUSH] = 0;
+	ck_assert_uint_eq(request(FLUSH, 0, 0), IOERR);
+}
+END_TEST
+
+START_TEST(durable_without_flush) /* B9, drivers that send none */
+{
+	/* Without VIRTIO_BLK_F_FLUSH each write is durable when it is done. */
+	driver_start(&d, DRIVER_ALL_FEATURES & ~(F_FLUSH | F_CONFIG_WCE), 64);
+	ck_assert_uint_eq(request(OUT, 5, 512), OK);
+	ck_assert_uint_eq(between.durable, 1);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 10, 3, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 1);
+	/* A driver that switches its cache off in between: what it wrote before becomes durable with the next write. */
+	driver_start(&d, DRIVER_ALL_FEATURES, 64);
+	ck_assert_uint_eq(request(OUT, 5, 512), OK);
+	ck_assert_uint_eq(between.durable, 1);
+	driver_write(&d, d.config + WRITEBACK_AT, 0, 1);
+	ck_assert_uint_eq(request(OUT, 6, 512), OK);
+	ck_assert_uint_eq(between.durable, 1);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 2);
+	ck_assert_uint_eq(request(OUT, 7, 512), OK);
+	ck_assert_uint_eq(between.durable, 2);
+	ck_assert_uint_eq(between.count[BLK_OP_FLUSH], 2);
+}
+END_TEST
+
+START_TEST(host_without_holes) /* B3 on file systems that can neither punch nor zero */
+{
+	between.error[BLK_OP_ALLOCATE] = EOPNOTSUPP;
+	/* A hint that cannot be taken is no failure; zeros are written. */
+	ck_assert_uint_eq(ranges(DISCARD, 10, 3, 0), OK);
+	ck_assert_uint_eq(file_byte(10 * 512), 10);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 10, 300, 1), OK);
+	ck_assert_uint_eq(file_byte(10 * 512 - 1), 9);
+	for (uint64_t at = 10 * 512; at < 310 * 512; at += 511)
+		ck_assert_uint_eq(file_byte(at), 0);
+	ck_assert_uint_eq(file_byte(310 * 512), 310 & 0xff);
+	/* Each way was tried once and no more. */
+	uint32_t tried = between.count[BLK_OP_ALLOCATE];
+	ck_assert_uint_eq(tried, 2);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 400, 3, 0), OK);
+	ck_assert_uint_eq(between.count[BLK_OP_ALLOCATE], tried);
+	ck_assert_uint_eq(file_byte(401 * 512), 0);
+}
+END_TEST
+
+START_TEST(end_on_dead_storage)
+{
+	/* The last flush never returns: the end comes all the same. */
+	ck_assert_uint_eq(request(OUT, 5, 512), OK);
+	between.hold = true;
+	driver_detach(&d);
+	uint64_t before = clock_now_ns();
+	blk_destroy(blk);
+	ck_assert_uint_le((clock_now_ns() - before) / NSEC_PER_MSEC, 3000);
+	ck_assert_uint_ge(between.held, 1);
+	unlink(path);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+	Suite *suite = suite_create("blk-faults");
+	TCase *tc = tcase_create("faults");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, head_in_flight_twice);
+	tcase_add_test(tc, chain_far_above_memory);
+	tcase_add_test(tc, wrong_directions);
+	tcase_add_test(tc, reset_waits_for_the_host);
+	tcase_add_test(tc, dead_storage);
+	tcase_add_loop_test(tc, pause_drains, 0, 2);
+	tcase_add_test(tc, reset_while_paused);
+	tcase_add_test(tc, failing_host);
+	tcase_add_test(tc, interrupted_and_short);
+	tcase_add_test(tc, flush_covers_what_was_done);
+	tcase_add_test(tc, durable_without_flush);
+	tcase_add_test(tc, host_without_holes);
+	suite_add_tcase(suite, tc);
+	TCase *end = tcase_create("end");
+	tcase_add_checked_fixture(end, setup, NULL);
+	tcase_add_test(end, end_on_dead_storage);
+	suite_add_tcase(suite, end);
+	return suite;
+}
+
+UNIT_MAIN(make_suite)
