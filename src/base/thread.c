@@ -49,6 +49,7 @@ int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(voi
 	sigset_t all, old;
 	sigfillset(&all);
 	sigdelset(&all, SIGSYS); /* of a call that the sandbox refuses: blocked, it would end the program */
+	sigdelset(&all, SIGBUS); /* of memory of another process that is not there (link/guard.c), likewise */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* Threads must not inherit a realtime policy of the front thread; its priority would be taken unless one is set. */
 	struct sched_param normal = { .sched_priority = 0 };

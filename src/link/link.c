@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "link/guard.h"
 
 /* Lives in shared memory: the other side may write anything here, at any moment. */
 struct ring {
@@ -40,10 +41,12 @@ struct link {
 	uint64_t pixels_size;
 	/* Threads of one process: two eventfds. Two processes: one end of a socket pair, in the field of the side that is here; the other is -1. */
 	bool apart;
+	bool guarded; /* the pixels, by guard.c */
 	int panel_fd, producer_fd;
 	_Atomic bool gone; /* the other process; the descriptor stays, another thread may be about to write to it */
 	/* send and receive ends; in one process each is touched by one thread, after fork() by one process */
 	struct end panel_in, panel_out, producer_in, producer_out;
+	bool told_broken; /* receiving side of the panel */
 };
 
 /* Seals the size: a peer that could shrink it would turn our next access into SIGBUS. */
@@ -180,6 +183,11 @@ struct link *link_open(const struct link_handles *given)
 	link->shared = map;
 	if (map_pixels(link, handles.pixels) < 0)
 		goto fail;
+	link->guarded = guard_add((void *)(uintptr_t)link->pixels, link->pixels_size);
+	if (!link->guarded) {
+		errno = EMFILE;
+		goto fail;
+	}
 	link->panel_fd = handles.wake;
 	handles.wake = -1;
 	link_handles_close(&handles);
@@ -201,6 +209,8 @@ void link_destroy(struct link *link)
 		close(link->panel_fd);
 	if (link->producer_fd >= 0)
 		close(link->producer_fd);
+	if (link->guarded)
+		guard_remove((void *)(uintptr_t)link->pixels);
 	if (link->pixels != NULL)
 		munmap((void *)(uintptr_t)link->pixels, link->pixels_size);
 	if (link->shared != NULL)
@@ -318,6 +328,10 @@ uint32_t link_room_to_producer(struct link *link)
 
 bool link_receive_for_panel(struct link *link, struct link_message *message)
 {
+	if (link->guarded && !link->told_broken && guard_broken(link->pixels)) {
+		link->told_broken = true;
+		log_error("the guest's memory cannot be read any more (no memory left for it on this machine?): its picture stays black until it is reset");
+	}
 	return receive(&link->shared->to_panel, &link->panel_in, message);
 }
 

@@ -264,6 +264,16 @@ def test_no_other_program_is_involved(machine):
     assert "qemu" not in machine.sh("ps ax -o args= 2>/dev/null || cat /proc/*/cmdline | tr '\\0' ' '").stdout.replace("rayvm-lab", "")
 
 
+def test_seats_helper_holds_nothing_of_the_guest(machine):
+    """It lives as long as the console and was forked from the program: before anything of the guest's was open."""
+    rayvm = state["rayvm"]
+    children = [int(pid) for pid in machine.sh(f"cat /proc/{rayvm.job.pid}/task/*/children", check=True).stdout.split()]
+    helpers = [pid for pid in children if machine.read_file(f"/proc/{pid}/comm").strip() != "rayvm-spawner"]
+    assert len(helpers) == 1, helpers
+    held = machine.sh(f"ls -l /proc/{helpers[0]}/fd", check=True).stdout + machine.read_file(f"/proc/{helpers[0]}/maps")
+    assert not re.search(r"guest-ram|/dev/kvm|kvm-v|/vmlinuz|/initrd|memfd:disk|guest\.log", held), held
+
+
 def test_sigterm(machine):
     rayvm = state["rayvm"]
     assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]

@@ -438,6 +438,35 @@ START_TEST(wake_ups_never_block_whatever_the_other_side_does)
 }
 END_TEST
 
+START_TEST(memory_that_is_not_there_reads_as_zeros)
+{
+	struct link *producer, *panel, *other_producer, *other;
+	struct link_message message;
+	int fd = sealed_pixels(), other_fd = sealed_pixels();
+	panel = open_apart(fd, &producer);
+	other = open_apart(other_fd, &other_producer);
+	ck_assert_int_eq(pwrite(fd, "here", 4, 0), 4);
+	ck_assert_int_eq(pwrite(other_fd, "here", 4, 0), 4);
+	volatile const uint8_t *pixels = link_pixels(panel);
+	ck_assert_uint_eq(pixels[0], 'h');
+	/* Half of it faults now, as where no memory is left for a page: an empty file is mapped there. */
+	int empty = memfd_create("empty", MFD_CLOEXEC);
+	ck_assert_ptr_ne(mmap((void *)(uintptr_t)(link_pixels(panel) + PIXELS / 2), PIXELS / 2, PROT_READ, MAP_SHARED | MAP_FIXED, empty, 0), MAP_FAILED);
+	close(empty);
+	ck_assert_uint_eq(pixels[0], 'h');
+	ck_assert_uint_eq(pixels[PIXELS / 2], 0); /* would be the end of the program */
+	ck_assert_uint_eq(pixels[0], 0);          /* and nothing half old, half new */
+	ck_assert(!link_receive_for_panel(panel, &message));
+	ck_assert_uint_eq(link_pixels(other)[0], 'h');
+	link_destroy(panel);
+	link_destroy(producer);
+	link_destroy(other);
+	link_destroy(other_producer);
+	close(fd);
+	close(other_fd);
+}
+END_TEST
+
 START_TEST(memory_that_could_shrink_is_refused)
 {
 	struct link_handles handles, bad;
@@ -478,6 +507,7 @@ static Suite *suite(void)
 	tcase_add_test(c, halves_of_two_processes);
 	tcase_add_test(c, panel_cannot_write_the_producers_pixels);
 	tcase_add_test(c, wake_ups_never_block_whatever_the_other_side_does);
+	tcase_add_test(c, memory_that_is_not_there_reads_as_zeros);
 	tcase_add_test(c, memory_that_could_shrink_is_refused);
 	tcase_add_test(c, synthetic_in_a_thread);
 	tcase_add_test(c, synthetic_in_a_forked_child);

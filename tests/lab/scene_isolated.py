@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""`--isolate`: the machine's process dies in every way there is, and the panel lives."""
+
+import re
+import signal
+import time
+
+from lab.rayvm import Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
+
+DISPLAYS = ("virtio-vga",)
+MACHINE = {"memory": 2560}
+K_OFF = 4
+MIB = 1 << 20
+state = {}
+
+
+def arguments(memory="256M", extra=(), options=""):
+    files = guest_files("make-tiny")
+    return ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", memory, "-s", "1", "-d", "mem:16M", "--isolate",
+            "-a", f"console=ttyS0 quiet loglevel=3 {options}", "--serial", "file:/lab/guest.log", *extra]
+
+
+def setup(machine):
+    state["rayvm"] = Rayvm(machine, arguments())
+
+
+def pids(machine, name):
+    return [int(pid) for pid in machine.sh(f"pgrep -x {name}").stdout.split()]
+
+
+def process(machine, name):
+    found = pids(machine, name)
+    assert len(found) == 1, f"{name}: {found}"
+    return found[0]
+
+
+def kill_machine(machine, number=signal.SIGKILL):
+    machine.sh(f"kill -{int(number)} {process(machine, 'rayvm-machine')}", check=True)
+
+
+def boots(machine):
+    path = machine.results / "guest.log"
+    return path.read_text(errors="replace").count("TINY:READY") if path.exists() else 0
+
+
+def vm_line(rayvm):
+    return rayvm.status()["lines"]["vm"]["text"]
+
+
+def is_placeholder(picture):
+    return not is_ui(picture) and not tiny(picture) and not picture.is_uniform() and not picture.is_black()
+
+
+def show_guest(machine, timeout=20):
+    machine.press("KEY_F11")
+    return machine.wait_screen(tiny, timeout, "the guest's picture")
+
+
+def descriptors(machine, pid):
+    return machine.sh(f"ls /proc/{pid}/fd | wc -l; ls -l /proc/{pid}/fd").stdout.split("\n", 1)
+
+
+def memory_kib(machine, pid, field="Pss"):
+    return int(re.search(rf"^{field}:\s+(\d+)", machine.sh(f"cat /proc/{pid}/smaps_rollup", check=True).stdout, re.MULTILINE)[1])
+
+
+def test_panel_holds_nothing_it_could_change_the_guest_with(machine):
+    rayvm = state["rayvm"]
+    rayvm.ready()
+    panel, child = rayvm.job.pid, process(machine, "rayvm-machine")
+    maps = [line for line in machine.read_file(f"/proc/{panel}/maps").splitlines() if "guest-ram" in line]
+    assert maps and all(line.split()[1] == "r--s" for line in maps), maps
+    helpers = [pid for pid in map(int, machine.sh(f"cat /proc/{panel}/task/*/children").stdout.split())
+               if pid != process(machine, "rayvm-spawner")]
+    assert len(helpers) == 1, f"the seat's helper: {helpers}"
+    for pid in (panel, *helpers):
+        held = machine.sh(f"ls -l /proc/{pid}/fd", check=True).stdout
+        assert not re.search(r"guest-ram|/dev/kvm|kvm-v|vmlinuz|initrd|memfd:disk|guest\.log", held), f"{pid} holds\n{held}"
+    scores = [int(machine.read_file(f"/proc/{pid}/oom_score_adj")) for pid in (panel, child)]
+    assert scores[1] >= scores[0] + 500, scores
+    assert "Seccomp:\t2" in machine.read_file(f"/proc/{child}/status")
+
+
+def test_killed_while_it_is_shown(machine):
+    rayvm = state["rayvm"]
+    show_guest(machine, 120)
+    rayvm.marker("FIRST_FRAME", 20)
+    kill_machine(machine)
+    rayvm.wait("vm:crashed", 10)
+    machine.wait_screen(is_placeholder, 10, "the placeholder").save(machine.results / "crashed.png")
+    assert "signal 9" in vm_line(rayvm), vm_line(rayvm)
+    status = rayvm.status()
+    assert status["presentation"] == "presented" and status["scanout"]["width"] == 0, status
+    rayvm.ctl("screenshot", "/dev/shm/guest.png", "--face", "guest", check=False)
+    assert not machine.exists("/dev/shm/guest.png"), "a dead guest has no picture"
+
+
+def test_toggles_go_on_without_a_machine(machine):
+    rayvm = state["rayvm"]
+    machine.press("KEY_F12")
+    machine.wait_screen(is_ui, 10, "the UI")
+    machine.type("ab")      # keys for the UI, and then for a guest that is not there
+    rayvm.ctl("press", "--guest", "KEY_A")
+    measure_toggles(machine, rayvm)
+    assert rayvm.status()["vm"] == "crashed", "a show request does not start a VM that crashed"
+
+
+def test_reset_brings_it_back(machine):
+    rayvm, before = state["rayvm"], boots(machine)
+    machine.press("KEY_F11")
+    rayvm.ctl("vm", "reset")
+    machine.wait_for(lambda: boots(machine) > before, 120, "the next guest")
+    machine.wait_screen(tiny, 20, "its picture")
+    rayvm.marker("FIRST_FRAME", 20)
+    stats = rayvm.stats(reset=True)
+    time.sleep(3)
+    stats = rayvm.stats()
+    assert stats["frames_presented"] >= 5, f"the new guest's frames are not paced by the panel: {stats}"
+
+
+def test_dies_and_comes_back_20_times_and_nothing_is_left(machine):
+    rayvm = state["rayvm"]
+    panel, spawner = rayvm.job.pid, process(machine, "rayvm-spawner")
+    seen = []
+    for number in range(20):
+        time.sleep((0, 0.05, 0.3, 1)[number % 4])   # while it loads, starts, runs
+        kill_machine(machine, (signal.SIGKILL, signal.SIGSEGV)[number % 2])
+        rayvm.wait("vm:crashed", 10)
+        seen.append((descriptors(machine, panel), descriptors(machine, spawner), memory_kib(machine, panel), memory_kib(machine, spawner)))
+        rayvm.ctl("vm", "start")
+        rayvm.wait("vm:running", 20)
+    first, last = seen[1], seen[-1]
+    print(f"         panel {first[0][0]} descriptors, {first[2]} KiB; after 18 deaths more {last[0][0]}, {last[2]} KiB; "
+          f"spawner {first[1][0]}, {first[3]} KiB; {last[1][0]}, {last[3]} KiB", flush=True)
+    assert last[0][0] == first[0][0], f"{first[0][1]}\n{last[0][1]}"
+    assert last[1][0] == first[1][0], f"{first[1][1]}\n{last[1][1]}"
+    assert last[2] <= first[2] + 1024 and last[3] <= first[3] + 256, seen
+    assert len(pids(machine, "rayvm-machine")) == 1
+
+
+def test_killed_while_switched_off_is_no_crash(machine):
+    rayvm = state["rayvm"]
+    rayvm.ctl("vm", "stop")
+    rayvm.wait("vm:stopped", 20)
+    kill_machine(machine)
+    machine.wait_for(lambda: not pids(machine, "rayvm-machine"), 10, "the end of the process")
+    time.sleep(0.5)
+    assert rayvm.status()["vm"] == "stopped"
+    machine.press("KEY_F12")
+    before = boots(machine)
+    show_guest(machine, 120)            # showing starts a VM that was stopped, in a process of its own again
+    assert boots(machine) > before
+    rayvm.ctl("vm", "pause")
+    kill_machine(machine)
+    rayvm.wait("vm:crashed", 10)
+
+
+def test_without_the_spawner_there_is_still_a_panel(machine):
+    rayvm = state["rayvm"]
+    rayvm.ctl("vm", "start")
+    rayvm.wait("vm:running", 20)
+    machine.sh(f"kill -9 {process(machine, 'rayvm-spawner')}", check=True)
+    rayvm.wait("vm:crashed", 10)
+    machine.wait_for(lambda: not pids(machine, "rayvm-machine"), 10, "the end of the machine's process")
+    rayvm.ctl("vm", "start")
+    machine.wait_for(lambda: "restart rayvm" in vm_line(rayvm), 10, "the remedy", lambda: vm_line(rayvm))
+    machine.press("KEY_F12")
+    machine.wait_screen(is_ui, 10, "the UI")
+    machine.press("KEY_F11")
+    machine.wait_screen(is_placeholder, 10, "the placeholder")
+    assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
+    text, keyboard = console_state(machine)
+    assert text and keyboard != K_OFF, (text, keyboard)
+
+
+def test_nobody_is_left_when_the_panel_is_killed(machine):
+    rayvm = Rayvm(machine, arguments(), log="orphans.log")
+    rayvm.ready()
+    assert pids(machine, "rayvm-machine") and pids(machine, "rayvm-spawner")
+    rayvm.job.signal(signal.SIGKILL)
+    rayvm.job.wait(20)
+    machine.wait_for(lambda: not pids(machine, "rayvm-machine") and not pids(machine, "rayvm-spawner"), 10, "the end of both")
+    text, keyboard = console_state(machine)
+    assert text and keyboard != K_OFF, (text, keyboard)
+
+
+def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
+    """H3: the guest touches all of its RAM where there is less. Panel and machine share one group, and one limit."""
+    group = "/sys/fs/cgroup/rayvm-oom"
+    machine.sh(f"echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {group} && echo {400 * MIB} > {group}/memory.max", check=True)
+    with Rayvm(machine, arguments("1G", options="tiny.exit=eat tiny.after=20"), log="oom.log", cgroup="rayvm-oom") as rayvm:
+        rayvm.ready()
+        show_guest(machine, 120)
+        rayvm.wait("vm:crashed", 120)
+        machine.wait_screen(is_placeholder, 10, "the placeholder").save(machine.results / "oom.png")
+        assert "out of memory" in vm_line(rayvm), vm_line(rayvm)
+        events = dict(line.split() for line in machine.read_file(f"{group}/memory.events").splitlines())
+        assert int(events["oom_kill"]) >= 1, events
+        left = int(machine.read_file(f"{group}/memory.current"))
+        print(f"         {events}; {left // MIB} MiB left in the group", flush=True)
+        assert left < 250 * MIB, "the dead guest's memory did not come back"
+        machine.press("KEY_F12")
+        machine.wait_screen(is_ui, 10, "the UI")
+        machine.press("KEY_F11")
+        rayvm.ctl("vm", "reset")        # and once more, from the same spawner
+        machine.wait_screen(tiny, 120, "the next guest's picture")
+        rayvm.wait("vm:crashed", 120)
+        assert rayvm.quit() == 0
+
+
+def test_policies(machine):
+    with Rayvm(machine, arguments(extra=["--on-crash", "restart"]), log="restart.log") as rayvm:
+        rayvm.ready()
+        rayvm.wait("vm:running", 20)
+        old = process(machine, "rayvm-machine")
+        kill_machine(machine)
+        machine.wait_for(lambda: pids(machine, "rayvm-machine") not in ([], [old]), 10, "another machine")
+        rayvm.wait("vm:running", 20)
+        rayvm.ctl("quit")
+        assert rayvm.job.wait(30) == 0
+    for options, status in ((["--display", "none"], 1), (["--display", "none", "--on-crash", "restart"], None), (["--on-crash", "exit"], 1)):
+        with Rayvm(machine, arguments(extra=options), log="policy.log") as rayvm:
+            rayvm.wait("vm:running", 60)
+            kill_machine(machine)
+            if status is None:
+                rayvm.wait("vm:running", 20)
+                rayvm.ctl("quit")
+            assert rayvm.job.wait(30) == (status or 0), f"{options}: {rayvm.job.log_text()[-1500:]}"
+    assert not pids(machine, "rayvm-machine") and not pids(machine, "rayvm-spawner")
+
+
+def test_failures_of_the_start_are_told_as_ever(machine):
+    """One line and the status, though another process found out, and before the screen is touched."""
+    base = arguments()
+    kernel = base.index("-k") + 1
+    for change, status, words in ((lambda a: a.__setitem__(kernel, "/nonexistent"), 2, "/nonexistent"),
+                                  (lambda a: a.extend(["-d", "/nonexistent.img"]), 2, "/nonexistent.img"),
+                                  (lambda a: a.extend(["--serial", "file:/nonexistent/x"]), 2, "/nonexistent/x")):
+        wrong = list(base)
+        change(wrong)
+        rayvm = Rayvm(machine, wrong, log="wrong.log")
+        assert rayvm.job.wait(30) == status, rayvm.job.log_text()
+        lines = rayvm.job.log_text().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("rayvm: ") and words in lines[0], lines
+        assert not pids(machine, "rayvm-spawner")
