@@ -446,7 +446,9 @@ void spawner_event_close(struct spawner_event *event)
 void spawner_describe(const struct spawner_event *event, char *text, size_t size)
 {
 	int status = event->wait_status;
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		snprintf(text, size, "killed by SIGSYS: it made a system call that its sandbox forbids");
+	else if (WIFSIGNALED(status))
 		snprintf(text, size, "killed by signal %d (%s)%s", WTERMSIG(status), strsignal(WTERMSIG(status)),
 			event->out_of_memory ? ", out of memory" : WCOREDUMP(status) ? ", core dumped" : "");
 	else

@@ -16,7 +16,8 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("RAYVM_BUILD") or TOP / "build").absolute()
 OUT = pathlib.Path(os.environ.get("RAYVM_TEST_OUT") or TOP / "test-out").absolute()
-MESON_SUITES = ("unit", "payload", "fuzz")
+MESON_SUITES = ("unit", "payload", "attack", "fuzz")
+ATTACK = BUILD.with_name(f"{BUILD.name}-attack")    # the program that attacks itself: never in the build that is used
 SUITES = (*MESON_SUITES, "lab")
 FUZZ_SECONDS = {"asked": "60", "default": "10"}     # of each target
 FUZZED = re.compile(r"^fuzz \S+: (\d+) executions in ", re.MULTILINE)
@@ -42,15 +43,15 @@ def say(text):
     print(text, flush=True)
 
 
-def build():
+def build(folder=BUILD, options=(), targets=()):
     """Configure if need be, and compile. Returns False after printing what went wrong."""
     OUT.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    log = OUT / "build.log"
-    steps = [["ninja", "-C", str(BUILD)]]
-    if not (BUILD / "build.ninja").exists():
-        half_made = ["--wipe"] if (BUILD / "meson-private").exists() else []
-        steps.insert(0, ["meson", "setup", *half_made, "-Dwerror=true", str(BUILD), str(TOP)])
+    log = OUT / f"{folder.name}.log"
+    steps = [["ninja", "-C", str(folder), *targets]]
+    if not (folder / "build.ninja").exists():
+        half_made = ["--wipe"] if (folder / "meson-private").exists() else []
+        steps.insert(0, ["meson", "setup", *half_made, "-Dwerror=true", *options, str(folder), str(TOP)])
     with open(log, "wb") as output:
         for step in steps:
             say(f"== {' '.join(step[:2])}")
@@ -114,11 +115,12 @@ def take(entry, suite, counts):
 def run_meson(suite, counts, asked):
     """Run one meson suite, a line a test while it goes."""
     environment = dict(os.environ)
+    folder = ATTACK if suite == "attack" else BUILD
     if suite == "fuzz":
         environment.setdefault("RAYVM_FUZZ_SECONDS", FUZZ_SECONDS["asked" if asked else "default"])
-    log = BUILD / "meson-logs" / f"run-tests-{suite}.json"
+    log = folder / "meson-logs" / f"run-tests-{suite}.json"
     log.unlink(missing_ok=True)
-    argv = ["meson", "test", "-C", str(BUILD), "--no-rebuild", "--suite", suite, "--logbase", f"run-tests-{suite}"]
+    argv = ["meson", "test", "-C", str(folder), "--no-rebuild", "--suite", suite, "--logbase", f"run-tests-{suite}"]
     if suite == "fuzz":
         argv += ["--num-processes", "1", "--timeout-multiplier", "0"]   # the fuzzer keeps its own time
     running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
@@ -151,7 +153,7 @@ def run_meson(suite, counts, asked):
     if not entries:
         say("".join(words[-20:]))
         counts.failures.append(f"{suite}: meson test ran nothing (exit {running.returncode})")
-    text_log = BUILD / "meson-logs" / f"run-tests-{suite}.txt"
+    text_log = folder / "meson-logs" / f"run-tests-{suite}.txt"
     if text_log.exists():
         shutil.copy(text_log, OUT / f"{suite}.log")
 
@@ -180,12 +182,12 @@ def main():
     parser = argparse.ArgumentParser(
         prog="run-tests",
         description="Install what is missing, build into build/, run test suites. Logs and pictures go to test-out/.",
-        epilog="Suites: unit; payload (tiny guests on /dev/kvm); fuzz (60 s a target when named, else 10 s; RAYVM_FUZZ_SECONDS "
+        epilog="Suites: unit; payload (tiny guests on /dev/kvm); attack (rayvm against itself, in a build of its own); fuzz (60 s a target when named, else 10 s; RAYVM_FUZZ_SECONDS "
                "says how long); lab (a whole machine in QEMU, on "
                "three display drivers). Without a suite all of these run; 'all' adds the long lab scenes. "
                "RAYVM_LAB_TIMEOUT_SCALE multiplies the lab's deadlines on a slow machine. Single lab scenes: "
                "tests/lab/run.")
-    parser.add_argument("suite", nargs="*", metavar="SUITE", help="unit, payload, fuzz, lab or all")
+    parser.add_argument("suite", nargs="*", metavar="SUITE", help="unit, payload, attack, fuzz, lab or all")
     parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
     options = parser.parse_args()
     for suite in options.suite:
@@ -200,7 +202,11 @@ def main():
         return 1
     declared, counts = meson_tests(), Counts()
     for suite in wanted:
-        if suite in MESON_SUITES and not declared[suite]:
+        if suite == "attack":
+            if not build(ATTACK, ("-Dattack=true",), ("src/rayvm", "src/rayvmctl")):
+                counts.failures.append("attack: the build failed")
+                continue
+        elif suite in MESON_SUITES and not declared[suite]:
             if suite in options.suite:
                 counts.failures.append(f"{suite}: this source tree has no such tests")
             continue

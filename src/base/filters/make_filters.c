@@ -123,9 +123,12 @@ static void add_ioctl_type(scmp_filter_ctx filter, char type)
 	allow_one(filter, "ioctl", SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xff00, (uint64_t)type << 8));
 }
 
+/* Interrupts to the guest: messages are sent one by one until they are worth a route, which whoever sends the next one makes. */
+static const uint32_t kvm_interrupts[] = { KVM_SIGNAL_MSI, KVM_IRQ_LINE, KVM_IRQFD, KVM_SET_GSI_ROUTING };
+
 /* What a machine that runs asks of KVM: entering the guest, interrupts, doorbells, state. */
 static const uint32_t kvm_running[] = {
-	KVM_RUN, KVM_KVMCLOCK_CTRL, KVM_IOEVENTFD, KVM_IRQFD, KVM_IRQ_LINE, KVM_SIGNAL_MSI, KVM_SET_GSI_ROUTING, KVM_GET_CLOCK, KVM_SET_CLOCK,
+	KVM_RUN, KVM_KVMCLOCK_CTRL, KVM_IOEVENTFD, KVM_GET_CLOCK, KVM_SET_CLOCK,
 	KVM_CHECK_EXTENSION, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_MSRS, KVM_SET_MSRS, KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_GET_IRQCHIP,
 	KVM_SET_IRQCHIP, KVM_GET_FPU, KVM_SET_FPU, KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_GET_MP_STATE, KVM_SET_MP_STATE, KVM_NMI, KVM_INTERRUPT,
 	KVM_SMI, KVM_GET_TSC_KHZ, KVM_SET_TSC_KHZ, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, KVM_GET_XSAVE, KVM_SET_XSAVE, KVM_GET_XCRS, KVM_SET_XCRS, KVM_GET_PIT2,
@@ -139,11 +142,16 @@ static const uint32_t kvm_making[] = {
 	KVM_SET_CPUID2, KVM_GET_CPUID2, KVM_GET_SUPPORTED_CPUID, KVM_GET_VCPU_MMAP_SIZE, KVM_GET_API_VERSION, KVM_GET_MSR_INDEX_LIST, KVM_PRE_FAULT_MEMORY,
 };
 
+static void add_interrupts(scmp_filter_ctx filter)
+{
+	add_ioctls(filter, kvm_interrupts, LEN(kvm_interrupts));
+	rule(filter, SCMP_ACT_ALLOW, "eventfd2", 0, NULL);
+}
+
 static void add_kvm_running(scmp_filter_ctx filter)
 {
-	static const char *const names[] = { "eventfd2" };
 	add_ioctls(filter, kvm_running, LEN(kvm_running));
-	rules(filter, SCMP_ACT_ALLOW, names, LEN(names));
+	add_interrupts(filter);
 }
 
 static void add_kvm_making(scmp_filter_ctx filter)
@@ -162,7 +170,7 @@ static void add_kvm_making(scmp_filter_ctx filter)
 static void add_disk(scmp_filter_ctx filter)
 {
 	static const char *const names[] = { "pread64", "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "fsync", "fdatasync", "sync_file_range", "fallocate", "ftruncate",
-		"io_uring_enter", "statx", "eventfd2" };
+		"io_uring_enter", "statx" };
 	static const uint32_t numbers[] = { BLKDISCARD, BLKZEROOUT, BLKGETSIZE64, BLKFLSBUF };
 	/* Its thread enables the ring, for the first and only time; from then on its own restrictions refuse all but the first of these. */
 	static const uint32_t ring_calls[] = { 3 /* IORING_UNREGISTER_FILES */, 12 /* IORING_REGISTER_ENABLE_RINGS */, 20 /* IORING_REGISTER_RING_FDS */, 21 /* and back */ };
@@ -192,11 +200,9 @@ static void kind_vcpu(scmp_filter_ctx filter)
 
 static void kind_block(scmp_filter_ctx filter)
 {
-	/* An interrupt whose message the driver has changed since is routed anew by whoever sends it, vmm/msix.c. */
-	static const uint32_t numbers[] = { KVM_SIGNAL_MSI, KVM_IRQFD, KVM_SET_GSI_ROUTING };
 	add_common(filter);
+	add_interrupts(filter);
 	add_disk(filter);
-	add_ioctls(filter, numbers, LEN(numbers));
 	add_threads(filter);
 }
 
