@@ -261,6 +261,24 @@ START_TEST(without_mergeable_buffers)
 }
 END_TEST
 
+START_TEST(a_frame_for_the_last_driver_is_not_for_the_next)
+{
+	uint8_t packet[HEADER + 1000];
+	const struct header tso = { .flags = 1, .gso_type = 1, .gso_size = 100 };
+	ck_assert_int_eq(write(wire, packet, make(packet, &tso, 1000)), HEADER + 1000);
+	struct pollfd taken = { tap.fd, POLLIN, 0 };
+	for (int i = 0; i < WAIT_MS && poll(&taken, 1, 0) == 1; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	ck_assert_int_eq(poll(&taken, 1, 0), 0); /* it waits for buffers */
+	driver_start(&d, 0x100000000ull, RING);
+	give(4, 2000);
+	ck_assert_int_eq(write(wire, packet, make(packet, &(struct header){ 0 }, 60)), HEADER + 60);
+	uint32_t length;
+	ck_assert(driver_wait(&d, RX, NULL, &length, WAIT_MS));
+	ck_assert_uint_eq(length, HEADER + 60);
+}
+END_TEST
+
 START_TEST(a_frame_that_never_fits) /* a whole ring of tiny buffers */
 {
 	uint8_t packet[HEADER + 3000];
@@ -469,6 +487,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, nothing_that_was_not_negotiated);
 	tcase_add_test(tc, packets_in);
 	tcase_add_test(tc, without_mergeable_buffers);
+	tcase_add_test(tc, a_frame_for_the_last_driver_is_not_for_the_next);
 	tcase_add_test(tc, a_frame_that_never_fits);
 	tcase_add_test(tc, flood_out_is_held_by_the_tap_not_lost);
 	tcase_add_test(tc, broken_rings);
