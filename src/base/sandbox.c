@@ -86,7 +86,7 @@ static const struct filter front_filter = FILTER(front), machine_filter = FILTER
 
 /* The one sandbox of the process. Written by sandbox_prepare() and sandbox_enter_machine(), single-threaded; then only read. */
 static struct {
-	bool on;
+	bool on, strict;
 	bool machine; /* this is the machine's own process: filters kill */
 	bool entered; /* and it has given everything up: new threads inherit that */
 #if RAYVM_ATTACK
@@ -141,6 +141,8 @@ static void on_refused(int number, siginfo_t *info, void *context)
 			call < ARRAY_LEN(call_names) && call_names[call] != NULL ? call_names[call] : "?", call, at->uc_mcontext.gregs[REG_RSI],
 			count + 1 == REFUSALS_LOGGED ? "; no more such lines" : "");
 	}
+	if (the_sandbox.strict)
+		abort();
 	errno = saved;
 }
 
@@ -203,6 +205,7 @@ void sandbox_prepare(const struct sandbox_config *config)
 	/* Enough for each thread to have its own: without a number the C library would count the CPUs in /sys when some thread allocates. */
 	mallopt(M_ARENA_MAX, ARENAS);
 	the_sandbox.on = config->on && !SANITIZED;
+	the_sandbox.strict = config->strict;
 	the_sandbox.remove_in = config->remove_in;
 	if (!the_sandbox.on)
 		return;

@@ -19,6 +19,7 @@
 
 struct sandbox_config {
 	bool on;
+	bool strict; /* for tests: a refused call ends the process */
 	const char *remove_in; /* the folder of the control socket, which is removed at the end; NULL: none. Borrowed. */
 };
 

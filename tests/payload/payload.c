@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
+
 void payload_open(struct payload_machine *machine, const void *code, const void *end, enum vm_payload_mode mode, uint32_t cpus)
 {
 	memset(machine, 0, sizeof(*machine));
@@ -79,6 +81,9 @@ int payload_main(Suite *(*make_suite)(void))
 		printf("skipped: %s\n", error);
 		return 77;
 	}
+	/* Threads as in the program; what their filters refuse fails the test. */
+	struct sandbox_config sandbox = { .on = true, .strict = true };
+	sandbox_prepare(&sandbox);
 	SRunner *runner = srunner_create(make_suite());
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
