@@ -418,54 +418,7 @@ void vm_halt(struct vm *vm)
 	}
 }
 
-/* --- pausing ----------------------------------------------------------------------------------------------------------------- */
-
-uint64_t vm_time_ns(struct vm *vm)
-{
-	return clock_now_ns() - atomic_load(&vm->stopped_ns);
-}
-
-static bool all_parked(const struct vm *vm)
-{
-	for (uint32_t i = 0; i < vm->config.cpus; i++)
-		if (vm->vcpu[i].started && !vm->vcpu[i].parked)
-			return false;
-	return true;
-}
-
-void vm_pause(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->run_lock);
-	bool was = vm->paused;
-	vm->paused = true;
-	pthread_mutex_unlock(&vm->run_lock);
-	if (was)
-		return;
-	vcpu_kick_all(vm);
-	pthread_mutex_lock(&vm->run_lock);
-	/* A vCPU that ended because of an event does not park; the event tells. */
-	while (!all_parked(vm) && !atomic_load(&vm->stop))
-		pthread_cond_wait(&vm->run_changed, &vm->run_lock);
-	vm->paused_at_ns = clock_now_ns();
-	memset(&vm->clock, 0, sizeof(vm->clock));
-	if (kvm_ioctl(vm->kvm.vm_fd, KVM_GET_CLOCK, &vm->clock) < 0)
-		log_warn("%s: the guest's clock cannot be stopped: %s", vm->name, strerror(errno));
-	pthread_mutex_unlock(&vm->run_lock);
-}
-
-void vm_resume(struct vm *vm)
-{
-	pthread_mutex_lock(&vm->run_lock);
-	if (vm->paused) {
-		struct kvm_clock_data clock = { .clock = vm->clock.clock };
-		if (kvm_ioctl(vm->kvm.vm_fd, KVM_SET_CLOCK, &clock) < 0)
-			log_warn("%s: the guest's clock cannot be set back: %s", vm->name, strerror(errno));
-		atomic_fetch_add(&vm->stopped_ns, clock_now_ns() - vm->paused_at_ns);
-		vm->paused = false;
-		pthread_cond_broadcast(&vm->run_changed);
-	}
-	pthread_mutex_unlock(&vm->run_lock);
-}
+/* --- what is typed and pressed --------------------------------------------------------------------------------------- */
 
 void vm_power_button(struct vm *vm)
 {

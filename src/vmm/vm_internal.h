@@ -62,6 +62,8 @@ struct vm {
 	bool paused;
 	_Atomic bool stop; /* vCPU threads are to end */
 	struct kvm_clock_data clock; /* the guest's clock while paused */
+	bool clock_stands;           /* it could be read */
+	uint64_t paused_at_tsc;      /* the host's */
 
 	/* Guest time that stood still: CLOCK_MONOTONIC less this is the machine's time. Atomic: read by vCPU threads. */
 	_Atomic uint64_t stopped_ns;

@@ -263,6 +263,26 @@ GUEST(guest_many_configs)
 	power_off
 GUEST_END(guest_many_configs)
 
+/* Reads the TSC all the time; result 0: how often, 1: the largest difference between two readings. */
+GUEST(guest_clock)
+	xor %esi, %esi
+	xor %edi, %edi
+	rdtsc
+	mov %eax, %ebx
+1:	rdtsc
+	mov %eax, %ecx
+	sub %ebx, %eax
+	mov %ecx, %ebx
+	cmp %edi, %eax
+	jbe 2f
+	mov %eax, %edi
+	RESULT(1)
+2:	inc %esi
+	mov %esi, %eax
+	RESULT(0)
+	jmp 1b
+GUEST_END(guest_clock)
+
 GUEST(guest_keyboard_reset)
 	mov $0x64, %dx
 1:	in %dx, %al
