@@ -11,6 +11,10 @@
 #define X1_ECX_CMP_LEGACY (1u << 1)
 #define X1_ECX_SVM (1u << 2)
 #define X1_ECX_PERFCTR (3u << 23)
+#define LEAF_KVM 0x40000000u
+#define LEAF_TIMING 0x40000010u /* TSC and APIC timer in kHz: a leaf that VMware began and other hypervisors share */
+#define KVM_SIGNATURE_EBX 0x4b4d564bu /* "KVMK" */
+#define APIC_TIMER_KHZ 1000000u /* KVM's, arch/x86/kvm/lapic.h: a cycle is a nanosecond */
 #define TOPOLOGY_SMT 1u
 #define TOPOLOGY_CORE 2u
 
@@ -62,6 +66,54 @@ static void cache_sharing(struct kvm_cpuid_entry2 *entry, const struct cpuid_con
 		return;
 	uint32_t ids = 1u << id_bits(config->cpus), sharing = level >= 3 ? ids - 1 : 0, cores = ids - 1 > 63 ? 63 : ids - 1;
 	entry->eax = (entry->eax & 0x3fff) | (sharing & 0xfff) << 14 | cores << 26;
+}
+
+/*
+ * Leaf 0x15: the TSC is its crystal times ebx / eax. The crystal also feeds the APIC timer, so it has that one's frequency, and the fraction
+ * is the nearest whose product with it fits 32 bits, in which Linux multiplies (native_calibrate_tsc(), arch/x86/kernel/tsc.c).
+ */
+static void tsc_fraction(struct kvm_cpuid_entry2 *entry, uint32_t tsc_khz)
+{
+	double ratio = (double)tsc_khz / APIC_TIMER_KHZ, best = 1;
+	uint32_t most = UINT32_MAX / APIC_TIMER_KHZ;
+	entry->eax = entry->ebx = entry->ecx = entry->edx = 0;
+	for (uint32_t denominator = 1; denominator * ratio + 0.5 < most; denominator++) {
+		uint32_t numerator = (uint32_t)(denominator * ratio + 0.5);
+		double error = (double)numerator / denominator / ratio - 1;
+		error = error < 0 ? -error : error;
+		if (numerator && error < best) {
+			best = error;
+			entry->eax = denominator;
+			entry->ebx = numerator;
+			entry->ecx = APIC_TIMER_KHZ * 1000;
+		}
+	}
+}
+
+/* What Intel's CPUs say of their frequencies; AMD's have no such leaves. */
+static void intel_frequency(struct kvm_cpuid_entry2 *entry, const struct cpuid_config *config)
+{
+	if (entry->function == 0x15 && config->tsc_khz) {
+		tsc_fraction(entry, config->tsc_khz);
+	} else if (entry->function == 0x16 && config->tsc_khz) {
+		entry->eax = entry->ebx = config->tsc_khz / 1000; /* base and highest, MHz */
+		entry->ecx = 100;                                 /* bus, MHz */
+		entry->edx = 0;
+	}
+}
+
+/* What KVM's own leaves tell of time beside kvmclock. */
+static uint32_t add_timing(struct kvm_cpuid_entry2 *entries, uint32_t n, uint32_t room, const struct cpuid_config *config)
+{
+	for (uint32_t i = 0; i < n && config->tsc_khz && n < room; i++) {
+		if (entries[i].function != LEAF_KVM || entries[i].ebx != KVM_SIGNATURE_EBX)
+			continue;
+		if (entries[i].eax < LEAF_TIMING)
+			entries[i].eax = LEAF_TIMING;
+		entries[n] = (struct kvm_cpuid_entry2){ .function = LEAF_TIMING, .eax = config->tsc_khz, .ebx = APIC_TIMER_KHZ };
+		return n + 1;
+	}
+	return n;
 }
 
 static void basic(struct kvm_cpuid_entry2 *entry, const struct cpuid_config *config)
@@ -130,6 +182,7 @@ uint32_t cpuid_apply(struct kvm_cpuid_entry2 *entries, uint32_t n, uint32_t room
 	uint32_t max_leaf = 0;
 	n = remove_leaf(entries, n, 0xb);
 	n = remove_leaf(entries, n, 0x1f);
+	n = remove_leaf(entries, n, LEAF_TIMING);
 	for (uint32_t i = 0; i < n; i++) {
 		if (entries[i].function == 0)
 			max_leaf = entries[i].eax;
@@ -137,14 +190,17 @@ uint32_t cpuid_apply(struct kvm_cpuid_entry2 *entries, uint32_t n, uint32_t room
 			extended(&entries[i], config);
 		else
 			basic(&entries[i], config);
-		if (!amd && entries[i].function == 0x80000001u)
-			entries[i].ecx &= ~X1_ECX_CMP_LEGACY;
+		if (!amd) {
+			intel_frequency(&entries[i], config);
+			if (entries[i].function == 0x80000001u)
+				entries[i].ecx &= ~X1_ECX_CMP_LEGACY;
+		}
 	}
 	if (max_leaf >= 0xb)
 		n = add_topology(entries, n, room, 0xb, config);
 	if (max_leaf >= 0x1f)
 		n = add_topology(entries, n, room, 0x1f, config);
-	return n;
+	return add_timing(entries, n, room, config);
 }
 
 uint32_t cpuid_physical_bits(const struct kvm_cpuid_entry2 *entries, uint32_t n)

@@ -268,6 +268,15 @@ struct kvm_coalesced_mmio_ring *kvm_coalesced_ring(const struct kvm *kvm, void *
 	return (struct kvm_coalesced_mmio_ring *)((uint8_t *)vcpu_run + (size_t)page * GUEST_PAGE);
 }
 
+uint64_t kvm_feature_msr(const struct kvm *kvm, uint32_t index)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head.nmsrs = 1, .entry.index = index };
+	return kvm_ioctl(kvm->device_fd, KVM_GET_MSRS, &msrs) == 1 ? msrs.entry.data : 0;
+}
+
 struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm)
 {
 	for (uint32_t room = 128; room <= 4096; room *= 2) {

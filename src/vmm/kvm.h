@@ -57,6 +57,8 @@ struct kvm_coalesced_mmio_ring *kvm_coalesced_ring(const struct kvm *kvm, void *
 
 /* ioctl() that is retried when a signal came in between. */
 int kvm_ioctl(int fd, unsigned long request, void *argument);
+/* A model-specific register as a new guest should find it (KVM_CAP_GET_MSR_FEATURES); 0 when KVM does not say. */
+uint64_t kvm_feature_msr(const struct kvm *kvm, uint32_t index);
 /* The CPUID entries this KVM supports: malloc'd, or NULL with errno. */
 struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm);
 /*

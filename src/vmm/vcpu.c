@@ -20,6 +20,7 @@
 
 #define CPUID_ENTRIES_MAX 256 /* KVM_MAX_CPUID_ENTRIES, arch/x86/include/asm/kvm_host.h */
 #define KICK_SIGNAL (SIGRTMIN + 1)
+#define MSR_MICROCODE 0x8b
 #define BUS_LOCK_PENALTY_NS 1000000l /* a guest that locks the bus in a loop gets a thousand of them a second */
 
 static void kick_handler(int number)
@@ -67,7 +68,9 @@ static int set_cpuid(const struct vcpu *vcpu)
 {
 	const struct vm *vm = vcpu->vm;
 	struct cpuid_config config = { .apic_id = vcpu->index, .cpus = vm->config.cpus, .tsc_deadline = vm->tsc_deadline };
-	uint32_t room = vm->cpuid->nent + 6;
+	int khz = kvm_ioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+	config.tsc_khz = khz > 0 ? (uint32_t)khz : 0;
+	uint32_t room = vm->cpuid->nent + CPUID_MORE;
 	struct {
 		struct kvm_cpuid2 head;
 		struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
@@ -82,9 +85,16 @@ static int set_cpuid(const struct vcpu *vcpu)
 	return kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &mine);
 }
 
-/* What firmware leaves behind in MSRs. */
+/* What firmware and the microcode's loader leave behind in MSRs. */
 static int set_msrs(const struct vcpu *vcpu)
 {
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} microcode = { .head.nmsrs = 1, .entry = { .index = MSR_MICROCODE, .data = vcpu->vm->microcode } };
+	/* The host's revision: kernels know bad ones. KVM has a default where it does not take it. */
+	if (vcpu->vm->microcode)
+		kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &microcode);
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entries[2];
@@ -92,7 +102,7 @@ static int set_msrs(const struct vcpu *vcpu)
 		.head.nmsrs = 2,
 		.entries = {
 			{ .index = 0x2ff, .data = 0x806 }, /* MTRRs on, everything write-back: Linux keeps PAT off without */
-			{ .index = 0x1a0, .data = 1 },     /* MISC_ENABLE: fast strings */
+			{ .index = 0x1a0, .data = 0x1801 }, /* MISC_ENABLE: fast strings; no branch traces, no event sampling */
 		},
 	};
 	return kvm_ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 1 ? -1 : 0;
@@ -211,6 +221,23 @@ static void handle_mmio(struct vcpu *vcpu)
 		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 }
 
+/* Documentation/virt/kvm/api.rst 5, KVM_EXIT_INTERNAL_ERROR. */
+static void internal_error(struct vcpu *vcpu)
+{
+	const struct kvm_run *run = vcpu->run;
+	static const char *const names[] = { NULL, "an instruction that cannot be emulated", "exceptions at the same time", "an event during an exit",
+		"an exit that was not expected" };
+	uint32_t suberror = run->internal.suberror;
+	const char *name = suberror < ARRAY_LEN(names) && names[suberror] ? names[suberror] : "an error";
+	char why[100];
+	snprintf(why, sizeof(why), "KVM met %s (internal error %u)", name, suberror);
+	if (atomic_load(&vcpu->vm->stop))
+		return;
+	crash(vcpu, why);
+	for (uint32_t i = 0; i < min_u32(run->internal.ndata, ARRAY_LEN(run->internal.data)); i++)
+		log_error("  data %u: %016llx", i, run->internal.data[i]);
+}
+
 static void handle_exit(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -243,8 +270,12 @@ static void handle_exit(struct vcpu *vcpu)
 		crash(vcpu, why);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
-		snprintf(why, sizeof(why), "KVM cannot run this instruction (internal error, suberror %u)", run->internal.suberror);
-		crash(vcpu, why);
+		internal_error(vcpu);
+		break;
+	case KVM_EXIT_NOTIFY:
+		/* KVM handles those that leave the guest intact itself. */
+		if (run->notify.flags & KVM_NOTIFY_CONTEXT_INVALID)
+			crash(vcpu, "it kept the CPU from all events, and its context is lost");
 		break;
 	default:
 		snprintf(why, sizeof(why), "exit reason %u, which nobody handles", run->exit_reason);

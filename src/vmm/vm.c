@@ -21,6 +21,7 @@
 #include "vmm/vm_internal.h"
 
 #define MIB (1ull << 20)
+#define MSR_MICROCODE 0x8b
 #define GIB (1ull << 30)
 #define MEMORY_MIN (16 * MIB)
 #define SLOW_BELOW 20e6 /* instructions a second; a kernel needs some hundred million to boot */
@@ -161,6 +162,7 @@ static bool create_kvm(struct vm *vm, char *error, size_t error_size, int *exit_
 		return false;
 	}
 	vm->tsc_deadline = ioctl(vm->kvm.device_fd, KVM_CHECK_EXTENSION, (unsigned long)KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+	vm->microcode = kvm_feature_msr(&vm->kvm, MSR_MICROCODE);
 	vm->cpuid = kvm_supported_cpuid(&vm->kvm);
 	if (!vm->cpuid) {
 		snprintf(error, error_size, "KVM does not tell which CPU features it has: %s; run Linux 5.10 or newer", strerror(errno));

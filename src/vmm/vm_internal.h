@@ -53,6 +53,7 @@ struct vm {
 	struct pci_windows windows;
 	struct kvm_cpuid2 *cpuid; /* as KVM supports it */
 	bool tsc_deadline;
+	uint64_t microcode; /* the host's revision as KVM tells it, MSR 0x8b; 0: not known */
 	struct vcpu *vcpu; /* config.cpus of them */
 	bool fresh;        /* the KVM VM has not run yet */
 	bool prepared;     /* loaded and set up: vm_start() only starts the vCPUs */

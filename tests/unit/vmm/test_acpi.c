@@ -78,9 +78,11 @@ START_TEST(checksums_and_lengths)
 }
 END_TEST
 
+static const uint32_t cpu_counts[] = { 1, 3, 254 };
+
 START_TEST(contents)
 {
-	size_t used = build(3), fadt = find("FACP", used), madt = find("APIC", used), mcfg = find("MCFG", used);
+	size_t used = build(cpu_counts[_i]), fadt = find("FACP", used), madt = find("APIC", used), mcfg = find("MCFG", used);
 	ck_assert_uint_eq(get(fadt + 4, 4), 276);
 	ck_assert_uint_eq(get(fadt + 56, 4), 0x600);
 	ck_assert_uint_eq(get(fadt + 64, 4), 0x604);
@@ -102,15 +104,19 @@ START_TEST(contents)
 	while (at < end) {
 		ck_assert_uint_gt(tables[at + 1], 1);
 		if (tables[at] == 0) {
+			ck_assert_uint_eq(tables[at + 2], cpus);
 			ck_assert_uint_eq(tables[at + 3], cpus);
+			ck_assert_uint_eq(get(at + 4, 4), 1);
 			cpus++;
 		}
+		if (tables[at] == 1) /* an id of its own, and not the broadcast's */
+			ck_assert_uint_eq(tables[at + 2], cpu_counts[_i]);
 		ioapics += tables[at] == 1;
 		overrides += tables[at] == 2;
 		at += tables[at + 1];
 	}
 	ck_assert_uint_eq(at, end);
-	ck_assert_uint_eq(cpus, 3);
+	ck_assert_uint_eq(cpus, cpu_counts[_i]);
 	ck_assert_uint_eq(ioapics, 1);
 	ck_assert_uint_eq(overrides, 2);
 }
@@ -162,7 +168,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("acpi");
 	TCase *c = tcase_create("acpi");
 	tcase_add_test(c, checksums_and_lengths);
-	tcase_add_test(c, contents);
+	tcase_add_loop_test(c, contents, 0, 3);
 	tcase_add_test(c, too_small);
 	tcase_add_test(c, disassembles);
 	suite_add_tcase(s, c);

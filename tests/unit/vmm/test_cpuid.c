@@ -18,6 +18,8 @@ static uint32_t make(uint32_t vendor_ebx, uint32_t max_leaf)
 		{ .function = 4, .index = 3, .flags = 1, .eax = 0xfc1fc163 },
 		{ .function = 0xa, .eax = 0x07300402, .ebx = 1, .edx = 0x603 },
 		{ .function = 0xb, .index = 0, .flags = 1, .edx = 77 },
+		{ .function = 0x15 },
+		{ .function = 0x16 },
 		{ .function = 0x1f, .index = 0, .flags = 1, .edx = 77 },
 		{ .function = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b },
 		{ .function = 0x40000001, .eax = 0x01007efb },
@@ -110,6 +112,38 @@ START_TEST(features)
 }
 END_TEST
 
+/* Leaf 0x15 as Linux computes it, in 32 bits; 0x16; KVM's own. */
+START_TEST(frequencies)
+{
+	static const uint32_t khz[] = { 1000000, 1996800, 2596138, 2994374, 3000000, 3792987, 5700000 };
+	for (size_t i = 0; i < sizeof(khz) / sizeof(khz[0]); i++) {
+		struct cpuid_config config = { .cpus = 2, .tsc_khz = khz[i] };
+		uint32_t n = cpuid_apply(entries, make(INTEL_EBX, 0x1f), 32, &config);
+		const struct kvm_cpuid_entry2 *leaf = find(n, 0x15, 0);
+		ck_assert_uint_eq(leaf->ecx, 1000000000); /* also Linux's APIC timer */
+		uint32_t product = leaf->ecx / 1000 * leaf->ebx;
+		ck_assert_uint_eq(product, 1000000ull * leaf->ebx);
+		double error = (double)(product / leaf->eax) / khz[i] - 1;
+		ck_assert_msg(error > -2e-6 && error < 2e-6, "%u kHz: %u / %u", khz[i], leaf->ebx, leaf->eax);
+		ck_assert_uint_eq(find(n, 0x16, 0)->eax, khz[i] / 1000);
+		ck_assert_uint_eq(find(n, 0x40000010, 0)->eax, khz[i]);
+		ck_assert_uint_eq(find(n, 0x40000010, 0)->ebx, 1000000);
+		ck_assert_uint_eq(find(n, 0x40000000, 0)->eax, 0x40000010);
+		uint32_t again = cpuid_apply(entries, n, 32, &config);
+		ck_assert_uint_eq(again, n);
+		/* AMD has no such leaves, but KVM's own */
+		n = cpuid_apply(entries, make(AMD_EBX, 0x1f), 32, &config);
+		ck_assert_uint_eq(find(n, 0x15, 0)->eax, 0);
+		ck_assert_uint_eq(find(n, 0x40000010, 0)->eax, khz[i]);
+	}
+	/* not known: nothing rather than something wrong */
+	struct cpuid_config config = { .cpus = 1 };
+	uint32_t n = cpuid_apply(entries, make(INTEL_EBX, 0x1f), 32, &config);
+	ck_assert_uint_eq(find(n, 0x15, 0)->eax, 0);
+	ck_assert_uint_eq(find(n, 0x40000000, 0)->eax, 0x40000001);
+}
+END_TEST
+
 START_TEST(physical_bits)
 {
 	uint32_t n = make(AMD_EBX, 0xd);
@@ -124,6 +158,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("cpuid");
 	tcase_add_test(c, topology);
 	tcase_add_test(c, features);
+	tcase_add_test(c, frequencies);
 	tcase_add_test(c, physical_bits);
 	suite_add_tcase(s, c);
 	return s;
