@@ -182,14 +182,15 @@ void vcpu_dump(struct vcpu *vcpu)
 
 /* --- the loop ---------------------------------------------------------------------------------------------------------- */
 
-static void crash(struct vcpu *vcpu, const char *why)
+/* False: the VM ends for another reason already. */
+static bool crash(struct vcpu *vcpu, const char *why)
 {
 	/* Only the first one tells: the others are stopped because of it. */
-	if (atomic_load(&vcpu->vm->stop))
-		return;
-	vm_post_event(vcpu->vm, VM_EVENT_CRASH, "vCPU %u: %s", vcpu->index, why);
+	if (!vm_post_event(vcpu->vm, VM_EVENT_CRASH, "vCPU %u: %s", vcpu->index, why))
+		return false;
 	log_error("%s: the guest crashed: vCPU %u: %s", vcpu->vm->name, vcpu->index, why);
 	vcpu_dump(vcpu);
+	return true;
 }
 
 static void handle_panic(struct vcpu *vcpu, uint8_t untrusted_event)
@@ -231,9 +232,8 @@ static void internal_error(struct vcpu *vcpu)
 	const char *name = suberror < ARRAY_LEN(names) && names[suberror] ? names[suberror] : "an error";
 	char why[100];
 	snprintf(why, sizeof(why), "KVM met %s (internal error %u)", name, suberror);
-	if (atomic_load(&vcpu->vm->stop))
+	if (!crash(vcpu, why))
 		return;
-	crash(vcpu, why);
 	for (uint32_t i = 0; i < min_u32(run->internal.ndata, ARRAY_LEN(run->internal.data)); i++)
 		log_error("  data %u: %016llx", i, run->internal.data[i]);
 }
@@ -347,6 +347,9 @@ void *vcpu_thread(void *data)
 			if (vm->config.stats)
 				atomic_fetch_add_explicit(&vm->config.stats->vcpu_exits, 1, memory_order_relaxed);
 			handle_exit(vcpu);
+			/* A kick misses a thread that is just being started. */
+			if (atomic_load(&vm->stop))
+				break;
 		}
 		if (pending)
 			complete_access(vcpu);

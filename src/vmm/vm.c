@@ -266,10 +266,11 @@ int vm_event_fd(const struct vm *vm)
 	return vm->event_fd;
 }
 
-void vm_post_event(struct vm *vm, enum vm_event event, const char *format, ...)
+bool vm_post_event(struct vm *vm, enum vm_event event, const char *format, ...)
 {
 	pthread_mutex_lock(&vm->event_lock);
-	if (vm->event == VM_EVENT_NONE && !atomic_load(&vm->stop)) {
+	bool first = vm->event == VM_EVENT_NONE && !atomic_load(&vm->stop);
+	if (first) {
 		vm->event = event;
 		va_list arguments;
 		va_start(arguments, format);
@@ -282,6 +283,7 @@ void vm_post_event(struct vm *vm, enum vm_event event, const char *format, ...)
 	pthread_mutex_unlock(&vm->event_lock);
 	atomic_store(&vm->stop, true);
 	vcpu_kick_all(vm);
+	return first;
 }
 
 enum vm_event vm_take_event(struct vm *vm, char *detail, size_t detail_size)

@@ -96,8 +96,8 @@ struct vm {
 	int io_wake_fd, io_timer_fd, io_stop_fd;
 };
 
-/* The first of the events since the last start wins. Any thread. */
-void vm_post_event(struct vm *vm, enum vm_event event, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The first of the events since the last start wins: true for it. Any thread. */
+bool vm_post_event(struct vm *vm, enum vm_event event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The machine's running time, nanoseconds. Any thread. */
 uint64_t vm_time_ns(struct vm *vm);
 
