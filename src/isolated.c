@@ -14,14 +14,16 @@
 #include "spawner.h"
 
 #define RESTART_PACE_NS NSEC_PER_SEC /* between starts that nobody asked for */
+#define ANSWER_MS 15000               /* for a reset or stop: longer than a slow disk needs for what is in flight */
 
 struct isolated {
 	struct isolated_config config;
-	struct wl_event_source *news, *restart;
+	struct wl_event_source *news, *restart, *answer;
 	enum { CHILD_NONE, CHILD_STARTING, CHILD_RUNS } child;
 	uint32_t number; /* of the child; news of others is old */
 	bool lost;             /* the spawner is gone */
 	bool restart_due;
+	enum { ASKED_NOTHING, ASKED_STOP, ASKED_RESET } asked; /* of a machine that has not answered yet */
 	uint64_t started_ns;
 	enum vm_state vm;
 };
@@ -50,6 +52,16 @@ static int restart(void *data)
 	struct isolated *isolated = data;
 	if (isolated->restart_due && isolated->child == CHILD_NONE)
 		start(isolated);
+	return 0;
+}
+
+static int not_answered(void *data)
+{
+	struct isolated *isolated = data;
+	if (isolated->asked == ASKED_NOTHING || isolated->child != CHILD_RUNS)
+		return 0;
+	log_error("the machine does not answer: its process is killed");
+	spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
 	return 0;
 }
 
@@ -100,10 +112,20 @@ static void ended(struct isolated *isolated, const char *why)
 	char text[96];
 	if (isolated->child == CHILD_NONE)
 		return; /* it failed before, and said why */
+	int asked = isolated->asked;
+	isolated->asked = ASKED_NOTHING;
 	isolated->child = CHILD_NONE;
 	snprintf(text, sizeof text, "its process was %s", why);
 	if (ran)
 		isolated->config.join(isolated->config.data, NULL);
+	if (asked != ASKED_NOTHING) {
+		/* What somebody wanted is what happens, however the old machine ended. */
+		log_warn("the machine's process was %s", why);
+		tell(isolated, VM_STOPPED, text);
+		if (asked == ASKED_RESET)
+			start(isolated);
+		return;
+	}
 	if (!wanted) {
 		/* Switched off: nothing was lost with it, and the next start makes another. */
 		log_warn("the machine's process was %s; the VM was not running", why);
@@ -173,8 +195,9 @@ struct isolated *isolated_create(struct wl_event_loop *loop, const struct isolat
 	isolated->config = *config;
 	isolated->number = 1;
 	isolated->restart = wl_event_loop_add_timer(loop, restart, isolated);
+	isolated->answer = wl_event_loop_add_timer(loop, not_answered, isolated);
 	isolated->news = wl_event_loop_add_fd(loop, spawner_fd(config->spawner), WL_EVENT_READABLE, news, isolated);
-	if (isolated->restart == NULL || isolated->news == NULL) {
+	if (isolated->restart == NULL || isolated->answer == NULL || isolated->news == NULL) {
 		isolated_destroy(isolated);
 		errno = ENOMEM;
 		return NULL;
@@ -190,6 +213,8 @@ void isolated_destroy(struct isolated *isolated)
 		wl_event_source_remove(isolated->news);
 	if (isolated->restart != NULL)
 		wl_event_source_remove(isolated->restart);
+	if (isolated->answer != NULL)
+		wl_event_source_remove(isolated->answer);
 	free(isolated);
 }
 
@@ -204,14 +229,23 @@ void isolated_run(struct isolated *isolated)
 void isolated_heard(struct isolated *isolated, enum vm_state state)
 {
 	isolated->vm = state;
+	if (state == VM_STARTING || state == VM_STOPPED)
+		isolated->asked = ASKED_NOTHING;
 	if (state == VM_STARTING)
 		isolated->started_ns = clock_now_ns();
 }
 
 bool isolated_command(struct isolated *isolated, enum link_vm_command command)
 {
-	if (isolated->child == CHILD_RUNS)
+	if (isolated->child == CHILD_RUNS) {
+		/* A machine that is switched off has no answer to these, one whose guest crashed only to a reset. */
+		bool on = isolated->vm != VM_NONE && isolated->vm != VM_STOPPED;
+		if (on && (command == LINK_VM_RESET || (command == LINK_VM_STOP && isolated->vm != VM_CRASHED))) {
+			isolated->asked = command == LINK_VM_STOP ? ASKED_STOP : ASKED_RESET;
+			wl_event_source_timer_update(isolated->answer, ANSWER_MS);
+		}
 		return false;
+	}
 	switch (command) {
 	case LINK_VM_START:
 	case LINK_VM_RESET:

@@ -2,6 +2,7 @@
 #include "machine_child.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,11 @@ int machine_child_run(void *data, struct spawner_child *child)
 	struct machine_child *self = data;
 	char error[256];
 	int status = EXIT_FAILED;
+	/*
+	 * Before the first thread, when the C library settles it: of the heaps of other threads it opens a file of /proc to give memory back, which the
+	 * sandbox answers with death.
+	 */
+	mallopt(M_ARENA_MAX, 1);
 	struct status_board *board = status_board_create();
 	struct machine *machine = NULL;
 	sandbox_begin_machine();
