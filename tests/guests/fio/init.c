@@ -154,6 +154,46 @@ static void job(char **words)
 	    after[0] - before[0], after[1] - before[1], after[2] - before[2]);
 }
 
+/* fio's words for region `number` of `device`: 1 MiB of blocks that say where and when they were written, flushed now and then. */
+static int run_region(const char *device, unsigned long number, const char *mode)
+{
+	char filename[80], offset[48], seed[48];
+	char *words[] = {"fio", "--name=region", filename, offset, seed, "--size=1m", "--rw=randwrite", "--bs=4k", "--ioengine=io_uring",
+			 "--iodepth=8", "--direct=1", "--thread", "--verify=crc32c", "--verify_fatal=1", "--fdatasync=32", "--end_fsync=1",
+			 "--output=/tmp/out", (char *)mode, NULL};
+
+	snprintf(filename, sizeof(filename), "--filename=%s", device);
+	snprintf(offset, sizeof(offset), "--offset=%lum", number);
+	snprintf(seed, sizeof(seed), "--randseed=%lu", 1000 + number);
+	return run_fio(words);
+}
+
+/* Region after region until the machine ends; each is named when fio has ended well, its last flush done. */
+static void write_regions(const char *device, unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		if (run_region(device, i, "--do_verify=0") != 0) {
+			say("ERROR region %lu", i);
+			return;
+		}
+		say("REGION %lu", i);
+	}
+	say("REGIONS written=%lu", count);
+}
+
+static void check_regions(const char *device, unsigned long count)
+{
+	unsigned long good = 0;
+
+	for (unsigned long i = 0; i < count; i++) {
+		if (run_region(device, i, "--verify_only=1") == 0)
+			good++;
+		else
+			say("BROKEN region %lu", i);
+	}
+	say("REGIONS good=%lu of=%lu", good, count);
+}
+
 static void end(const char *how)
 {
 	say("END %s", how);
@@ -179,10 +219,36 @@ static void obey(char *line)
 		record_write(words[1], strtoul(words[2], NULL, 10), strtoul(words[3], NULL, 10));
 	else if (!strcmp(words[0], "verify") && count == 2)
 		record_verify(words[1]);
+	else if (!strcmp(words[0], "regions") && count == 3)
+		write_regions(words[1], strtoul(words[2], NULL, 10));
+	else if (!strcmp(words[0], "check-regions") && count == 3)
+		check_regions(words[1], strtoul(words[2], NULL, 10));
 	else if (!strcmp(words[0], "poweroff") || !strcmp(words[0], "reboot"))
 		end(words[0]);
 	else
 		say("ERROR %s: unknown command", words[0]);
+}
+
+/* fio.do=COMMAND:WORD:WORD on the kernel command line is a command, too. */
+static void obey_kernel_line(void)
+{
+	char line[4096] = "", *word;
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, line, sizeof(line) - 1) < 0)
+		complain("/proc/cmdline", errno);
+	if (fd >= 0)
+		close(fd);
+	word = strstr(line, "fio.do=");
+	if (!word)
+		return;
+	word += strlen("fio.do=");
+	word[strcspn(word, " \n")] = 0;
+	for (char *c = word; *c; c++) {
+		if (*c == ':')
+			*c = ' ';
+	}
+	obey(word);
 }
 
 int main(void)
@@ -199,6 +265,7 @@ int main(void)
 	modules_load(NULL, NULL, complain);
 	name_disks();
 	say("READY uptime=%.3f cpus=%d", uptime(), get_nprocs());
+	obey_kernel_line();
 
 	for (;;) {
 		char text[128];
