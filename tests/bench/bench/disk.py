@@ -52,13 +52,13 @@ def make_devices(machine, options):
     machine.sh("set -e\n" + "\n".join(setup), 120, check=True)
 
 
-def lines_for(files):
+def lines_for(files, options):
     cache = {"none": "direct", "writeback": "writeback"}
     ours, theirs = [], []
     for mode in MODES:
         ours += ["-d", f"{DEVICES['rayvm', mode]},cache={cache[mode]}"]
         theirs += peer.qemu_disk(mode, DEVICES[PEER, mode], mode)
-    return {"rayvm": peer.rayvm(files, GUEST, *ours), PEER: peer.qemu(files, GUEST, *theirs)}
+    return {"rayvm": peer.rayvm(files, GUEST, *ours), PEER: peer.qemu(files, GUEST, *theirs, machine=options.peer_machine)}
 
 
 def fio_words(job, mode, *more):
@@ -125,7 +125,7 @@ def tell(entry):
 def collect(todo, options, failures=4):
     """{step: {pair: {side: result}}}. A lab machine that is lost is started anew for what is not measured yet."""
     results, files, failed = {}, guest_files("make-fio", "--kernel", options.guest_kernel), 0
-    lines = peer.show(lines_for(files), options)
+    lines = peer.show(lines_for(files, options), options)
     todo = [dict(step, done=0) for step in todo]
     while any(step["done"] < step["pairs"] for step in todo):
         try:

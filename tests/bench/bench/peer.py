@@ -55,6 +55,6 @@ def qemu_disk(name, path, cache, device=True):
 def bare_lines(files, append, disk):
     """Both with a disk and nothing else: no display, no input."""
     return {
-        "rayvm": rayvm(files, append, "-d", disk["rayvm"]),
+        "rayvm": rayvm(files, append, "-d", f"{disk['rayvm']},cache=direct"),
         PEER: qemu(files, append, *qemu_disk("d", disk[PEER], "none")),
     }
