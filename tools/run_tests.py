@@ -18,7 +18,16 @@ BUILD = pathlib.Path(os.environ.get("RAYVM_BUILD") or TOP / "build").absolute()
 OUT = pathlib.Path(os.environ.get("RAYVM_TEST_OUT") or TOP / "test-out").absolute()
 MESON_SUITES = ("unit", "payload", "attack", "fuzz")
 ATTACK = BUILD.with_name(f"{BUILD.name}-attack")    # the program that attacks itself: never in the build that is used
-SUITES = (*MESON_SUITES, "lab")
+# The unit and payload suites again, in a build directory of their own: what -Db_sanitize is.
+SANITIZED = {"asan": "address,undefined", "tsan": "thread"}
+SUITES = (*MESON_SUITES, *SANITIZED, "lab")
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "LSAN_OPTIONS": f"suppressions={TOP / 'tests/lsan.supp'}:print_suppressions=0",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    "CK_TIMEOUT_MULTIPLIER": "6",
+}
 FUZZ_SECONDS = {"asked": "60", "default": "10"}     # of each target
 FUZZED = re.compile(r"^fuzz \S+: (\d+) executions in ", re.MULTILINE)
 
@@ -112,15 +121,24 @@ def take(entry, suite, counts):
         counts.failures.append(f"{name} ({result.lower()})")
 
 
+def sanitized(suite):
+    """The build directory of asan or tsan."""
+    return BUILD.with_name(f"{BUILD.name}-{suite}")
+
+
 def run_meson(suite, counts, asked):
     """Run one meson suite, a line a test while it goes."""
     environment = dict(os.environ)
-    folder = ATTACK if suite == "attack" else BUILD
+    folder = ATTACK if suite == "attack" else sanitized(suite) if suite in SANITIZED else BUILD
     if suite == "fuzz":
         environment.setdefault("RAYVM_FUZZ_SECONDS", FUZZ_SECONDS["asked" if asked else "default"])
     log = folder / "meson-logs" / f"run-tests-{suite}.json"
     log.unlink(missing_ok=True)
-    argv = ["meson", "test", "-C", str(folder), "--no-rebuild", "--suite", suite, "--logbase", f"run-tests-{suite}"]
+    suites = ["--suite", suite]
+    if suite in SANITIZED:
+        environment |= SANITIZER_OPTIONS
+        suites = ["--suite", "unit", "--suite", "payload", "--timeout-multiplier", "10"]
+    argv = ["meson", "test", "-C", str(folder), "--no-rebuild", *suites, "--logbase", f"run-tests-{suite}"]
     if suite == "fuzz":
         argv += ["--num-processes", "1", "--timeout-multiplier", "0"]   # the fuzzer keeps its own time
     running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
@@ -182,12 +200,12 @@ def main():
     parser = argparse.ArgumentParser(
         prog="run-tests",
         description="Install what is missing, build into build/, run test suites. Logs and pictures go to test-out/.",
-        epilog="Suites: unit; payload (tiny guests on /dev/kvm); attack (rayvm against itself, in a build of its own); fuzz (60 s a target when named, else 10 s; RAYVM_FUZZ_SECONDS "
+        epilog="Suites: unit; payload (tiny guests on /dev/kvm); attack (rayvm against itself, in a build of its own); asan, tsan (unit and payload again under these sanitizers); fuzz (60 s a target when named, else 10 s; RAYVM_FUZZ_SECONDS "
                "says how long); lab (a whole machine in QEMU, on "
                "three display drivers). Without a suite all of these run; 'all' adds the long lab scenes. "
                "RAYVM_LAB_TIMEOUT_SCALE multiplies the lab's deadlines on a slow machine. Single lab scenes: "
                "tests/lab/run.")
-    parser.add_argument("suite", nargs="*", metavar="SUITE", help="unit, payload, attack, fuzz, lab or all")
+    parser.add_argument("suite", nargs="*", metavar="SUITE", help="unit, payload, attack, fuzz, asan, tsan, lab or all")
     parser.add_argument("--no-install", action="store_true", help="do not look for missing packages")
     options = parser.parse_args()
     for suite in options.suite:
@@ -205,6 +223,11 @@ def main():
         if suite == "attack":
             if not build(ATTACK, ("-Dattack=true",), ("src/rayvm", "src/rayvmctl")):
                 counts.failures.append("attack: the build failed")
+                continue
+        elif suite in SANITIZED:
+            # gcc warns of code that a sanitizer has changed (msix.c's switch, fences under TSan): the last -D counts.
+            if not build(sanitized(suite), (f"-Db_sanitize={SANITIZED[suite]}", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true", "-Dwerror=false")):
+                counts.failures.append(f"{suite}: the build failed")
                 continue
         elif suite in MESON_SUITES and not declared[suite]:
             if suite in options.suite:

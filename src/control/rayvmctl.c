@@ -366,8 +366,10 @@ int main(int argc, char **argv)
 	}
 
 	int fd = dial(socket_path);
-	if (fd < 0)
+	if (fd < 0) {
+		json_object_put(request.arguments);
 		return 1;
+	}
 	if (!request.endless && !request.slow) {
 		struct timeval limit = { .tv_sec = ANSWER_TIMEOUT_S };
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -376,12 +378,15 @@ int main(int argc, char **argv)
 	json_object_object_add(message, "id", json_object_new_int(1));
 	add(message, "command", request.command);
 	json_object_object_add(message, "arguments", request.arguments);
-	if (request.file != NULL && open_picture(&request) < 0)
+	if (request.file != NULL && open_picture(&request) < 0) {
+		json_object_put(message);
 		return 1;
+	}
 	if (send_line(fd, &request, json_object_to_json_string_ext(message, JSON_C_TO_STRING_PLAIN)) < 0) {
 		perror("rayvmctl: cannot send");
 		if (request.file != NULL)
 			close_picture(&request, false);
+		json_object_put(message);
 		return 1;
 	}
 	json_object_put(message);
