@@ -14,6 +14,20 @@
 
 #define PIECE_MAX (1u << 30) /* of one system call; the kernel's own limit is a page below 2 GiB */
 
+#ifdef __SANITIZE_THREAD__
+void AnnotateBenignRaceSized(const char *file, int line, const volatile void *memory, long size, const char *what);
+/* A guest's CPUs race with its devices, and its devices with each other, as it pleases: that is no fault of this program. */
+static void expect_races(const void *host, uint64_t size)
+{
+	AnnotateBenignRaceSized(__FILE__, __LINE__, host, (long)size, "guest memory");
+}
+#else
+static void expect_races(const void *host, uint64_t size)
+{
+	(void)host, (void)size;
+}
+#endif
+
 static int add_region(struct guest_memory *memory, uint64_t gpa, uint64_t size, uint64_t fd_offset)
 {
 	/*
@@ -27,6 +41,7 @@ static int add_region(struct guest_memory *memory, uint64_t gpa, uint64_t size, 
 	/* A core file must not carry the guest's secrets; huge pages come only where the host allows them for shmem. */
 	madvise(host, size, MADV_DONTDUMP);
 	madvise(host, size, MADV_HUGEPAGE);
+	expect_races(host, size);
 	memory->region[memory->n_regions++] = (struct guest_region){
 		.gpa = gpa, .size = size, .fd_offset = fd_offset, .host = host,
 	};
