@@ -17,6 +17,7 @@
 #include "base/base.h"
 #include "base/exit_status.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "base/thread.h"
 
 #define LOOK_MS 250       /* how long a request to end may wait */
@@ -289,6 +290,7 @@ _Noreturn static void serve(const struct spawner_ops *ops, int panel, pid_t pare
 		tell(&server, &packet, NULL, 0);
 		_exit(0);
 	}
+	sandbox_enter_spawner();
 	tell(&server, &packet, NULL, 0);
 	start(&server);
 	while (!server.ending || server.pid != 0) {

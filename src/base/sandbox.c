@@ -274,6 +274,12 @@ void sandbox_enter_front(void)
 	attacked("front");
 }
 
+void sandbox_enter_spawner(void)
+{
+	if (the_sandbox.on)
+		drop_capabilities();
+}
+
 void sandbox_begin_machine(void)
 {
 	the_sandbox.machine = true;

@@ -32,6 +32,8 @@ void sandbox_prepare(const struct sandbox_config *config);
 void sandbox_enter_thread(const char *name);
 /* The front thread, when the seat, the card and all threads it starts itself are there and its priority is raised. Logs the verdict. */
 void sandbox_enter_front(void);
+/* The process that makes machines (--isolate), when it has opened what they need: no capabilities, for its children too. */
+void sandbox_enter_spawner(void);
 /*
  * The machine's own process (--isolate), in two steps. begin: single-threaded, before it makes anything; capabilities are dropped, and threads started
  * from now on are killed, with the process, for a forbidden call. Rings for disks can be made, and files opened, by its first thread.

@@ -98,6 +98,7 @@ int landlock_panel(int abi, const char *remove_in, bool devices)
 	static const char *const readable[] = {
 		"/sys", "/run/udev",                         /* hot-plug: libudev */
 		"/etc/udev", "/etc/libinput", "/etc/libwacom", /* quirks of devices */
+		"/run/systemd/seats", "/run/systemd/sessions", "/run/systemd/users", /* logind's word on whose turn it is */
 		"/dev/input",                                /* the list of what is there; the seat manager opens the devices */
 		"/usr", "/nix/store", "/gnu/store",          /* fonts, keymaps, quirks, time zones: what distributions ship */
 		"/etc/fonts", "/etc/xkb", "/etc/X11/xkb", "/etc/localtime", "/etc/timezone",

@@ -511,6 +511,14 @@ def test_rayvmctl(bench):
         bench.ctl_refused(1, "first-frame", "wait", "teleported")
         bench.ctl_refused(1, "vm:crashed", "wait", "vm:crashed", "--timeout", "0.2")
         bench.ctl_refused(1, "/nonexistent/x.png", "screenshot", "/nonexistent/x.png")
+        mask = os.umask(0o027)
+        assert bench.ctl("screenshot", "x.png").returncode == 0
+        os.umask(mask)
+        picture = bench.folder / "x.png"
+        assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_mode & 0o777 == 0o640, oct(picture.stat().st_mode)
+        before = bench.listing()
+        bench.ctl_refused(1, "'face'", "screenshot", "x.png", "--face", "moon")
+        assert bench.listing() == before, "a screenshot that failed left something behind"
         status = json.loads(bench.ctl("status", "--json").stdout)
         assert status["presentation"] == "hidden" and process.poll() is None, status
         assert bench.ctl("quit").returncode == 0
