@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Disks of a stock guest: an image, a block device and memory, read-only, locked, missing. No display is needed."""
+"""Disks of a stock guest: an image, a block device and memory; read-only, locked, missing, full, failing, growing, overlaid. No display is needed."""
 
+import json
 import re
+import signal
 
 from lab import paths
 from lab.rayvm import guest_files
@@ -21,6 +23,41 @@ def start(machine, name, *disks, append=""):
     for disk in disks:
         arguments += ["-d", disk]
     return machine.spawn(arguments, log=f"{name}.log")
+
+
+class FioGuest:
+    """rayvm with the fio guest, which does what it is told: tests/guests/README.md."""
+
+    def __init__(self, machine, name, *disks, append=""):
+        files = guest_files("make-fio")
+        self.machine, self.fifo, self.socket = machine, f"/run/{name}.in", f"/run/{name}.sock"
+        argv = [paths.built("src/rayvm"), "--display", "none", "--serial", "stdio", "--control", self.socket, "-m", "256M", "-s", "1",
+                "-k", files.get("vmlinux", files["vmlinuz"]), "-i", files["initrd"], "-a", f"console=ttyS0 quiet loglevel=3 cryptomgr.notests {append}"]
+        for disk in disks:
+            argv += ["-d", disk]
+        machine.sh(f"rm -f {self.fifo}; mkfifo {self.fifo}", check=True)
+        self.job = machine.spawn(["/bin/sh", "-c", f'exec "$@" 0<>{self.fifo}', "sh", *map(str, argv)], log=f"{name}.log")
+        self.job.wait_log(r"FIO:READY", 120)
+
+    def say(self, command):
+        self.machine.sh(f"echo '{command}' >{self.fifo}", check=True)
+
+    def fio(self, *words, timeout=60):
+        """A job; (fio's exit status, its output)."""
+        self.job.mark()
+        at = len(self.job.log_text())
+        self.say(" ".join(["fio", "--name=j", "--filename=/dev/vda", "--ioengine=io_uring", "--bs=4k", "--direct=1", "--minimal", *words]))
+        status = int(self.job.wait_log(r"FIO:DONE status=(-?\d+)", timeout)[1])
+        return status, self.job.log_text()[at:]
+
+    def ctl(self, *words):
+        return self.machine.run([str(paths.built("src/rayvmctl")), "-s", self.socket, *words], 40, check=True).stdout
+
+    def stats(self):
+        return json.loads(self.ctl("stats", "--json"))
+
+    def failed_lines(self):
+        return len(re.findall(r"the guest gets an I/O error", self.job.log_text()))
 
 
 def digest(machine, path):
@@ -56,6 +93,117 @@ def test_read_only(machine):
     job.wait_log(r"TINY:DISKTEST fail", 120)
     job.stop()
     assert digest(machine, IMAGE) == before
+
+
+def test_overlay(machine):
+    """Two guests write the same image at the same time, and it stays what it was."""
+    before = digest(machine, IMAGE)
+    jobs = [start(machine, f"overlay{number}", f"{IMAGE},overlay=mem", append="tiny.disktest=1") for number in range(2)]
+    for job in jobs:
+        job.wait_log(r"TINY:DISKTEST ok", 120)
+    refused = start(machine, "writer", IMAGE)
+    assert refused.wait(30) == 2, refused.log_text()
+    for job in jobs:
+        job.stop()
+    assert digest(machine, IMAGE) == before
+
+
+def test_without_io_uring(machine):
+    """Where the kernel forbids it, threads do the work, and one line says so."""
+    machine.sh("echo 2 >/proc/sys/kernel/io_uring_disabled", check=True)
+    try:
+        job = start(machine, "threads", IMAGE, append="tiny.disktest=1")
+        job.wait_log(r"threads, because io_uring is not to be had", 30)
+        job.wait_log(r"TINY:DISKTEST ok", 120)
+        job.stop()
+        refused = start(machine, "insisting", f"{IMAGE},aio=io_uring")
+        assert refused.wait(30) == 2, refused.log_text()
+        assert re.search("no io_uring.*aio=", refused.log_text()), refused.log_text()
+    finally:
+        machine.sh("echo 0 >/proc/sys/kernel/io_uring_disabled", check=True)
+
+
+def test_full_file_system(machine):
+    """B7: the guest gets errors and goes on; a few lines tell of it; with room again it works."""
+    machine.sh("mkdir -p /run/small && mount -t tmpfs -o size=2m none /run/small && truncate -s 64M /run/small/disk.img", check=True)
+    guest = FioGuest(machine, "full", "/run/small/disk.img")
+    status, text = guest.fio("--rw=write", "--size=1m")
+    assert status == 0, text
+    status, text = guest.fio("--rw=write", "--offset=8m", "--size=8m", "--continue_on_error=write")
+    assert "No space left on device; the guest gets an I/O error" in guest.job.log_text(), guest.job.log_text()
+    assert guest.stats()["disk_errors"] > 100, guest.stats()
+    assert 1 <= guest.failed_lines() <= 30, guest.failed_lines()
+    status, text = guest.fio("--rw=read", "--size=1m")
+    assert status == 0, text
+    machine.sh("mount -o remount,size=64m /run/small", check=True)
+    status, text = guest.fio("--rw=write", "--offset=20m", "--size=4m")
+    assert status == 0, text
+    guest.job.stop()
+    machine.sh("umount /run/small", check=True)
+
+
+def test_truncated_file(machine):
+    """B7: what is gone is an error, the file does not grow again, the rest works."""
+    machine.sh("head -c 16M /dev/urandom >/dev/shm/cut.img", check=True)
+    guest = FioGuest(machine, "cut", "/dev/shm/cut.img")
+    assert guest.fio("--rw=read", "--size=16m")[0] == 0
+    machine.sh("truncate -s 4M /dev/shm/cut.img", check=True)
+    assert guest.fio("--rw=read", "--offset=8m", "--size=1m")[0] != 0
+    assert guest.fio("--rw=write", "--offset=8m", "--size=1m")[0] != 0
+    assert guest.fio("--rw=write", "--size=2m")[0] == 0
+    assert machine.sh("stat -c %s /dev/shm/cut.img", check=True).stdout.strip() == str(4 << 20)
+    assert 1 <= guest.failed_lines() <= 30, guest.job.log_text()
+    guest.job.stop()
+
+
+def test_vanishing_device(machine):
+    """B7: a block device is taken away under load: errors, a few lines, and the program goes on and ends well."""
+    machine.sh("modprobe null_blk nr_devices=0 && (mount -t configfs none /sys/kernel/config || true) 2>/dev/null && cd /sys/kernel/config/nullb && mkdir -p gone && "
+               "cd gone && echo 1 >memory_backed && echo 64 >size && echo 1 >power && udevadm settle; test -b /dev/gone", check=True)
+    guest = FioGuest(machine, "gone", "/dev/gone,cache=direct")
+    assert guest.fio("--rw=write", "--size=1m")[0] == 0
+    guest.job.mark()
+    guest.say("fio --name=j --filename=/dev/vda --ioengine=io_uring --iodepth=16 --bs=4k --direct=1 --minimal --rw=randrw --size=32m --time_based --runtime=15")
+    machine.wait_for(lambda: guest.stats()["disk_requests"] > 2000, 30, "the load")
+    machine.sh("echo 0 >/sys/kernel/config/nullb/gone/power", check=True)
+    assert int(guest.job.wait_log(r"FIO:DONE status=(-?\d+)", 60)[1]) != 0
+    assert 1 <= guest.failed_lines() <= 30, guest.job.log_text()
+    guest.say("ping")
+    guest.job.wait_log(r"FIO:PONG", 20)
+    assert guest.job.stop(40) in (0, -signal.SIGTERM), guest.job.status
+    machine.sh("rmdir /sys/kernel/config/nullb/gone", check=True)
+
+
+def test_growing_file(machine):
+    """The guest hears of it and uses the new part."""
+    machine.sh("truncate -s 16M /dev/shm/grow.img", check=True)
+    guest = FioGuest(machine, "grow", "/dev/shm/grow.img", append="loglevel=6")
+    assert guest.fio("--rw=write", "--offset=20m", "--size=1m")[0] != 0
+    machine.sh("truncate -s 32M /dev/shm/grow.img", check=True)
+    guest.ctl("vm", "resize-disk", "1")
+    guest.job.wait_log(r"disk /dev/shm/grow.img: now 33554432 bytes", 20)
+    guest.job.wait_log(r"\[vda\] new size: 65536 512-byte", 20)
+    assert guest.fio("--rw=write", "--offset=20m", "--size=1m")[0] == 0
+    failed = machine.run([str(paths.built("src/rayvmctl")), "-s", guest.socket, "vm", "resize-disk", "2"], 40)
+    assert failed.status != 0 and "no such disk" in failed.stderr, failed
+    guest.job.stop()
+
+
+def test_kill_keeps_what_was_flushed(machine):
+    """B9: kill -9 under load; nothing that a flush covered is missing."""
+    machine.sh("truncate -s 64M /dev/shm/kill.img", check=True)
+    guest = FioGuest(machine, "kill", "/dev/shm/kill.img")
+    guest.say("record /dev/vda 4096 16")
+    for _ in range(20):
+        guest.job.wait_log(r"FIO:FLUSHED \d+", 60)
+    guest.job.signal(signal.SIGKILL)
+    guest.job.wait(20)
+    flushed = int(re.findall(r"FIO:FLUSHED (\d+)\b", guest.job.log_text())[-1])
+    guest = FioGuest(machine, "kill2", "/dev/shm/kill.img,readonly")
+    guest.say("verify /dev/vda")
+    found = guest.job.wait_log(r"FIO:RECORD newest=(\d+) broken=(\d+)", 60)
+    assert int(found[1]) >= flushed and int(found[2]) == 0, (flushed, found[0])
+    guest.job.stop()
 
 
 def test_errors_name_thing_and_remedy(machine):

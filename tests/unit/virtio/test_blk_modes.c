@@ -120,6 +120,18 @@ START_TEST(memory_takes_what_is_written)
 }
 END_TEST
 
+START_TEST(longest_ranges) /* B3 */
+{
+	start(&(struct disk_config){ .memory_size = 4ull << 30 }, DRIVER_ALL_FEATURES);
+	uint32_t discard = (uint32_t)driver_read(&d, d.config + 36, 4), zeroes = (uint32_t)driver_read(&d, d.config + 48, 4);
+	ck_assert_uint_eq(ranges(DISCARD, 0, discard, 0), OK);
+	ck_assert_uint_eq(ranges(DISCARD, 0, discard + 1, 0), IOERR);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 0, zeroes, 0), OK);
+	ck_assert_uint_eq(ranges(WRITE_ZEROES, 0, zeroes + 1, 0), IOERR);
+	stop();
+}
+END_TEST
+
 /* In the folder of the build: where /tmp is memory, it may know no O_DIRECT. */
 START_TEST(direct)
 {
@@ -317,6 +329,7 @@ static void add_tests(Suite *suite, const char *name, void (*before)(void))
 	tcase_add_test(tc, overlay_shares_its_base);
 	tcase_add_test(tc, overlay_is_bounded);
 	tcase_add_test(tc, memory_takes_what_is_written);
+	tcase_add_test(tc, longest_ranges);
 	tcase_add_test(tc, direct);
 	tcase_add_test(tc, write_cache_switch);
 	tcase_add_test(tc, several_queues);
