@@ -344,6 +344,16 @@ START_TEST(interrupted_and_short)
 	for (uint64_t i = 0; i < 4096; i += 61)
 		ck_assert_uint_eq(file_byte(40 * 512 + i), (uint8_t)(i / 16));
 	ck_assert_uint_eq(file_byte(48 * 512), 48);
+	/* Over it lies what an overlay has written: it lands where it belongs, however the base came. */
+	stop();
+	start(&(struct disk_config){ .path = path, .overlay = true }, DRIVER_ALL_FEATURES);
+	memset(driver_ptr(&d, data), 0xa5, 4096);
+	ck_assert_uint_eq(request(OUT, 102, 512), OK);
+	between.cut = 700;
+	ck_assert_uint_eq(request(IN, 100, 4096), OK);
+	between.cut = 0;
+	for (int i = 0; i < 4096; i++)
+		ck_assert_uint_eq(((uint8_t *)driver_ptr(&d, data))[i], i / 512 == 2 ? 0xa5 : 100 + i / 512);
 }
 END_TEST
 
