@@ -1,8 +1,4 @@
-/*
- * virtio-blk: the device and its thread. One turn of the thread: what the engine returned goes to the used rings, what the driver
- * made available is taken, all under one hold of the device's lock; then, without it, each new request is looked at and handed to
- * the engine; then the engine hands all of them to the host and waits for both sides in one call.
- */
+/* virtio-blk: the device, as its transport and its owner see it. */
 #include "virtio/blk_internal.h"
 
 #define LOG_MODULE "blk"
@@ -20,13 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Of one turn: requests, and bytes copied by a disk in memory, which nobody else does meanwhile. */
-#define BATCH 128
-#define BATCH_BYTES (4u << 20)
 /* A reset, a pause and the end wait so long for requests that the host has: a healthy disk is done with the worst of them. */
 #define DRAIN_MS 10000u
-#define NAP_NS 50000l /* between looks whether a vCPU that waits for the lock has got it */
-#define NAPS 40       /* so often at most: on a busy host it may take long to wake up */
 #define WRITEBACK_AT offsetof(struct blk_config_space, writeback)
 
 static struct blk *of(struct virtio_device *device)
@@ -41,312 +32,6 @@ static void wake(struct blk *blk)
 	if (write(blk->wake_fd, &one, sizeof(one)) < 0)
 		return;
 }
-
-/* --- the thread ----------------------------------------------------------------------------------------------------------- */
-
-static struct blk_request *new_request(struct blk *blk)
-{
-	struct blk_request *request = blk->free;
-	if (request != NULL)
-		blk->free = request->next;
-	else if (blk->n_requests < blk->device.n_queues * BLK_QUEUE_SIZE)
-		request = &blk->request[blk->n_requests++]; /* memory is touched only as deep as the driver's queues really are */
-	return request;
-}
-
-static void add_finished(struct blk *blk, struct blk_request *request)
-{
-	request->next = NULL;
-	if (blk->finished == NULL)
-		blk->finished_end = &blk->finished;
-	*blk->finished_end = request;
-	blk->finished_end = &request->next;
-}
-
-/* Whether the driver that sent it has reset the device. */
-static bool is_void(const struct blk *blk, const struct blk_request *request)
-{
-	return request->generation != atomic_load_explicit(&blk->generation, memory_order_relaxed);
-}
-
-static void count(struct blk *blk, const struct blk_request *request)
-{
-	if (blk->stats == NULL)
-		return;
-	bool transfer = request->type <= 1; /* in, out */
-	atomic_fetch_add_explicit(&blk->stats->disk_requests, 1, memory_order_relaxed);
-	if (request->status == 0 && transfer && request->status_at != NULL)
-		atomic_fetch_add_explicit(&blk->stats->disk_bytes, request->length, memory_order_relaxed);
-	if (request->status == 1)
-		atomic_fetch_add_explicit(&blk->stats->disk_errors, 1, memory_order_relaxed);
-}
-
-/* Lock held. What is finished goes to the used rings; returns the queues touched. */
-static uint32_t return_finished(struct blk *blk)
-{
-	uint32_t touched = 0;
-	struct blk_request *request = blk->finished, *kept = NULL, **kept_end = &kept;
-	blk->finished = NULL;
-	while (request != NULL) {
-		struct blk_request *next = request->next;
-		if (!is_void(blk, request)) {
-			if (blk->paused && blk->draining == 0) {
-				/* Came too late for the pause: told at the resume. */
-				request->next = NULL;
-				*kept_end = request;
-				kept_end = &request->next;
-				request = next;
-				continue;
-			}
-			uint64_t written = request->status_at != NULL ? request->chain.in_size : 0;
-			if (request->status_at != NULL)
-				*request->status_at = request->status;
-			virtq_push(&blk->device.queue[request->queue], request->chain.head, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
-			touched |= 1u << request->queue;
-			count(blk, request);
-		} else if (request->generation < blk->stuck_before) {
-			blk->stuck--;
-		}
-		blk->in_flight--;
-		request->next = blk->free;
-		blk->free = request;
-		request = next;
-	}
-	blk->finished = kept;
-	blk->finished_end = kept == NULL ? NULL : kept_end;
-	blk->held = kept != NULL;
-	if (blk->draining > 0 && blk->in_flight <= blk->stuck)
-		pthread_cond_broadcast(&blk->idle);
-	return touched;
-}
-
-/* Lock held. Takes the chains of one queue, appends them to *end, as far as the budgets go. Returns false when they are used up. */
-static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***end, uint32_t *requests, uint64_t *bytes)
-{
-	struct virtq *queue = &blk->device.queue[index];
-	for (;;) {
-		if (*requests == 0 || *bytes >= BATCH_BYTES)
-			return false;
-		struct blk_request *request = new_request(blk);
-		if (request == NULL)
-			return false;
-		const char *why;
-		int got = virtq_pop(queue, &request->chain, &why);
-		if (got <= 0) {
-			request->next = blk->free;
-			blk->free = request;
-			if (got < 0)
-				virtio_needs_reset(&blk->device, why);
-			if (got < 0 || !virtq_rearm(queue)) {
-				blk->ready &= ~(1u << index);
-				return true;
-			}
-			continue;
-		}
-		request->blk = blk;
-		request->queue = (uint16_t)index;
-		request->generation = blk->generation;
-		request->features = blk->device.driver_features;
-		/* Without VIRTIO_BLK_F_FLUSH a driver expects a write to be durable when it is done (section 5.2.6.2). */
-		request->writethrough = request->features & BLK_F_CONFIG_WCE ? !blk->config.writeback :
-			!(request->features & BLK_F_FLUSH) || blk->disk->cache == DISK_WRITETHROUGH;
-		request->next = NULL;
-		**end = request;
-		*end = &request->next;
-		blk->in_flight++;
-		--*requests;
-		if (blk->has_memory)
-			*bytes += request->chain.in_size + request->chain.out_size;
-	}
-}
-
-/* Both under one hold of the lock; returns what is to be started. */
-static struct blk_request *exchange(struct blk *blk)
-{
-	struct virtio_device *device = &blk->device;
-	struct blk_request *taken = NULL, **end = &taken;
-	uint32_t requests = BATCH, notified = 0;
-	uint64_t bytes = 0;
-	pthread_mutex_lock(&device->lock);
-	uint32_t touched = return_finished(blk);
-	for (uint32_t i = 0; touched >> i != 0; i++)
-		if (touched >> i & 1)
-			notified += virtio_notify_queue(device, i);
-	if (!device->live || blk->paused || blk->draining > 0) {
-		blk->ready = 0; /* who changes that wakes this thread, and all queues are looked at */
-	} else {
-		for (uint32_t i = 0; i < device->n_queues && device->live; i++)
-			if ((blk->ready >> i & 1) && !take_queue(blk, i, &end, &requests, &bytes))
-				break;
-	}
-	pthread_mutex_unlock(&device->lock);
-	if (notified > 0)
-		atomic_fetch_add_explicit(blk->syscalls, notified, memory_order_relaxed);
-	return taken;
-}
-
-static void start_requests(struct blk *blk, struct blk_request *request)
-{
-	while (request != NULL) {
-		struct blk_request *next = request->next;
-		if (!is_void(blk, request) && blk_request_start(blk, request))
-			blk->engine->ops->submit(blk->engine, &request->op);
-		else
-			add_finished(blk, request);
-		request = next;
-	}
-}
-
-static void advance_requests(struct blk *blk, struct blk_op_list *done)
-{
-	for (struct blk_op *op; (op = blk_op_take(done)) != NULL;) {
-		struct blk_request *request = container_of(op, struct blk_request, op);
-		if (!is_void(blk, request) && blk_request_advance(blk, request))
-			blk->engine->ops->submit(blk->engine, op);
-		else
-			add_finished(blk, request);
-	}
-}
-
-/* The end of a file or block device, in whole blocks; -1 with errno. Offsets are always given with each operation, so the position is nobody's. */
-static int64_t disk_end(const struct blk *blk)
-{
-	off_t end = lseek(blk->disk->fd, 0, SEEK_END);
-	return end < 0 ? -1 : end - end % blk->disk->block_size;
-}
-
-static void resize(struct blk *blk)
-{
-	uint64_t old = atomic_load(&blk->size);
-	int64_t size = blk->disk->fd >= 0 ? disk_end(blk) : (int64_t)old;
-	if (size <= 0 || (blk->has_memory && (uint64_t)size != old && disk_memory_resize(&blk->memory, (uint64_t)size) < 0)) {
-		log_error("disk %s: keeps its size: %s", blk->disk->name, size == 0 ? "the file is empty" : strerror(errno));
-		return;
-	}
-	if ((uint64_t)size == old) {
-		log_info("disk %s: still has %" PRIu64 " bytes", blk->disk->name, old);
-		return;
-	}
-	blk->check_ns = 0;
-	pthread_mutex_lock(&blk->device.lock);
-	atomic_store(&blk->size, (uint64_t)size);
-	blk->config.capacity = (uint64_t)size / BLK_SECTOR;
-	virtio_notify_config(&blk->device);
-	pthread_mutex_unlock(&blk->device.lock);
-	log_info("disk %s: now %" PRIi64 " bytes instead of %" PRIu64, blk->disk->name, size, old);
-}
-
-/* What others want. False: the end. */
-static bool take_orders(struct blk *blk)
-{
-	pthread_mutex_lock(&blk->device.lock);
-	bool stop = blk->stop, resized = blk->resize, cancel = blk->cancel;
-	blk->resize = blk->cancel = false;
-	pthread_mutex_unlock(&blk->device.lock);
-	if (cancel)
-		blk->engine->ops->cancel(blk->engine);
-	if (resized)
-		resize(blk);
-	blk->ready = (1u << blk->device.n_queues) - 1;
-	return !stop;
-}
-
-/* Before the end: what the guest wrote and did not flush. The driver is gone, so nothing new comes. */
-static void flush_at_end(struct blk *blk)
-{
-	struct blk_op op = { .code = BLK_OP_FLUSH };
-	if (blk_is_clean(blk) || blk->flush_failed || blk->stuck > 0)
-		return;
-	blk->engine->ops->submit(blk->engine, &op);
-	for (bool done = false; !done;) {
-		struct blk_events events = { 0 };
-		blk->engine->ops->wait(blk->engine, true, &events);
-		for (struct blk_op *each; (each = blk_op_take(&events.done)) != NULL;)
-			done |= each == &op;
-	}
-	if (op.result < 0)
-		blk_complain(blk, "flush", 0, (int)-op.result);
-}
-
-/* The engine's second half, on its own thread. io_uring may still turn out to be of no use. */
-static int start_engine(struct blk *blk, const struct blk_engine_config *config)
-{
-	int error = 0;
-	if (blk->disk->aio != DISK_AIO_THREADS) {
-		if (blk->engine != NULL)
-			error = blk->engine->ops->start(blk->engine);
-		else
-			error = blk->start_errno;
-		if (error == 0) {
-			log_info("disk %s: io_uring", blk->disk->name);
-			return 0;
-		}
-		if (blk->engine != NULL)
-			blk->engine->ops->destroy(blk->engine);
-		blk->engine = NULL;
-		if (blk->disk->aio == DISK_AIO_URING)
-			return error;
-		log_warn("disk %s: threads, because io_uring is not to be had here (%s): slower; see kernel.io_uring_disabled", blk->disk->name, strerror(error));
-	} else {
-		log_info("disk %s: threads, as asked for", blk->disk->name);
-	}
-	blk->engine = blk_pool_create(config);
-	return blk->engine != NULL ? 0 : errno;
-}
-
-static void engine_config(struct blk *blk, struct blk_engine_config *config, int watch[BLK_FDS_MAX])
-{
-	watch[BLK_FD_WAKE] = blk->wake_fd;
-	memcpy(watch + BLK_FD_WAKE + 1, blk->device.kick_fd, blk->device.n_queues * sizeof(watch[0]));
-	*config = (struct blk_engine_config){
-		.fd = blk->disk->fd,
-		.buffered_fd = blk->disk->buffered_fd,
-		.writes = !blk->disk->readonly && !blk->has_memory,
-		.watch = watch,
-		.n_watch = BLK_FD_WAKE + 1 + blk->device.n_queues,
-		.entries = blk->disk->ring_entries,
-		.syscalls = blk->syscalls,
-	};
-}
-
-/* A mutex is not fair: with work for ever in the rings, this thread would keep vCPUs from the device's registers. */
-static void let_others_in(struct blk *blk)
-{
-	for (uint32_t i = 0; i < NAPS && blk->ready != 0 && atomic_load_explicit(&blk->device.waiting, memory_order_relaxed) > 0; i++)
-		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
-}
-
-static void *blk_thread(void *data)
-{
-	struct blk *blk = data;
-	struct blk_engine_config config;
-	int watch[BLK_FDS_MAX];
-	engine_config(blk, &config, watch);
-	blk->start_errno = start_engine(blk, &config);
-	bool runs = blk->start_errno == 0, failed = !runs;
-	sem_post(&blk->started);
-	if (failed)
-		return NULL;
-	while (runs) {
-		struct blk_events events = { 0 };
-		blk->engine->ops->wait(blk->engine, blk->ready == 0 && (blk->finished == NULL || blk->held), &events);
-		blk->ready |= events.ready >> (BLK_FD_WAKE + 1);
-		if (events.ready & 1u << BLK_FD_WAKE)
-			runs = take_orders(blk);
-		advance_requests(blk, &events.done);
-		let_others_in(blk);
-		start_requests(blk, exchange(blk));
-	}
-	flush_at_end(blk);
-	blk->engine->ops->destroy(blk->engine);
-	pthread_mutex_lock(&blk->device.lock);
-	blk->ended = true;
-	pthread_cond_broadcast(&blk->idle);
-	pthread_mutex_unlock(&blk->device.lock);
-	return NULL;
-}
-
-/* --- the device ----------------------------------------------------------------------------------------------------------- */
 
 static void blk_config_read(struct virtio_device *device, uint32_t offset, void *data, uint32_t size)
 {
@@ -534,7 +219,7 @@ struct blk *blk_create(const struct guest_memory *memory, const struct disk *dis
 	blk->disk = disk;
 	blk->stats = stats;
 	/* It may have been opened long ago, for a machine before this one. */
-	int64_t size = disk->fd >= 0 ? disk_end(blk) : -1;
+	int64_t size = disk->fd >= 0 ? blk_disk_end(blk) : -1;
 	if (size <= 0)
 		size = (int64_t)disk->size;
 	blk->syscalls = stats != NULL ? &stats->disk_syscalls : &blk->own_syscalls;
@@ -566,7 +251,7 @@ struct blk *blk_create(const struct guest_memory *memory, const struct disk *dis
 	}
 	struct blk_engine_config config;
 	int watch[BLK_FDS_MAX];
-	engine_config(blk, &config, watch);
+	blk_engine_config(blk, &config, watch);
 	if (disk->aio != DISK_AIO_THREADS && (blk->engine = blk_uring_create(&config)) == NULL)
 		blk->start_errno = errno;
 	if (thread_start(&blk->thread, "block", 0, blk_thread, blk) < 0) {

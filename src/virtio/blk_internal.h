@@ -1,5 +1,5 @@
 /*
- * virtio-blk inside: blk.c is the device and its thread, blk_request.c what becomes of one request, blk_engine.h how operations
+ * virtio-blk inside: blk.c is the device, blk_thread.c its thread, blk_request.c what becomes of one request, blk_engine.h how operations
  * reach the host, disk_memory.h what stands in memory.
  *
  * The device's lock is held while chains are taken from the rings and returned to them, never over a request. From virtq_pop() to
@@ -130,6 +130,13 @@ struct blk {
 	uint64_t check_ns;           /* when to look again */
 	struct log_limit limit;
 };
+
+/* The thread; posts `started` when the engine runs or blk->start_errno says why not. */
+void *blk_thread(void *blk);
+/* What the engine is made from; `watch` has to live as long as `config`. */
+void blk_engine_config(struct blk *blk, struct blk_engine_config *config, int watch[BLK_FDS_MAX]);
+/* The end of the file or block device, in whole blocks, bytes; -1 with errno. Offsets are given with each operation, so the position is nobody's. Any thread. */
+int64_t blk_disk_end(const struct blk *blk);
 
 /* Looks at a request just taken from its ring. True: request->op is to be performed. False: it is finished. */
 bool blk_request_start(struct blk *blk, struct blk_request *request);
