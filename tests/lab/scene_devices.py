@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Console, agent port, random numbers, clock and network of a stock guest with a login on hvc0."""
+
+import re
+import shlex
+import time
+
+from lab import paths
+from lab.rayvm import guest_files
+
+DISPLAYS = ("none",)
+ISOLATED = ("none",)
+MACHINE = {"memory": 2048}
+SOCKET = "/run/devices.sock"
+TAP, HOST, GUEST = "tap7", "10.7.0.1", "10.7.0.2"
+state = {}
+
+
+def ctl(machine, *words):
+    return machine.run([str(paths.built("src/rayvmctl")), "-s", SOCKET, *words], timeout=60)
+
+
+def talk(machine, port, text, until, timeout=60):
+    """Types TEXT on PORT, stays until the pattern UNTIL was seen, returns what was said meanwhile."""
+    state["talks"] = state.get("talks", 0) + 1
+    ears = f"/run/said-{state['talks']}"
+    job = machine.spawn(["/bin/sh", "-c", f"(printf %s {shlex.quote(text)}; exec sleep 600) | "
+                         f"{paths.built('src/rayvmctl')} -s {SOCKET} console {port} >{ears}"], log=f"talk-{port}.log")
+    try:
+        machine.wait_for(lambda: re.search(until, said(machine, ears)), timeout, f"/{until}/ on {port}",
+                         lambda: f"it said:\n{said(machine, ears)[-1500:]}\nrayvm said:\n{state['rayvm'].log_text()[-2000:]}", interval=0.3)
+        return said(machine, ears)
+    finally:
+        job.signal(15, group=True)
+        job.wait(20)
+
+
+def said(machine, path):
+    return machine.sh(f"cat {path} 2>/dev/null; true").stdout.replace("\r", "")
+
+
+def shell(machine, command, timeout=60):
+    """Runs a command in the guest, in the shell that somebody logged into on hvc0; what it printed."""
+    state["number"] = state.get("number", 0) + 1
+    number = state["number"]
+    heard = talk(machine, "hvc0", f"echo B''EGIN{number}; {command}; echo E''ND{number} $?\n", rf"END{number} \d+", timeout)
+    output = re.search(rf"BEGIN{number}\n(.*?)END{number} (\d+)", heard, re.DOTALL)
+    assert output, heard[-1500:]
+    assert output[2] == "0", f"{command}: status {output[2]}\n{output[1]}"
+    return output[1]
+
+
+def setup(machine):
+    machine.sh(f"modprobe tun; ip tuntap add {TAP} mode tap; ip addr add {HOST}/24 dev {TAP}; ip link set {TAP} up", check=True)
+    files = guest_files("make-devices")
+    arguments = [paths.built("src/rayvm"), "--display", "none", "--serial", "none", "--control", SOCKET, "--shutdown-timeout", "0", "-m", "256M", "-s", "1",
+                 "-k", files["vmlinuz"].replace("vmlinuz", "vmlinux"), "-i", files["initrd"], "-a", "console=ttyS0 console=hvc0 cryptomgr.notests",
+                 "--net", f"tap={TAP}", *(["--isolate"] if machine.isolated else [])]
+    state["rayvm"] = machine.spawn(arguments, log="devices.log")
+    machine.wait_for(lambda: machine.exists(SOCKET), 30, "the control socket", state["rayvm"].log_text)
+
+
+def test_com1_has_the_kernels_messages(machine):
+    """What was said before anybody attached, as far as the backlog holds, and what follows."""
+    heard = talk(machine, "com1", "", r"Run /init as init process", 120)
+    assert "Linux version" in heard or len(heard) > 8000, heard[:500]
+
+
+def test_login_on_hvc0(machine):
+    talk(machine, "hvc0", "", r"login:", 120)
+    talk(machine, "hvc0", "root\n", r"/root # ", 60)
+    assert shell(machine, "echo $((6 * 7))").strip() == "42"
+    assert "hvc0" in shell(machine, "tty")
+
+
+def test_random_numbers(machine):
+    assert "virtio_rng" in shell(machine, "cat /sys/class/misc/hw_random/rng_current")
+    assert re.search(r"65536 bytes|64\.0KB", shell(machine, "dd if=/dev/hwrng of=/root/random bs=4096 count=16 iflag=fullblock 2>&1"))
+    assert "65536" in shell(machine, "wc -c </root/random")
+    first, second = (shell(machine, "head -c 64 /dev/hwrng | md5sum") for _ in range(2))
+    assert first != second
+
+
+def test_clock_has_the_hosts_time(machine):
+    there, here = int(shell(machine, "date +%s")), int(machine.sh("date +%s", check=True).stdout)
+    assert abs(there - here) < 60, (there, here)
+    assert shell(machine, "date +%Y; cat /sys/class/rtc/rtc0/date").split()[0] == time.strftime("%Y")
+    # An alarm in two seconds comes.
+    shell(machine, "echo 0 >/sys/class/rtc/rtc0/wakealarm; echo +2 >/sys/class/rtc/rtc0/wakealarm; sleep 1; grep -q yes /proc/driver/rtc")
+    shell(machine, "for i in 1 2 3 4 5 6 7 8; do sleep 1; [ -n \"$(cat /sys/class/rtc/rtc0/wakealarm)\" ] || break; done; [ $i -lt 8 ]")
+
+
+def test_agent_port(machine):
+    assert "org.rayvm.agent" in shell(machine, "cat /sys/class/virtio-ports/*/name")
+    assert "agent: ping" in talk(machine, "agent", "ping\n", r"agent: ping", 30)
+    assert "agent: again" in talk(machine, "agent", "again\n", r"agent: again", 30)     # closed and opened in between
+
+
+def test_ping_over_the_tap(machine):
+    print("         " + re.search(r"round-trip.*", shell(machine, f"ping -c 5 {HOST}"))[0], flush=True)
+    assert machine.run(["busybox", "ping", "-c", "3", GUEST], timeout=60).status == 0
+
+
+def test_address_is_stable_and_offloads_are_on(machine):
+    mac = shell(machine, "cat /sys/class/net/eth0/address").strip()
+    assert re.fullmatch(r"[0-9a-f][26ae](:[0-9a-f]{2}){5}", mac), mac
+    state["mac"] = mac
+    assert mac in state["rayvm"].log_text()
+    features = shell(machine, "cat /sys/class/net/eth0/device/features").strip()
+    for bit, name in ((0, "CSUM"), (1, "GUEST_CSUM"), (5, "MAC"), (7, "GUEST_TSO4"), (11, "HOST_TSO4"), (15, "MRG_RXBUF"), (16, "STATUS")):
+        assert features[bit] == "1", f"{name} was not negotiated: {features}"
+
+
+def test_bytes_over_tcp_both_ways(machine):
+    """Segments of 64 KiB pass the tap; the bytes arrive."""
+    machine.sh("head -c 8388608 /dev/urandom >/run/sent; md5sum </run/sent", check=True)
+    want = machine.sh("md5sum </run/sent").stdout.split()[0]
+    machine.spawn(["busybox", "nc", "-l", "-p", "5007", "-e", "/bin/cat", "/run/sent"], log="nc1.log")
+    got = shell(machine, f"nc {HOST} 5007 </dev/null >/root/got; md5sum </root/got", 120)
+    assert want in got, (want, got)
+    job = machine.spawn(["/bin/sh", "-c", "busybox nc -l -p 5008 >/run/back"], log="nc2.log")
+    time.sleep(0.5)
+    shell(machine, f"nc {HOST} 5008 </root/got", 120)
+    job.wait(30)
+    assert want in machine.sh("md5sum </run/back").stdout
+
+
+def test_flood_of_hvc0_stalls_nobody(machine):
+    """I5: nobody reads, then one reads slowly; the guest and other commands go on."""
+    shell(machine, "(timeout 8 yes a line of a guest that does not stop >/dev/hvc0 2>&1 &) ; true")
+    slow = machine.spawn(["/bin/sh", "-c", f"sleep 600 | {paths.built('src/rayvmctl')} -s {SOCKET} console hvc0 | sleep 12"], log="slow.log")
+    for _ in range(4):
+        before = time.monotonic()
+        assert ctl(machine, "status").status == 0
+        assert time.monotonic() - before < 10
+        assert "agent: still" in talk(machine, "agent", "still\n", r"agent: still", 30)
+    slow.signal(15, group=True)
+    slow.wait(20)
+    assert shell(machine, "echo alive", 120).strip().endswith("alive")
+    assert "console_dropped" in ctl(machine, "stats").stdout
+    assert len(state["rayvm"].log_text()) < 100_000
+
+
+def test_terminal_is_restored(machine):
+    """rayvmctl on a terminal of its own, which is as before after the escape key and after SIGTERM."""
+    check = f"""
+import os, pty, signal, subprocess, sys, termios, time
+for how in ("key", "term"):
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    child = subprocess.Popen([{str(paths.built("src/rayvmctl"))!r}, "-s", {SOCKET!r}, "console", "hvc0"], stdin=slave, stdout=slave, stderr=slave)
+    deadline = time.monotonic() + 60
+    while termios.tcgetattr(slave)[3] == before[3]:
+        assert time.monotonic() < deadline, "never raw"
+        time.sleep(0.05)
+    if how == "key":
+        os.write(master, b"\\x1d")
+    else:
+        child.send_signal(signal.SIGTERM)
+    os.set_blocking(master, False)
+    while child.poll() is None:
+        assert time.monotonic() < deadline, "does not end"
+        try:
+            os.read(master, 65536)
+        except BlockingIOError:
+            pass
+        time.sleep(0.02)
+    assert termios.tcgetattr(slave) == before, how
+    assert child.returncode == (0 if how == "key" else 128 + signal.SIGTERM), child.returncode
+"""
+    result = machine.run(["python3", "-c", check], timeout=90)
+    assert result.status == 0, result.stderr
+
+
+def test_tap_down_and_removed(machine):
+    machine.sh(f"ip link set {TAP} down", check=True)
+    shell(machine, f"ping -c 2 -W 1 {HOST}; true")
+    state["rayvm"].wait_log(rf"tap {TAP} is down.*ip link set {TAP} up", 30)
+    machine.sh(f"ip link set {TAP} up", check=True)
+    shell(machine, f"ping -c 2 {HOST}")
+    machine.sh(f"ip link del {TAP}", check=True)
+    state["rayvm"].wait_log(rf"tap {TAP} is gone", 30)
+    shell(machine, "for i in 1 2 3 4 5; do [ \"$(cat /sys/class/net/eth0/carrier)\" = 0 ] && break; sleep 1; done; [ \"$(cat /sys/class/net/eth0/carrier)\" = 0 ]")
+    # And nothing spins on it.
+    ticks = [int(machine.sh(f"cat /proc/{state['rayvm'].pid}/stat").stdout.rsplit(")", 1)[1].split()[11]) for _ in range(2) if not time.sleep(2)]
+    assert ticks[1] - ticks[0] < 100, ticks
+
+
+def test_refusals_name_the_remedy(machine):
+    files = guest_files("make-devices")
+    for net, words in (("tap=lo", "no tap"), ("fd:99", "no open descriptor"), ("user", "tap=NAME")):
+        job = machine.spawn([paths.built("src/rayvm"), "--display", "none", "--control", "/run/refused.sock", "-m", "256M", "-s", "1", "-k", files["vmlinuz"], "--net", net],
+                            log="refused.log")
+        assert job.wait(30) == 2, job.log_text()
+        assert re.search(words, job.log_text()), (net, job.log_text())
+
+
+def test_ends(machine):
+    state["rayvm"].signal(15)
+    assert state["rayvm"].wait(30) == 0, state["rayvm"].log_text()[-1500:]
