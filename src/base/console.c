@@ -220,11 +220,9 @@ static uint32_t compose(struct console_end *end, uint8_t *message)
 	return 1 + console_ring_copy(&end->ring, end->ring.tail, message + 1, CONSOLE_MESSAGE - 1);
 }
 
-void console_end_serve(struct console_end *end)
+void console_end_send(struct console_end *end)
 {
 	uint8_t message[CONSOLE_MESSAGE];
-	if (end->fd >= 0)
-		receive(end);
 	for (int i = 0; i < BATCH && end->fd >= 0; i++) {
 		pthread_mutex_lock(&end->lock);
 		uint32_t size = compose(end, message);
@@ -240,6 +238,13 @@ void console_end_serve(struct console_end *end)
 		if (!sent)
 			break;
 	}
+}
+
+void console_end_serve(struct console_end *end)
+{
+	if (end->fd >= 0)
+		receive(end);
+	console_end_send(end);
 }
 
 void console_end_taken(struct console_end *end, uint32_t n)

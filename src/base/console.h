@@ -80,7 +80,9 @@ uint32_t console_end_room(struct console_end *end);
 bool console_end_attached(struct console_end *end);
 /* For poll(): POLLIN, and POLLOUT while something waits to be sent. */
 short console_end_events(struct console_end *end);
-/* Takes what came, sends what waits: a bounded number of messages, never blocking. */
+/* Takes what came, sends what waits: a bounded number of messages, never blocking. Afterwards input may wait, and somebody may have come or gone. */
 void console_end_serve(struct console_end *end);
+/* The sending half of that. */
+void console_end_send(struct console_end *end);
 /* Input for the guest that waits: end->in[0 .. in_size). console_end_taken() removes the first n bytes. */
 void console_end_taken(struct console_end *end, uint32_t n);

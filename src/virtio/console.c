@@ -232,7 +232,7 @@ static void write_console(struct console *console, uint64_t size)
 		console_end_put(end, console->piece, n);
 		offset += n;
 		if (attached && console_end_room(end) < PIECE)
-			console_end_serve(end);
+			console_end_send(end); /* what comes is serve_end()'s, which also acts on it */
 	}
 	if (attached && console->chain.out_size > size && console->stats != NULL)
 		atomic_fetch_add_explicit(&console->stats->console_dropped, console->chain.out_size - size, memory_order_relaxed);
@@ -247,7 +247,7 @@ static bool write_agent(struct console *console, uint64_t size)
 	while (*sent < size && console_end_attached(end)) {
 		uint32_t room = console_end_room(end);
 		if (room == 0) {
-			console_end_serve(end);
+			console_end_send(end);
 			room = console_end_room(end);
 		}
 		if (room == 0)
