@@ -21,7 +21,7 @@ struct plan {
 	struct boot_files files;
 	bool own_files; /* opened here */
 	uint64_t kernel_size, initrd_size;
-	bool elf;
+	bool elf, pvh;
 	struct bzimage image;
 	uint64_t load, end, entry;
 	uint64_t initrd_at;
@@ -103,7 +103,13 @@ static bool plan_kernel(struct plan *plan, const char *path, uint64_t low_ram, c
 	plan->elf = elf_is(head, head_size);
 	bool good;
 	if (plan->elf) {
-		good = elf_check(plan->files.kernel, plan->kernel_size, low_ram, &plan->entry, &plan->end, why, sizeof(why));
+		struct elf_kernel elf;
+		good = elf_check(plan->files.kernel, plan->kernel_size, low_ram, &elf, why, sizeof(why));
+		if (good) {
+			plan->entry = elf.entry;
+			plan->end = elf.end;
+			plan->pvh = elf.pvh;
+		}
 		plan->load = plan->entry & ~(2 * MIB - 1); /* about where the first segment starts */
 	} else {
 		good = bzimage_parse(head, head_size, plan->kernel_size, &plan->image, why, sizeof(why)) &&
@@ -214,8 +220,10 @@ bool boot_load(const struct guest_memory *memory, const struct boot_request *req
 	boot_write_tables(memory);
 	boot_write_zero_page(memory, plan.elf ? NULL : plan.image.header + SETUP_HEADER,
 		plan.elf ? 0 : plan.image.header_end - SETUP_HEADER, plan.load, LAYOUT_CMDLINE, plan.initrd_at, plan.initrd_size, request->rsdp);
+	if (plan.pvh)
+		boot_write_start_info(memory, LAYOUT_CMDLINE, plan.initrd_at, plan.initrd_size, request->rsdp);
 	*entry = (struct boot_entry){
-		.rip = plan.entry, .rsi = LAYOUT_ZERO_PAGE, .cr3 = LAYOUT_PAGE_TABLES,
+		.pvh = plan.pvh, .rip = plan.entry, .rbx = LAYOUT_START_INFO, .rsi = LAYOUT_ZERO_PAGE, .cr3 = LAYOUT_PAGE_TABLES,
 		.hot = { { plan.load, hot_size(&plan, request->cmdline) }, { plan.initrd_at, plan.initrd_size } },
 	};
 	done = true;

@@ -1,6 +1,6 @@
 /*
- * Loading a Linux kernel: bzImage by the 64-bit boot protocol (Documentation/arch/x86/boot.rst), ELF vmlinux by its
- * 64-bit entry. Files are read straight into guest memory. Nothing here knows KVM; machine's thread only.
+ * Loading a kernel: bzImage by the 64-bit boot protocol (Documentation/arch/x86/boot.rst), ELF vmlinux by its PVH note (Xen's
+ * docs/misc/pvh.pandoc), which other systems have too, or without one by its 64-bit entry. Files are read straight into guest memory. Nothing here knows KVM; machine's thread only.
  */
 #pragma once
 
@@ -39,10 +39,15 @@ struct boot_request {
 	uint64_t rsdp;       /* guest physical address of the ACPI root pointer, 0: none */
 };
 
-/* Where the first vCPU begins, in 64-bit mode with the low 4 GiB mapped one to one. */
+/*
+ * Where the first vCPU begins: in 64-bit mode with the low 4 GiB mapped one to one, or (pvh) in flat 32-bit protected mode
+ * without paging.
+ */
 struct boot_entry {
+	bool pvh;
 	uint64_t rip;
 	uint64_t rsi;  /* zero page */
+	uint64_t rbx;  /* pvh: start info */
 	uint64_t cr3;
 	/* Memory that the kernel reads or writes for certain: itself and its initrd. Worth mapping ahead. */
 	struct {
@@ -87,9 +92,17 @@ bool boot_check(const struct boot_request *request, uint64_t ram, char *error, s
 bool boot_load(const struct guest_memory *memory, const struct boot_request *request, struct boot_entry *entry, char *error,
 	size_t error_size);
 
-/* ELF64 vmlinux; used by boot_check and boot_load. `end` receives the first address after the loaded kernel. */
+/* What a PVH kernel is given instead of a zero page: start info, memory map, and the initrd as its first module. */
+void boot_write_start_info(const struct guest_memory *memory, uint64_t cmdline, uint64_t initrd, uint64_t initrd_size, uint64_t rsdp);
+
+/* ELF64 vmlinux; used by boot_check and boot_load. */
+struct elf_kernel {
+	uint64_t entry;
+	bool pvh;     /* the entry is the PVH note's */
+	uint64_t end; /* first address after the loaded kernel */
+};
 bool elf_is(const void *bytes, size_t size);
-bool elf_check(int fd, uint64_t file_size, uint64_t low_ram, uint64_t *entry, uint64_t *end, char *error, size_t error_size);
+bool elf_check(int fd, uint64_t file_size, uint64_t low_ram, struct elf_kernel *kernel, char *error, size_t error_size);
 bool elf_load(int fd, uint64_t file_size, const struct guest_memory *memory, char *error, size_t error_size);
 /* Reads exactly `size` bytes at `offset` of the file into guest memory or another buffer. False with errno; 0: the file ended. */
 bool boot_read(int fd, uint64_t offset, void *to, uint64_t size);

@@ -2,6 +2,7 @@
 #include "vmm/boot.h"
 
 #include <asm/bootparam.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -44,6 +45,49 @@ void boot_write_tables(const struct guest_memory *memory)
 			page[i] = (directory << 30) | (i << 21) | 0x83;
 		guest_memory_write(memory, LAYOUT_PAGE_TABLES + (2 + directory) * GUEST_PAGE, page, sizeof(page));
 	}
+}
+
+/* struct hvm_start_info and what it points to: Xen's xen/include/public/arch-x86/hvm/start_info.h, version 1. */
+struct start_info {
+	struct {
+		uint32_t magic, version, flags, nr_modules;
+		uint64_t modlist_paddr, cmdline_paddr, rsdp_paddr, memmap_paddr;
+		uint32_t memmap_entries, reserved;
+	} head;
+	struct {
+		uint64_t paddr, size, cmdline_paddr, reserved;
+	} module;
+	struct {
+		uint64_t addr, size;
+		uint32_t type, reserved;
+	} map[BOOT_RANGES];
+};
+#define START_INFO_MAGIC 0x336ec578
+
+void boot_write_start_info(const struct guest_memory *memory, uint64_t cmdline, uint64_t initrd, uint64_t initrd_size, uint64_t rsdp)
+{
+	_Static_assert(sizeof(struct start_info) <= GUEST_PAGE, "its page");
+	struct start_info info;
+	memset(&info, 0, sizeof(info));
+	info.head.magic = START_INFO_MAGIC;
+	info.head.version = 1;
+	info.head.cmdline_paddr = cmdline;
+	info.head.rsdp_paddr = rsdp;
+	if (initrd_size) {
+		info.head.nr_modules = 1;
+		info.head.modlist_paddr = LAYOUT_START_INFO + offsetof(struct start_info, module);
+		info.module.paddr = initrd;
+		info.module.size = initrd_size;
+	}
+	struct boot_range ranges[BOOT_RANGES];
+	info.head.memmap_paddr = LAYOUT_START_INFO + offsetof(struct start_info, map);
+	info.head.memmap_entries = boot_memory_map(memory->size, ranges);
+	for (uint32_t i = 0; i < info.head.memmap_entries; i++) {
+		info.map[i].addr = ranges[i].gpa;
+		info.map[i].size = ranges[i].size;
+		info.map[i].type = ranges[i].type;
+	}
+	guest_memory_write(memory, LAYOUT_START_INFO, &info, sizeof(info));
 }
 
 void boot_write_zero_page(const struct guest_memory *memory, const void *setup_header, uint32_t setup_header_size, uint64_t load,

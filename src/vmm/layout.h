@@ -22,6 +22,7 @@
 #define LAYOUT_ZERO_PAGE 0x7000ull
 #define LAYOUT_STACK_TOP 0x7000ull  /* grows down */
 #define LAYOUT_PAGE_TABLES 0x9000ull /* PML4, PDPT, four PDs: 6 pages */
+#define LAYOUT_START_INFO 0xf000ull  /* a page: PVH start info, module list, memory map */
 #define LAYOUT_CMDLINE 0x20000ull
 #define LAYOUT_CMDLINE_MAX 0x10000ull
 #define LAYOUT_EBDA 0x9fc00ull      /* end of usable conventional memory */

@@ -141,7 +141,7 @@ int vcpu_set_up(struct vcpu *vcpu, enum vm_payload_mode mode, const struct boot_
 	struct kvm_sregs sregs;
 	if (kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs) < 0)
 		return -1;
-	struct kvm_regs regs = { .rip = entry->rip, .rsi = entry->rsi, .rsp = LAYOUT_STACK_TOP, .rflags = 2 };
+	struct kvm_regs regs = { .rip = entry->rip, .rbx = entry->rbx, .rsi = entry->rsi, .rsp = LAYOUT_STACK_TOP, .rflags = 2 };
 	switch (mode) {
 	case VM_PAYLOAD_REAL16:
 		sregs.cs.base = entry->rip;

@@ -342,8 +342,9 @@ static bool load(struct vm *vm, struct boot_entry *entry, enum vm_payload_mode *
 	struct boot_request request = {
 		.kernel = vm->kernel, .initrd = vm->initrd, .cmdline = vm->cmdline, .files = &vm->files, .rsdp = LAYOUT_ACPI,
 	};
-	*mode = VM_PAYLOAD_LONG64;
-	return boot_load(&vm->memory, &request, entry, error, error_size);
+	bool loaded = boot_load(&vm->memory, &request, entry, error, error_size);
+	*mode = entry->pvh ? VM_PAYLOAD_FLAT32 : VM_PAYLOAD_LONG64;
+	return loaded;
 }
 
 int vm_prepare(struct vm *vm, char *error, size_t error_size)
@@ -354,7 +355,7 @@ int vm_prepare(struct vm *vm, char *error, size_t error_size)
 	if (!vm->fresh && !renew(vm, error, error_size))
 		return -1;
 	vm->fresh = false;
-	struct boot_entry entry;
+	struct boot_entry entry = { 0 };
 	enum vm_payload_mode mode;
 	if (!load(vm, &entry, &mode, error, error_size))
 		return -1;

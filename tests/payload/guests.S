@@ -384,3 +384,81 @@ second_cpu:
 	jmp 2b
 second_cpu_end:
 GUEST_END(guest_smp)
+
+/*
+ * Reads and writes what nobody has, all widths, aligned and not, on all CPUs for ever: the first one memory, the others ports.
+ * Results: 0 rounds of the first, 1 other CPUs, 2 their rounds, 3 answers that were not all ones.
+ */
+.code32
+#define NOBODY 0xd0000000
+GUEST(guest_nobody)
+	mov $AT(guest_nobody, port_cpu), %esi
+	mov $0x9000, %edi
+	mov $(port_cpu_end - port_cpu), %ecx
+	cld
+	rep movsb
+	movl $0x1ff, 0xfee000f0
+	movl $0x000c4500, 0xfee00300 /* INIT to all others */
+	movl $0x000c4609, 0xfee00300 /* start-up at page 9 */
+1:	xor %eax, %eax
+	mov NOBODY, %al
+	cmp $0xff, %al
+	jne 8f
+	mov NOBODY + 1, %ax
+	cmp $0xffff, %ax
+	jne 8f
+	mov NOBODY + 3, %eax
+	cmp $-1, %eax
+	jne 8f
+	mov NOBODY + 0xffe, %eax /* across pages */
+	cmp $-1, %eax
+	jne 8f
+	mov NOBODY - 2, %eax
+	mov %al, NOBODY
+	mov %ax, NOBODY + 0xfff
+	mov %eax, NOBODY + 5
+	mov $NOBODY, %edi
+	mov $4, %ecx
+	rep stosl
+	incl PAYLOAD_RESULTS
+	jmp 1b
+8:	incl PAYLOAD_RESULTS + 12
+	jmp 1b
+.code16
+port_cpu:
+	xor %ax, %ax
+	mov %ax, %ds
+	mov %ax, %es
+	lock incl PAYLOAD_RESULTS + 4
+	cld
+1:	mov $0x1234, %dx
+	in %dx, %al
+	cmp $0xff, %al
+	jne 8f
+	in %dx, %ax
+	cmp $0xffff, %ax
+	jne 8f
+	in %dx, %eax
+	cmp $-1, %eax
+	jne 8f
+	mov $0xffff, %dx /* past the last port */
+	in %dx, %eax
+	out %eax, %dx
+	mov $0x123, %dx
+	in %dx, %eax
+	cmp $-1, %eax
+	jne 8f
+	out %al, %dx
+	out %ax, %dx
+	out %eax, %dx
+	mov $0x7800, %di
+	mov $16, %cx
+	rep insw
+	cmpl $-1, 0x7804
+	jne 8f
+	lock incl PAYLOAD_RESULTS + 8
+	jmp 1b
+8:	lock incl PAYLOAD_RESULTS + 12
+	jmp 1b
+port_cpu_end:
+GUEST_END(guest_nobody)

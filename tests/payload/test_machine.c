@@ -29,6 +29,7 @@ GUEST(guest_clock);
 GUEST(guest_halt);
 GUEST(guest_button);
 GUEST(guest_smp);
+GUEST(guest_nobody);
 
 static struct payload_machine machine;
 
@@ -412,6 +413,31 @@ START_TEST(given_descriptors)
 }
 END_TEST
 
+/* I7: nobody's ports and memory from all CPUs: all ones, and the machine obeys meanwhile. */
+START_TEST(nobodys_from_all_cpus)
+{
+	PAYLOAD_OPEN(&machine, guest_nobody, VM_PAYLOAD_FLAT32, 4);
+	payload_start(&machine);
+	for (int i = 0; i < 1500 && (payload_result(&machine, 0) < 200 || payload_result(&machine, 1) < 3 || payload_result(&machine, 2) < 600); i++)
+		nap_ms(10);
+	ck_assert_uint_ge(payload_result(&machine, 0), 200);
+	ck_assert_uint_eq(payload_result(&machine, 1), 3);
+	ck_assert_uint_ge(payload_result(&machine, 2), 600);
+	ck_assert_uint_eq(payload_result(&machine, 3), 0);
+	uint64_t begin = clock_now_ns();
+	vm_pause(machine.vm);
+	uint32_t rounds = payload_result(&machine, 2);
+	nap_ms(30);
+	ck_assert_uint_eq(payload_result(&machine, 2), rounds);
+	vm_resume(machine.vm);
+	vm_halt(machine.vm);
+	ck_assert_uint_lt(clock_now_ns() - begin, 5 * NSEC_PER_SEC);
+	char detail[100];
+	ck_assert_int_eq(vm_take_event(machine.vm, detail, sizeof(detail)), VM_EVENT_NONE);
+	payload_close(&machine);
+}
+END_TEST
+
 START_TEST(refused_settings)
 {
 	static const struct {
@@ -451,6 +477,7 @@ static Suite *suite(void)
 	tcase_add_test(c, halted_guest_can_be_ended);
 	tcase_add_test(c, power_button);
 	tcase_add_test(c, second_cpu);
+	tcase_add_test(c, nobodys_from_all_cpus);
 	tcase_add_test(c, refused_settings);
 	tcase_add_test(c, given_descriptors);
 	suite_add_tcase(s, c);

@@ -380,6 +380,95 @@ START_TEST(elf_files)
 }
 END_TEST
 
+/* An ELF file with a segment of notes: a foreign one, then PVH's. */
+struct pvh_file {
+	struct elf_file elf;
+	struct {
+		Elf64_Nhdr head;
+		char name[8];
+		uint8_t body[4];
+	} other;
+	struct {
+		Elf64_Nhdr head;
+		char name[4];
+		uint64_t entry;
+	} __attribute__((packed)) pvh;
+};
+
+static struct pvh_file make_pvh(void)
+{
+	struct pvh_file file_ = { .elf = make_elf() };
+	file_.elf.segment[1] = (Elf64_Phdr){
+		.p_type = PT_NOTE, .p_offset = offsetof(struct pvh_file, other), .p_filesz = sizeof(struct pvh_file) - offsetof(struct pvh_file, other),
+		.p_memsz = sizeof(struct pvh_file) - offsetof(struct pvh_file, other),
+	};
+	file_.other.head = (Elf64_Nhdr){ .n_namesz = 5, .n_descsz = 3, .n_type = 18 };
+	memcpy(file_.other.name, "Beos", 5);
+	file_.pvh.head = (Elf64_Nhdr){ .n_namesz = 4, .n_descsz = 8, .n_type = 18 };
+	memcpy(file_.pvh.name, "Xen", 4);
+	file_.pvh.entry = 16 * MIB + 32;
+	return file_;
+}
+
+static bool check_pvh(const struct pvh_file *pvh, char *error, size_t error_size)
+{
+	char path[64];
+	int fd = make_file(pvh, sizeof(*pvh), path);
+	struct boot_request request = { .kernel = path };
+	bool good = boot_check(&request, 64 * MIB, error, error_size);
+	close(fd);
+	return good;
+}
+
+START_TEST(pvh_files)
+{
+	char error[300] = "", path[64], initrd[64];
+	struct pvh_file pvh = make_pvh();
+	struct guest_memory memory;
+	struct boot_entry entry;
+	make_file(&pvh, sizeof(pvh), path);
+	make_file("initrd!", 7, initrd);
+	struct boot_request request = { .kernel = path, .initrd = initrd, .cmdline = "quiet", .rsdp = LAYOUT_ACPI };
+	ck_assert_int_eq(guest_memory_init(&memory, 64 * MIB), 0);
+	ck_assert_msg(boot_load(&memory, &request, &entry, error, sizeof(error)), "%s", error);
+	ck_assert(entry.pvh);
+	ck_assert_uint_eq(entry.rip, 16 * MIB + 32);
+	const uint32_t *info = guest_memory_at(&memory, entry.rbx, 56, GUEST_READ);
+	ck_assert_uint_eq(info[0], 0x336ec578);
+	ck_assert_uint_eq(info[1], 1);
+	ck_assert_uint_eq(info[3], 1);
+	uint64_t at[4];
+	memcpy(at, info + 4, sizeof(at)); /* modules, command line, RSDP, memory map */
+	const uint64_t *module = guest_memory_at(&memory, at[0], 32, GUEST_READ);
+	ck_assert(memcmp(guest_memory_at(&memory, module[0], 7, GUEST_READ), "initrd!", 7) == 0);
+	ck_assert_uint_eq(module[1], 7);
+	ck_assert_str_eq(guest_memory_at(&memory, at[1], 6, GUEST_READ), "quiet");
+	ck_assert_uint_eq(at[2], LAYOUT_ACPI);
+	ck_assert_uint_eq(info[12], 5);
+	const uint64_t *map = guest_memory_at(&memory, at[3], 5 * 24, GUEST_READ);
+	ck_assert_uint_eq(map[0], 0);
+	ck_assert_uint_eq(map[1], LAYOUT_EBDA);
+	guest_memory_finish(&memory);
+
+	/* damaged notes are no notes, wherever they end; an entry outside the kernel is refused */
+	pvh = make_pvh(), pvh.pvh.head.n_namesz = 0xfffffffe;
+	ck_assert(check_pvh(&pvh, error, sizeof(error)));
+	pvh = make_pvh(), pvh.pvh.head.n_descsz = UINT32_MAX;
+	ck_assert(check_pvh(&pvh, error, sizeof(error)));
+	pvh = make_pvh(), pvh.other.head.n_descsz = 0x80000000;
+	ck_assert(check_pvh(&pvh, error, sizeof(error)));
+	pvh = make_pvh(), pvh.pvh.entry = 40 * MIB;
+	ck_assert(!check_pvh(&pvh, error, sizeof(error)));
+	ck_assert_ptr_nonnull(strstr(error, "entry point"));
+	pvh = make_pvh(), pvh.elf.segment[1].p_offset = UINT64_MAX - 4;
+	ck_assert(!check_pvh(&pvh, error, sizeof(error)));
+	for (uint64_t size = 0; size < pvh.elf.segment[1].p_filesz; size++) {
+		pvh = make_pvh(), pvh.elf.segment[1].p_filesz = size;
+		ck_assert(check_pvh(&pvh, error, sizeof(error)));
+	}
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("boot");
@@ -392,6 +481,7 @@ static Suite *suite(void)
 	tcase_add_test(c, refused_files);
 	tcase_add_test(c, files_that_are_open);
 	tcase_add_test(c, elf_files);
+	tcase_add_test(c, pvh_files);
 	suite_add_tcase(s, c);
 	return s;
 }
