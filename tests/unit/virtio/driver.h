@@ -282,12 +282,11 @@ DRIVER_UNUSED static uint64_t driver_interrupts(struct driver *d, uint32_t vecto
 	return count;
 }
 
-/* Puts the device at DRIVER_SLOT, finds its regions by its capabilities, maps the BAR, programs MSI-X vector i as message 0x40 + i. */
-DRIVER_UNUSED static void driver_attach(struct driver *d, struct virtio_device *device, uint32_t class_code)
+/* Finds the device's regions by its capabilities, maps the BAR, programs MSI-X vector i as message 0x40 + i. */
+DRIVER_UNUSED static void driver_find(struct driver *d)
 {
-	d->device = device;
-	d->transport = virtio_pci_create(device, d->bus, DRIVER_SLOT, class_code);
-	ck_assert_ptr_nonnull(d->transport);
+	const struct virtio_device *device = d->device;
+	d->common = d->notify = d->isr = d->config = 0;
 	ck_assert_uint_eq(driver_config_read(d, 0, 4), (0x1040u + device->id) << 16 | 0x1af4);
 	ck_assert_uint_ge(driver_config_read(d, 8, 1), 1);
 
@@ -321,6 +320,15 @@ DRIVER_UNUSED static void driver_attach(struct driver *d, struct virtio_device *
 		driver_write(d, table + 16 * i + 12, 0, 4);
 	}
 	driver_config_write(d, msix_cap + 2, 0x8000, 2);
+}
+
+/* Puts the device at DRIVER_SLOT and finds it. */
+DRIVER_UNUSED static void driver_attach(struct driver *d, struct virtio_device *device, uint32_t class_code)
+{
+	d->device = device;
+	d->transport = virtio_pci_create(device, d->bus, DRIVER_SLOT, class_code);
+	ck_assert_ptr_nonnull(d->transport);
+	driver_find(d);
 }
 
 DRIVER_UNUSED static void driver_detach(struct driver *d)

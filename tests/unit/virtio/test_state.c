@@ -1,76 +1,18 @@
 /* Save and load of virtio devices: transport, queues, and each device's own. */
 #include <linux/input.h>
 
-#include "driver.h"
-#include "base/base.h"
+#include "devices.h"
 #include "state_check.h"
 #include "unit.h"
-#include "virtio/blk.h"
-#include "virtio/console.h"
-#include "virtio/input.h"
-#include "virtio/rng.h"
-
-#define RAM (16ull << 20)
-
-enum kind { BLK, RNG, CONSOLE, KEYBOARD, MOUSE, TABLET, KINDS };
-
-struct side {
-	struct driver d;
-	struct disk disk; /* of memory: nothing to close */
-	struct blk *blk;
-	struct rng *rng;
-	struct console *console;
-	struct vinput *input;
-	struct virtio_device *device;
-	struct state_table table;
-};
 
 static struct side one, two;
-
-static void make(struct side *side, enum kind kind)
-{
-	char error[256] = "";
-	memset(side, 0, sizeof(*side));
-	driver_init(&side->d, RAM);
-	switch (kind) {
-	case BLK:
-		ck_assert_msg(disk_open(&side->disk, &(struct disk_config){ .memory_size = 1 << 20 }, error, sizeof(error)) == 0, "%s", error);
-		side->blk = blk_create(&side->d.memory, &side->disk, NULL, error, sizeof(error));
-		ck_assert_msg(side->blk != NULL, "%s", error);
-		side->device = blk_device(side->blk);
-		break;
-	case RNG:
-		side->rng = rng_create(&side->d.memory);
-		side->device = rng_device(side->rng);
-		break;
-	case CONSOLE:
-		side->console = console_create(&side->d.memory, (const int[CONSOLE_PORTS]){ -1, -1 }, NULL);
-		side->device = console_device(side->console);
-		break;
-	default:
-		side->input = vinput_create(&side->d.memory, (enum link_device)(LINK_KEYBOARD + (kind - KEYBOARD)), NULL);
-		side->device = vinput_device(side->input);
-		break;
-	}
-	driver_attach(&side->d, side->device, 0xff0000);
-	ck_assert(virtio_pci_state(side->d.transport, &side->table));
-}
-
-static void destroy(struct side *side)
-{
-	driver_detach(&side->d);
-	blk_destroy(side->blk);
-	rng_destroy(side->rng);
-	if (side->console != NULL)
-		console_destroy(side->console);
-	vinput_destroy(side->input);
-	driver_finish(&side->d);
-}
 
 static void make_both(enum kind kind)
 {
 	make(&one, kind);
 	make(&two, kind);
+	ck_assert(virtio_pci_state(one.d.transport, &one.table));
+	ck_assert(virtio_pci_state(two.d.transport, &two.table));
 }
 
 static void destroy_both(void)
@@ -321,7 +263,7 @@ static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("state");
 	TCase *tc = tcase_create("state");
-	tcase_add_loop_test(tc, each_device, 0, 2 * KINDS);
+	tcase_add_loop_test(tc, each_device, 0, 2 * GPU); /* which has a test of its own */
 	tcase_add_test(tc, every_status);
 	tcase_add_test(tc, work_goes_on);
 	tcase_add_test(tc, transport_that_cannot_be);
