@@ -19,7 +19,6 @@
 
 #define QUEUE_SIZE 256
 #define BATCH 64 /* packets under one lock */
-#define STATE_VERSION 1
 
 enum { RX, TX, QUEUES };
 
@@ -415,23 +414,18 @@ static void net_resume(struct virtio_device *device)
 
 static uint32_t net_save(struct virtio_device *device, void *to, uint32_t size)
 {
-	struct net_state state = { .version = STATE_VERSION };
+	struct net_state state = { 0 };
 	memcpy(state.mac, of(device)->tap->mac, sizeof(state.mac));
-	if (size < sizeof(state))
-		return 0;
-	memcpy(to, &state, sizeof(state));
-	return sizeof(state);
+	return state_put(to, size, &state, sizeof(state), STATE_NET, NET_STATE_VERSION);
 }
 
 /* A guest knows its address: it must be the one it had. */
 static bool net_load(struct virtio_device *device, const void *from, uint32_t size)
 {
 	struct net *net = of(device);
-	struct net_state state;
-	if (size != sizeof(state))
-		return false;
-	memcpy(&state, from, sizeof(state));
-	if (state.version != STATE_VERSION || state.reserved[0] != 0 || state.reserved[1] != 0 || memcmp(state.mac, net->tap->mac, sizeof(state.mac)) != 0)
+	struct net_state untrusted;
+	if (!state_get(&untrusted, sizeof(untrusted), STATE_NET, NET_STATE_VERSION, from, size) ||
+		!state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || memcmp(untrusted.mac, net->tap->mac, sizeof(untrusted.mac)) != 0)
 		return false;
 	net->offload_due = true;
 	return true;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "virtio/device.h"
+#include "vmm/state.h"
 
 struct stats;
 struct net;
@@ -47,8 +48,9 @@ struct net *net_create(const struct guest_memory *memory, const struct net_tap *
 void net_destroy(struct net *net);
 struct virtio_device *net_device(struct net *net);
 
-/* The device's own state: whether the tap is there is the host's matter. */
+/* The device's own state (vmm/state.h): whether the tap is there is the host's matter. */
+#define NET_STATE_VERSION 1
 struct net_state {
-	uint32_t version;
-	uint8_t mac[6], reserved[2];
+	struct state_head head;
+	uint8_t mac[6], zero[2];
 };

@@ -3,6 +3,7 @@
 
 #include <linux/input.h>
 #include <linux/virtio_gpu.h>
+#include <sys/socket.h>
 
 #include "base/base.h"
 #include "driver.h"
@@ -12,11 +13,12 @@
 #include "virtio/console.h"
 #include "virtio/gpu.h"
 #include "virtio/input.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 
 #define RAM (16ull << 20)
 
-enum kind { BLK, RNG, CONSOLE, KEYBOARD, MOUSE, TABLET, GPU, KINDS };
+enum kind { BLK, RNG, CONSOLE, NET, KEYBOARD, MOUSE, TABLET, GPU, KINDS };
 
 struct side {
 	enum kind kind;
@@ -25,6 +27,9 @@ struct side {
 	struct blk *blk;
 	struct rng *rng;
 	struct console *console;
+	struct net_tap tap; /* a socket */
+	int wire;           /* its other end */
+	struct net *net;
 	struct vinput *input;
 	struct gpu *gpu;
 	struct link *link;
@@ -62,6 +67,17 @@ DRIVER_UNUSED static void make(struct side *side, enum kind kind)
 		side->own_thread = true;
 		side->takes = 1 << 1 | 1 << 3 | 1 << 5;
 		break;
+	case NET: {
+		int fd[2];
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+		side->tap = (struct net_tap){ .fd = fd[0], .name = "test0", .mac = { 2, 1, 2, 3, 4, 5 } };
+		side->wire = fd[1];
+		side->net = net_create(&side->d.memory, &side->tap, NULL);
+		side->device = net_device(side->net);
+		side->own_thread = true;
+		side->takes = 2;
+		break;
+	}
 	case GPU:
 		side->link = link_create(side->d.memory.fd, RAM);
 		side->panel = link_table_create(RAM);
@@ -86,6 +102,11 @@ DRIVER_UNUSED static void destroy(struct side *side)
 	rng_destroy(side->rng);
 	if (side->console != NULL)
 		console_destroy(side->console);
+	if (side->net != NULL) {
+		net_destroy(side->net);
+		net_tap_close(&side->tap);
+		close(side->wire);
+	}
 	vinput_destroy(side->input);
 	gpu_destroy(side->gpu);
 	if (side->link != NULL) {
@@ -105,6 +126,10 @@ DRIVER_UNUSED static void side_key(struct side *side, uint16_t code, int32_t val
 /* One turn of the thread that the device has in the program, if it has none of its own. */
 DRIVER_UNUSED static void side_turn(struct side *side)
 {
+	/* Who listens on the wire. */
+	char frame[2048];
+	while (side->net != NULL && read(side->wire, frame, sizeof(frame)) > 0)
+		;
 	if (side->own_thread)
 		return;
 	for (uint32_t i = 0; i < side->device->n_queues; i++) {
@@ -182,6 +207,16 @@ DRIVER_UNUSED static void assert_serves(struct side *side)
 		ck_assert(side_wait(side, 3, NULL, 5000));
 		ck_assert(side_wait(side, 2, &length, 5000)); /* a port is announced */
 		ck_assert_uint_eq(length, 8);
+		break;
+	case NET:
+		driver_add(d, 0, &(struct driver_buf){ page + 4096, 2048 }, 0, 1);
+		driver_kick(d, 0);
+		driver_add(d, 1, &(struct driver_buf){ page, 80 }, 1, 0);
+		driver_kick(d, 1);
+		ck_assert(side_wait(side, 1, NULL, 5000));
+		ck_assert_int_eq(write(side->wire, bytes, 80), 80);
+		ck_assert(side_wait(side, 0, &length, 5000));
+		ck_assert_uint_eq(length, 80);
 		break;
 	case GPU: {
 		struct virtio_gpu_ctrl_hdr command = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };

@@ -44,6 +44,13 @@ static void use(struct side *side, enum kind kind, uint64_t features)
 		}
 		driver_write(d, d->config + 32, 0, 1); /* no write cache */
 		break;
+	case NET:
+		for (int i = 0; i < 5; i++) {
+			driver_add(d, 1, &(struct driver_buf){ page, 80 }, 1, 0);
+			driver_kick(d, 1);
+			ck_assert(driver_wait(d, 1, NULL, NULL, 5000));
+		}
+		break;
 	case CONSOLE: {
 		/* Set up, port 0 open; what the device answers finds no buffers and stays owed. */
 		const uint16_t control[][4] = { { 0, 0, 0, 1 }, { 0, 0, 3, 1 }, { 1, 0, 3, 1 }, { 0, 0, 6, 1 } };
