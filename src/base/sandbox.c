@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -204,6 +205,8 @@ void sandbox_prepare(const struct sandbox_config *config)
 #endif
 	/* Enough for each thread to have its own: without a number the C library would count the CPUs in /sys when some thread allocates. */
 	mallopt(M_ARENA_MAX, ARENAS);
+	/* gmtime_r(), too, would read the time zone at its first call: of the guest's clock, in a thread that opens nothing. */
+	tzset();
 	the_sandbox.on = config->on && !SANITIZED;
 	the_sandbox.strict = config->strict;
 	the_sandbox.remove_in = config->remove_in;
