@@ -250,9 +250,6 @@ static bool write_agent(struct console *console, uint64_t size)
 			console_end_send(end);
 			room = console_end_room(end);
 		}
-		/* That may have been when somebody left, and nothing more will come from there: the loop ends. */
-		if (room == 0 && !console_end_attached(end))
-			continue;
 		if (room == 0)
 			return false;
 		uint64_t left = size - *sent, n = left < room ? left : room;
