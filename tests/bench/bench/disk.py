@@ -67,7 +67,7 @@ def fio_words(job, mode, *more):
 
 def fixed(job):
     """The words of a job with a fixed number of requests instead of a time."""
-    return [f"--number_ios={FIXED_REQUESTS if job.endswith('32') else FIXED_REQUESTS // 4}", "--io_size=1g"]
+    return [f"--number_ios={FIXED_REQUESTS if job.endswith('32') else FIXED_REQUESTS // 5}", "--io_size=1g"]
 
 
 def steps(wanted, options):
@@ -123,17 +123,17 @@ def tell(entry):
 
 
 def collect(todo, options, failures=4):
-    """{step: {pair: {side: result}}}. A lab machine that is lost is started anew for what is not measured yet."""
+    """Yields (step, [{side: result} ...], labs lost so far) as soon as a step is done. A lab machine that is lost is started anew for what is left."""
     results, files, failed = {}, guest_files("make-fio", "--kernel", options.guest_kernel), 0
     lines = peer.show(lines_for(files, options), options)
-    todo = [dict(step, done=0) for step in todo]
-    while any(step["done"] < step["pairs"] for step in todo):
+    todo = {step["name"]: dict(step, left=step["pairs"]) for step in todo}
+    while any(step["left"] for step in todo.values()):
         try:
             with Machine(display="none", memory=3072) as machine:
                 say(f"duel: the lab machine came up in {machine.boot_seconds:.0f} s, load {load()}")
                 make_devices(machine, options)
                 spec = {"sides": lines, "timeout": 60 * host.scale(),
-                        "steps": [dict(step, pairs=step["pairs"] - step["done"]) for step in todo if step["done"] < step["pairs"]]}
+                        "steps": [dict(step, pairs=step["left"]) for step in todo.values() if step["left"]]}
                 half = {}
                 for entry in follow(machine, spec):
                     if "ready" in entry:
@@ -141,17 +141,19 @@ def collect(todo, options, failures=4):
                         continue
                     tell(entry)
                     half[entry["side"]] = entry
-                    if len(half) == len(lines):
-                        results.setdefault(entry["step"], []).append(half)
-                        next(step for step in todo if step["name"] == entry["step"])["done"] += 1
-                        half = {}
+                    if len(half) < len(lines):
+                        continue
+                    step = todo[entry["step"]]
+                    results.setdefault(step["name"], []).append(half)
+                    half, step["left"] = {}, step["left"] - 1
+                    if not step["left"]:
+                        keep("duel.json", results)
+                        yield step, results[step["name"]], failed
         except LabError as error:
             failed += 1
             say(f"duel: {error}")
             if failed > failures:
                 raise
-    keep("duel.json", results)
-    return results, failed
 
 
 def pairs_of(results, value):
@@ -166,49 +168,55 @@ def threads_of(results):
                    for name in sorted({name for pair in results for name in pair[side]["threads"]})} for side in results[0]}
 
 
+def idle_figures(wanted, results):
+    by = {side: {thread: statistics.median(pair[side]["by"].get(thread, 0) for pair in results)
+                 for thread in sorted({thread for pair in results for thread in pair[side]["by"]})} for side in results[0]}
+    if "idle-wakeups" in wanted:
+        yield paired("idle-wakeups", "1/s", [(pair["rayvm"]["total"], pair[PEER]["total"]) for pair in results], 1.0, by=by)
+    if "idle-wakeups-outside" in wanted:
+        value = {side: statistics.median(pair[side]["outside"] for pair in results) for side in results[0]}
+        yield absolute("idle-wakeups-outside", round(value["rayvm"], 2), "1/s", 2, value["rayvm"] < 2, peer=PEER,
+                       peer_value=round(value[PEER], 2), by=by)
+
+
+def count_figure(name, results, **extra):
+    last = results[-1]
+    return paired(name, "calls", pairs_of(results, lambda entry: entry["per_request"]), 1.0, 3,
+                  outside_kvm_run={side: entry["outside_kvm_run"] for side, entry in last.items()},
+                  kvm_run={side: round(entry["kvm_run"] / entry["requests"], 3) for side, entry in last.items()},
+                  calls={side: entry["calls"] for side, entry in last.items()}, **extra)
+
+
+def memory_figure(memory, pages):
+    kib = {side: entry["beside_kb"] for side, entry in memory.items()}
+    return absolute("memory-beside-guest", round(kib["rayvm"] / 1024, 2), "MiB", 8, kib["rayvm"] <= 8192, peer=PEER,
+                    peer_value=round(kib[PEER] / 1024, 2), by=memory["rayvm"]["by"], pages=pages)
+
+
 def bench_disk(wanted, options):
-    todo = steps(wanted, options)
     if "binary-size" in wanted:
         size = binary_size()
         yield absolute("binary-size", round(size / 2**20, 3), "MiB", 1.5, size <= 1.5 * 2**20, bytes=size)
     if not set(wanted) - {"binary-size"}:
         return
-    results, failed = collect(todo, options)
-    memory = results["memory"][0]
-    pages = {side: f"{entry['huge_kb']} of {entry['ram_kb']} KiB in huge pages" for side, entry in memory.items()}
-    extra = {"guest_kernel": options.guest_kernel, "accel": "kvm" if host.can_nest() else "tcg", "pages": pages, "failed": failed, "storage": "null_blk"}
-    for step in todo:
-        name = step["name"]
+    extra = {"guest_kernel": options.guest_kernel, "accel": "kvm" if host.can_nest() else "tcg", "storage": "null_blk"}
+    for step, results, failed in collect(steps(wanted, options), options):
+        name, extra["failed"] = step["name"], failed
         if name == "memory":
+            extra["pages"] = {side: f"{entry['huge_kb']} of {entry['ram_kb']} KiB in huge pages" for side, entry in results[0].items()}
             if "memory-beside-guest" in wanted:
-                kib = {side: entry["beside_kb"] for side, entry in memory.items()}
-                yield absolute("memory-beside-guest", round(kib["rayvm"] / 1024, 2), "MiB", 8, kib["rayvm"] <= 8192, peer=PEER,
-                               peer_value=round(kib[PEER] / 1024, 2), by=memory["rayvm"]["by"], pages=pages)
+                yield memory_figure(results[0], extra["pages"])
         elif name == "idle":
-            taken = results[name]
-            by = {side: {thread: statistics.median(pair[side]["by"].get(thread, 0) for pair in taken)
-                         for thread in sorted({thread for pair in taken for thread in pair[side]["by"]})} for side in taken[0]}
-            if "idle-wakeups" in wanted:
-                yield paired(name + "-wakeups", "1/s", [(pair["rayvm"]["total"], pair[PEER]["total"]) for pair in taken], 1.0, by=by)
-            if "idle-wakeups-outside" in wanted:
-                value = statistics.median(pair["rayvm"]["outside"] for pair in taken)
-                yield absolute("idle-wakeups-outside", round(value, 2), "1/s", 2, value < 2, peer=PEER,
-                               peer_value=round(statistics.median(pair[PEER]["outside"] for pair in taken), 2), by=by)
+            yield from idle_figures(wanted, results)
         elif step["do"] == "count":
-            last = results[name][-1]
-            yield paired(name, "calls", pairs_of(results[name], lambda entry: entry["per_request"]), 1.0, 3,
-                         outside_kvm_run={side: entry["outside_kvm_run"] for side, entry in last.items()},
-                         kvm_run={side: round(entry["kvm_run"] / entry["requests"], 3) for side, entry in last.items()},
-                         calls={side: entry["calls"] for side, entry in last.items()}, **extra)
+            yield count_figure(name, results, **extra)
         elif name.startswith("cpu-"):
-            yield paired(name, "s", pairs_of(results[name], lambda entry: entry["cpu"]), 1.0, 3, requests=results[name][0]["rayvm"]["reads"],
-                         threads=threads_of(results[name]), **extra)
+            yield paired(name, "s", pairs_of(results, lambda entry: entry["cpu"]), 1.0, 3, requests=results[0]["rayvm"]["reads"],
+                         threads=threads_of(results), **extra)
         elif name.startswith("fio-seq"):
-            yield paired(name, "MiB/s", pairs_of(results[name], lambda entry: entry["kib_s"] / 1024), 1.0, 1, "higher",
-                         threads=threads_of(results[name]), **extra)
+            yield paired(name, "MiB/s", pairs_of(results, lambda entry: entry["kib_s"] / 1024), 1.0, 1, "higher", threads=threads_of(results), **extra)
         else:
-            yield paired(name, "IOPS", pairs_of(results[name], lambda entry: entry["iops"]), 1.0, 0, "higher",
-                         threads=threads_of(results[name]), **extra)
+            yield paired(name, "IOPS", pairs_of(results, lambda entry: entry["iops"]), 1.0, 0, "higher", threads=threads_of(results), **extra)
 
 
 NAMES = (*(f"fio-{job}-{mode}" for mode in MODES for job in JOBS),
