@@ -83,7 +83,8 @@ def steps(wanted, options):
             if f"cpu-{depth}-{mode}" in wanted:
                 result.append({"do": "fio", "name": f"cpu-{depth}-{mode}", "args": fio_words(job, mode, *fixed(job)), "pairs": options.pairs})
             if f"syscalls-{depth}-{mode}" in wanted:
-                result.append({"do": "count", "name": f"syscalls-{depth}-{mode}", "args": fio_words(job, mode, *fixed(job)), "pairs": options.count_pairs})
+                result.append({"do": "count", "name": f"syscalls-{depth}-{mode}", "args": fio_words(job, mode, *fixed(job), "--output=/dev/null"),
+                               "pairs": options.count_pairs})
     if {"idle-wakeups", "idle-wakeups-outside"} & set(wanted):
         result.append({"do": "idle", "name": "idle", "seconds": 10, "pairs": 3})
     return [{"do": "memory", "name": "memory", "pairs": 1}, *result]
