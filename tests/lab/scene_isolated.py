@@ -126,6 +126,7 @@ def test_dies_and_comes_back_20_times_and_nothing_is_left(machine):
         time.sleep((0, 0.05, 0.3, 1)[number % 4])   # while it loads, starts, runs
         kill_machine(machine, (signal.SIGKILL, signal.SIGSEGV)[number % 2])
         rayvm.wait("vm:crashed", 10)
+        time.sleep(0.5)         # the worker lets go of the dead one's memory
         seen.append((descriptors(machine, panel), descriptors(machine, spawner), memory_kib(machine, panel), memory_kib(machine, spawner)))
         rayvm.ctl("vm", "start")
         rayvm.wait("vm:running", 20)
@@ -153,6 +154,20 @@ def test_killed_while_switched_off_is_no_crash(machine):
     rayvm.ctl("vm", "pause")
     kill_machine(machine)
     rayvm.wait("vm:crashed", 10)
+
+
+def test_machine_that_hangs_is_killed_for_a_reset(machine):
+    rayvm, before = state["rayvm"], boots(machine)
+    rayvm.ctl("vm", "start")
+    machine.wait_for(lambda: boots(machine) > before, 120, "the guest")
+    hung = process(machine, "rayvm-machine")
+    machine.sh(f"kill -STOP {hung}", check=True)
+    machine.press("KEY_F12")
+    machine.wait_screen(is_ui, 10, "the UI")
+    rayvm.ctl("vm", "reset")
+    machine.wait_for(lambda: pids(machine, "rayvm-machine") not in ([], [hung]), 40, "another process")
+    rayvm.wait("vm:running", 20)
+    assert "does not answer" in rayvm.job.log_text()
 
 
 def test_without_the_spawner_there_is_still_a_panel(machine):
