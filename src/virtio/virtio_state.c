@@ -92,7 +92,9 @@ static bool load_queue(const struct virtio_pci *transport, struct virtq *queue, 
 	/* Only a queue that was enabled has gone anywhere, and one with nothing in flight has returned what it took. */
 	if (!untrusted->enabled)
 		return !untrusted->broken && untrusted->next_avail == 0 && untrusted->next_used == 0;
-	if (!untrusted->broken && untrusted->next_avail != untrusted->next_used)
+	/* A device that has stopped keeps what it had taken until its driver resets it. */
+	bool stopped = transport->status & STATUS_NEEDS_RESET;
+	if (!stopped && untrusted->next_avail != untrusted->next_used)
 		return false;
 	bool event_idx = queue->event_idx;
 	if (!virtq_enable(queue))

@@ -365,6 +365,28 @@ def console():
     }
 
 
+def net():
+    send, give, wire = range(DEVICE, DEVICE + 3)
+
+    def packet(size=64, pieces=1, flags=0, kind=0, fields=0):
+        return op(send, flags | kind << 4, pieces, size, fields)
+
+    tcp = 54 | 1448 << 16 | 34 << 32 | 16 << 48
+    hello = start() + op(give, 0, 20, 1526)
+    return {
+        **rings(),
+        "net-both-ways": hello + packet(1514, 3) + op(wire, 1, 80) + op(wire, 1, 1526),
+        "net-offloads": hello + b"".join(packet(4000, 2, flags, kind, tcp) for flags in (0, 1, 2, 3, 7) for kind in (0, 1, 3, 4, 5, 8, 9)) + op(wire, 1),
+        "net-headers-lie": hello + b"".join(packet(200, 1, 1, 1, fields) for fields in (0, ALL, 0xFFFF, 0xFFFF << 16, 0xFFFF << 32, 0xFFFF << 48, 199 << 32 | 1 << 48, 54)) + op(wire, 1),
+        "net-not-negotiated": start(64, 1 << 32) + packet(200, 1, 1, 1, tcp) + op(give, 0, 4, 1526) + op(wire, 1, 200, 0, 1),
+        "net-sizes": hello + b"".join(packet(n, pieces) for n in (0, 1, 13, 14, 65535) for pieces in (0, 1, 7)) + chain((DATA, 11, False), queue=1) + chain((DATA, 12, False), queue=1)
+                     + chain((DATA, 5, False), (DATA + 5, 7, False), (DATA + 64, 60, False), queue=1) + op(wire, 1),
+        "net-small-buffers": start() + op(give, 0, 10, 11) + op(wire, 0, 100) + start() + op(give, 0, 30, 12) + op(wire, 0, 100) + start() + op(give, 0, 3, 100) + op(wire, 0, 1526),
+        "net-short-from-wire": hello + b"".join(op(wire, 0, n) for n in (1, 11, 12, 13)) + op(wire, 2) + packet(100),
+        "net-full-wire": hello + packet(60000, 7) * 60 + op(wire, 1) + op(SETTLE) + op(wire, 1),
+    }
+
+
 def text(*lines):
     return "\n".join(lines).encode() + b"\n"
 
@@ -400,5 +422,5 @@ def control():
             "numbers": text('{"command":"pointer","arguments":{"x":-1,"y":1e400}}', '{"command":"wait","arguments":{"for":"x","timeout":99999999999999999999}}')}
 
 
-SEEDS = {"acpi": acpi, "blk": blk, "console": console, "control": control, "gpu": gpu, "input": input_, "link": link, "loader": loader, "pci": pci, "rng": rng,
+SEEDS = {"acpi": acpi, "blk": blk, "console": console, "control": control, "gpu": gpu, "input": input_, "link": link, "loader": loader, "net": net, "pci": pci, "rng": rng,
          "settings": settings}
