@@ -215,6 +215,24 @@ static void front(struct scene *scene, bool give_back)
 			link_send_to_producer(scene->link, &chatter.message);
 }
 
+static void no_run(void *data, uint64_t pixels_offset, uint64_t length)
+{
+	(void)data;
+	FUZZ_CHECK(pixels_offset <= PIXELS && length <= PIXELS - pixels_offset, "a run of %llu bytes at %llu", (unsigned long long)length,
+		(unsigned long long)pixels_offset);
+}
+
+/* What the table takes for a picture has all its pixels. */
+static void check_heads(const struct scene *scene)
+{
+	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++) {
+		const struct link_buffer *buffer = link_table_head(scene->worker->producer[1].table, i)->buffer;
+		if (buffer != NULL)
+			FUZZ_CHECK(link_buffer_runs(buffer, buffer->offset, (uint64_t)buffer->stride * (buffer->height - 1) + 4ull * buffer->width, no_run, NULL),
+				"a picture of %ux%u is larger than its segments", buffer->width, buffer->height);
+	}
+}
+
 static void turn(struct scene *scene, bool give_back)
 {
 	struct worker *worker = scene->worker;
@@ -227,6 +245,7 @@ static void turn(struct scene *scene, bool give_back)
 		compose(worker, (enum panel_face)f, scene->now_ns);
 	front(scene, give_back);
 	scene->now_ns += WORKER_HIDDEN_NS / 2;
+	check_heads(scene);
 }
 
 static void shot_done(void *data, uint32_t *pixels, uint32_t width, uint32_t height)

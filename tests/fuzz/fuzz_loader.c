@@ -86,6 +86,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 		FUZZ_CHECK(good, "loaded what was refused");
 		check_entry(&entry);
 	} else if (!(how.flags & 4)) {
+		FUZZ_CHECK(!good, "checked, but then: %s", error);
 		FUZZ_CHECK(error[0] != '\0', "refused without a word");
 	}
 	guest_memory_finish(&memory);

@@ -59,6 +59,7 @@ def rings():
                            + op(AVAIL) + kick,
         "Q5-head": start() + op(AVAIL, 0, 64) + kick + start() + op(AVAIL, 0, 0xFFFF) + kick,
         "Q5-next": start() + desc(0, DATA, 16, NEXT) + op(DESC_NEXT, 0, 0, 64, NEXT) + op(AVAIL) + kick,
+        "Q5-next-far": start() + desc(0, DATA, 16, NEXT) + op(DESC_NEXT, 0, 0, 0xFFFF, NEXT) + op(AVAIL) + kick,
         "Q6-ahead": start() + op(AVAIL_INDEX, 0, 65) + kick + start() + op(AVAIL_INDEX, 0, 0x8000) + kick,
         "Q7-locked": start() + op(COMMON_WRITE, 24, 1, 0, 16) + op(COMMON_WRITE, 32, 3, 0, LOW) + op(COMMON_WRITE, 40, 2, 0, 1) + good,
         "Q7-sizes": b"".join(start(size) + good for size in (0, 1, 2, 3, 255, 256, 257, 1024, 2048, 0x8000)),
