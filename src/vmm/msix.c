@@ -261,7 +261,8 @@ static void table_access(struct pci_device *device, uint64_t offset, void *data,
 static void pba_read(const struct msix *msix, uint64_t offset, void *data, uint32_t size)
 {
 	uint64_t bits = 0;
-	for (uint32_t i = 0; i < msix->n_vectors; i++)
+	/* Vectors that the device does not have are never pending. */
+	for (uint32_t i = 0; i < MSIX_VECTORS; i++)
 		bits |= (uint64_t)msix->vector[i].pending << i;
 	for (uint32_t i = 0; i < size; i++)
 		((uint8_t *)data)[i] = offset + i < 8 ? (uint8_t)(bits >> (8 * (offset + i))) : 0;
