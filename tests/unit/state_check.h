@@ -83,6 +83,9 @@ STATE_UNUSED static unsigned state_check(const struct state_device *saved, const
 	/* Every byte, several ways. */
 	unsigned refused = 0;
 	for (uint32_t i = 0; i < file.size; i++) {
+		/* Of long stretches of zeros (empty slots, an empty buffer) a few bytes tell as much as all. */
+		if (file.size > 2048 && i >= 32 && i + 32 < file.size && i % 37 != 0 && state_is_zero(file.at + i - 32, 64))
+			continue;
 		for (uint32_t k = 0; k < sizeof(flips); k++) {
 			file.at[i] ^= flips[k];
 			if (!fresh->load(fresh->device, file.at, file.size)) {
