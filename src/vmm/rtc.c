@@ -73,15 +73,54 @@ static int decode(const struct rtc *rtc, uint8_t value)
 	return rtc->cmos[REG_B] & B_BINARY ? value : (value >> 4) * 10 + (value & 0xf);
 }
 
+static int64_t floor_div(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
+/* Days since 1970-01-01 of the first day of a month (0 to 11) in the Gregorian calendar, counted in years that begin in March. */
+static int64_t month_start(int64_t year, int64_t month)
+{
+	int64_t shifted = (month + 10) % 12;
+	year -= month < 2;
+	int64_t era = floor_div(year, 400), in_era = year - era * 400;
+	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + (153 * shifted + 2) / 5 - 719468;
+}
+
+/*
+ * UTC, like gmtime_r() and timegm(): those of the C library read /etc/localtime at their first use, and a vCPU's thread may open
+ * nothing.
+ */
+void rtc_civil(int64_t seconds, struct tm *tm)
+{
+	int64_t days = floor_div(seconds, 86400), rest = seconds - days * 86400;
+	int64_t shifted = days + 719468, era = floor_div(shifted, 146097), day = shifted - era * 146097;
+	int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+	int64_t in_year = day - (365 * year + year / 4 - year / 100), month = (5 * in_year + 2) / 153;
+	memset(tm, 0, sizeof(*tm));
+	tm->tm_mday = (int)(in_year - (153 * month + 2) / 5 + 1);
+	tm->tm_mon = (int)((month + 2) % 12);
+	tm->tm_year = (int)(year + era * 400 + (tm->tm_mon < 2) - 1900);
+	tm->tm_wday = (int)(((days + 4) % 7 + 7) % 7);
+	tm->tm_hour = (int)(rest / 3600);
+	tm->tm_min = (int)(rest / 60 % 60);
+	tm->tm_sec = (int)(rest % 60);
+}
+
+int64_t rtc_seconds(const struct tm *tm)
+{
+	int64_t years = floor_div(tm->tm_mon, 12);
+	int64_t days = month_start(tm->tm_year + 1900ll + years, tm->tm_mon - years * 12) + tm->tm_mday - 1;
+	return days * 86400 + tm->tm_hour * 3600ll + tm->tm_min * 60ll + tm->tm_sec;
+}
+
 /* Brings the time registers up to date, unless the guest stopped them to set them. */
 static void load_time(struct rtc *rtc, int64_t now)
 {
 	if (rtc->cmos[REG_B] & B_SET)
 		return;
-	time_t seconds = (time_t)(now + rtc->offset_s);
 	struct tm tm;
-	if (!gmtime_r(&seconds, &tm))
-		return;
+	rtc_civil(now + rtc->offset_s, &tm);
 	rtc->cmos[SECONDS] = encode(rtc, tm.tm_sec);
 	rtc->cmos[MINUTES] = encode(rtc, tm.tm_min);
 	int hour = tm.tm_hour;
@@ -113,8 +152,8 @@ static void store_time(struct rtc *rtc, int64_t now)
 		tm.tm_hour = decode(rtc, hours);
 	else
 		tm.tm_hour = decode(rtc, hours & 0x7f) % 12 + (hours & 0x80 ? 12 : 0);
-	/* timegm() normalises whatever the guest wrote; the sum cannot overflow: at most 16599 years. */
-	rtc->offset_s = (int64_t)timegm(&tm) - now;
+	/* Odd months, days and hours are taken as they come; the sum cannot overflow: at most 16599 years. */
+	rtc->offset_s = rtc_seconds(&tm) - now;
 }
 
 void rtc_select(struct rtc *rtc, uint8_t index)

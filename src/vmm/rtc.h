@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "vmm/state.h"
 
@@ -43,3 +44,7 @@ void rtc_tick(struct rtc *rtc, int64_t now);
 /* See state.h. */
 uint32_t rtc_save(struct rtc *rtc, void *to, uint32_t size);
 bool rtc_load(struct rtc *rtc, const void *from, uint32_t size);
+
+/* Seconds since 1970 in UTC as a date, and back; out-of-range fields of a date are carried over. Pure. */
+void rtc_civil(int64_t seconds, struct tm *tm);
+int64_t rtc_seconds(const struct tm *tm);

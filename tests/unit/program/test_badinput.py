@@ -53,6 +53,9 @@ GUESTS = {
     # waits until the power button's status bit is set in PM1 status, then S5
     "button": say("READY\n") + b"\x66\xba" + struct.pack("<H", 0x600) + b"\x66\xed\xf6\xc4\x01\x74\xf9" + say("PRESSED\n") +
               b"\x66\xba" + struct.pack("<H", 0x604) + b"\x66\xb8" + struct.pack("<H", 5 << 10 | 1 << 13) + b"\x66\xef" + HALT,
+    # the clock's seconds, then config space by ports, the PM timer and a status byte: what a kernel reads early
+    "reader": out_byte(0x70, 0) + b"\x66\xba\x71\x00\xec" + b"\x66\xba\xf8\x0c\xb8\x00\x00\x00\x80\xef\x66\xba\xfc\x0c\xed" +
+              b"\x66\xba\x08\x06\xed\x66\xba\x64\x00\xec" + say("READ\n") + HALT,
     # what a Linux kernel without a second one to load tells of its panic
     "panic": say("PANIC\n") + out_byte(0x505, 1) + HALT,
     "crash": say("CRASH\n") + b"\x0f\x0b",                                                  # ud2 without an IDT: triple fault
@@ -417,6 +420,22 @@ def test_signals(bench):
         process.send_signal(signal.SIGHUP if step % 2 else signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM, -signal.SIGHUP), process.returncode
         assert not (bench.folder / "vm.sock").exists(), f"ended with {process.returncode} {step * 5} ms after its start and left its socket"
+
+
+def test_early_reads_in_both_processes(bench):
+    """No device's answer needs a system call that a vCPU's thread is not allowed."""
+    need_kvm()
+    serial = bench.folder / "running.serial"
+    for option in ((), ("--isolate",)):
+        serial.unlink(missing_ok=True)
+        with bench.running("--display", "none", "--serial", "file:running.serial", "-m", "64M", "-s", "1", "-k", "reader", *option) as process:
+            deadline = time.monotonic() + 20
+            while (not serial.exists() or "READ" not in serial.read_text()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            log = (bench.folder / "running.log").read_text()
+            assert serial.exists() and "READ" in serial.read_text(), f"{option}: {log}"
+            assert "forbid" not in log and "refused" not in log, f"{option}: {log}"
+            assert process.poll() is None
 
 
 def test_sigterm_asks_the_guest(bench):

@@ -160,6 +160,30 @@ static void rtc_teardown(void)
 	rtc_finish(&rtc);
 }
 
+/* The calendar is the C library's. */
+START_TEST(rtc_calendar)
+{
+	static const int64_t edges[] = { 0, -1, 86399, 86400, 951782399, 951782400, 951868800, 4107542399, 4107542400, -2203891200, -62135596800, 253402300799, 400000000000 };
+	uint64_t random = 88172645463325252;
+	for (uint32_t i = 0; i < 200000; i++) {
+		random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+		time_t seconds = i < ARRAY_LEN(edges) ? edges[i] : (int64_t)(random % 1000000000000) - 200000000000;
+		struct tm ours, theirs;
+		rtc_civil(seconds, &ours);
+		ck_assert_ptr_nonnull(gmtime_r(&seconds, &theirs));
+		ck_assert_msg(ours.tm_sec == theirs.tm_sec && ours.tm_min == theirs.tm_min && ours.tm_hour == theirs.tm_hour && ours.tm_mday == theirs.tm_mday &&
+			ours.tm_mon == theirs.tm_mon && ours.tm_year == theirs.tm_year && ours.tm_wday == theirs.tm_wday, "%lld", (long long)seconds);
+		ck_assert_int_eq(rtc_seconds(&ours), seconds);
+		/* what only a guest would set */
+		ours.tm_mon = (int)(random % 166) - 1;
+		ours.tm_mday = (int)(random >> 8) % 166;
+		ours.tm_hour = (int)(random >> 16) % 178;
+		struct tm odd = ours;
+		ck_assert_int_eq(rtc_seconds(&ours), timegm(&odd));
+	}
+}
+END_TEST
+
 START_TEST(rtc_time)
 {
 	ck_assert_uint_eq(rtc_get(0, NOW), 0x19);
@@ -368,6 +392,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, c);
 	c = tcase_create("rtc");
 	tcase_add_checked_fixture(c, rtc_setup, rtc_teardown);
+	tcase_add_test(c, rtc_calendar);
 	tcase_add_test(c, rtc_time);
 	tcase_add_test(c, rtc_set);
 	tcase_add_test(c, rtc_strange_years);
