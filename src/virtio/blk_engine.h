@@ -12,6 +12,7 @@
 
 #define BLK_FD_WAKE 0 /* of `watch`; the kicks follow */
 #define BLK_FDS_MAX 16
+#define BLK_FOREVER (-1)
 
 enum blk_op_code { BLK_OP_READ, BLK_OP_WRITE, BLK_OP_FLUSH, BLK_OP_ALLOCATE };
 
@@ -46,8 +47,8 @@ struct blk_engine_ops {
 	/* Once, on the thread that will call everything else. 0, or an errno: cannot be used here after all. */
 	int (*start)(struct blk_engine *engine);
 	void (*submit)(struct blk_engine *engine, struct blk_op *op);
-	/* Hands over what was submitted and collects; `block`: waits until there is something. Adds to *events. */
-	void (*wait)(struct blk_engine *engine, bool block, struct blk_events *events);
+	/* Hands over what was submitted and collects; waits for at most timeout_ns until there is something, with BLK_FOREVER as long as it takes. Adds to *events. */
+	void (*wait)(struct blk_engine *engine, int64_t timeout_ns, struct blk_events *events);
 	/* What the host has not begun comes back with ECANCELED; the rest when the host is done with it. */
 	void (*cancel)(struct blk_engine *engine);
 	/* Operations still with the host stay with it: their buffers must outlive the process then. */

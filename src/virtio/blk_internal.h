@@ -119,6 +119,11 @@ struct blk {
 	struct blk_request *free, *finished, **finished_end;
 	bool held;                   /* what is finished waits for the end of a pause */
 	uint32_t ready;              /* bit per queue that may have chains */
+	uint32_t held_back;          /* bit per queue whose driver will not kick for the next chain, but for a later one */
+	uint32_t expected[DISK_QUEUES_MAX]; /* requests returned for which the driver has not sent others yet */
+	uint32_t asked;              /* chains that the last hold asked for */
+	uint64_t hold_ns;            /* how long it takes until so many are there, on average */
+	uint32_t hold_pause, hold_penalty, hold_good; /* turns without a hold, after one that was of no use */
 	struct disk_memory memory;   /* a memory disk, or the overlay */
 	bool has_memory;
 	uint8_t *zeros;              /* BLK_ZEROS_SIZE bytes to be written as they are */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define THREADS 4
@@ -104,11 +105,14 @@ static void pool_submit(struct blk_engine *engine, struct blk_op *op)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-static void pool_wait(struct blk_engine *engine, bool block, struct blk_events *events)
+static void pool_wait(struct blk_engine *engine, int64_t timeout_ns, struct blk_events *events)
 {
 	struct pool *pool = of(engine);
 	bool found = events->done.first != NULL || events->ready != 0;
-	int n = poll(pool->poll, pool->n_watch + 1, block && !found ? -1 : 0);
+	struct timespec timeout = { 0 };
+	if (!found && timeout_ns > 0)
+		timeout = (struct timespec){ .tv_sec = timeout_ns / (int64_t)NSEC_PER_SEC, .tv_nsec = timeout_ns % (int64_t)NSEC_PER_SEC };
+	int n = ppoll(pool->poll, pool->n_watch + 1, !found && timeout_ns < 0 ? NULL : &timeout, NULL);
 	blk_count_syscalls(engine, 1);
 	for (uint32_t i = 0; n > 0 && i <= pool->n_watch; i++) {
 		uint64_t count;

@@ -18,6 +18,19 @@
 /* Of one turn: requests, and bytes copied by a disk in memory, which nobody else does meanwhile. */
 #define BATCH 128
 #define BATCH_BYTES (4u << 20)
+/*
+ * Holding back. A driver with much in flight sends a request for each that it gets back. Served one by one, each costs it a kick and an
+ * interrupt, and both are exits from the guest. So when several were returned, the driver is asked (by EVENT_IDX) to kick when most of
+ * their successors are there. A deadline ends the wait when they do not come, and a hold that was of no use is not repeated for a while. With
+ * one request at a time there is nothing to hold.
+ */
+#define HOLD_MOST 16u            /* chains */
+#define HOLD_FIRST_NS 200000u    /* what hold_ns begins with */
+#define HOLD_MIN_NS 20000u
+#define HOLD_MAX_NS 1000000u
+#define HOLD_PENALTY 64u         /* turns; doubles up to HOLD_PENALTY_MAX */
+#define HOLD_PENALTY_MAX 8192u
+#define HOLD_FORGIVE 256u        /* good holds that halve the penalty */
 #define NAP_NS 50000l /* between looks whether a vCPU that waits for the lock has got it */
 #define NAPS 40       /* so often at most: on a busy host it may take long to wake up */
 
@@ -80,6 +93,8 @@ static uint32_t return_finished(struct blk *blk)
 				*request->status_at = request->status;
 			virtq_push(&blk->device.queue[request->queue], request->chain.head, written < UINT32_MAX ? (uint32_t)written : UINT32_MAX);
 			touched |= 1u << request->queue;
+			if (blk->expected[request->queue] < BLK_QUEUE_SIZE)
+				blk->expected[request->queue]++;
 			count(blk, request);
 		} else if (request->generation < blk->stuck_before) {
 			blk->stuck--;
@@ -95,6 +110,25 @@ static uint32_t return_finished(struct blk *blk)
 	if (blk->draining > 0 && blk->in_flight <= blk->stuck)
 		pthread_cond_broadcast(&blk->idle);
 	return touched;
+}
+
+/*
+ * Lock held. The queue is empty: asks for a kick. False: something came meanwhile, and there is more to take.
+ */
+static bool rearm(struct blk *blk, uint32_t index)
+{
+	struct virtq *queue = &blk->device.queue[index];
+	uint32_t most = min_u32(blk->expected[index] * 3 / 4, HOLD_MOST);
+	if (most > 1 && queue->event_idx && blk->hold_pause == 0 && !blk->has_memory) {
+		virtq_rearm_beyond(queue, most - 1);
+		if (virtq_available(queue) >= most)
+			return false;
+		blk->held_back |= 1u << index;
+		blk->asked = most;
+		return true;
+	}
+	blk->held_back &= ~(1u << index);
+	return !virtq_rearm(queue);
 }
 
 /* Lock held. Takes the chains of one queue, appends them to *end, as far as the budgets go. Returns false when they are used up. */
@@ -114,7 +148,7 @@ static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***en
 			blk->free = request;
 			if (got < 0)
 				virtio_needs_reset(&blk->device, why);
-			if (got < 0 || !virtq_rearm(queue)) {
+			if (got < 0 || rearm(blk, index)) {
 				blk->ready &= ~(1u << index);
 				return true;
 			}
@@ -131,6 +165,8 @@ static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***en
 		**end = request;
 		*end = &request->next;
 		blk->in_flight++;
+		if (blk->expected[index] > 0)
+			blk->expected[index]--;
 		--*requests;
 		if (blk->has_memory)
 			*bytes += request->chain.in_size + request->chain.out_size;
@@ -150,7 +186,8 @@ static struct blk_request *exchange(struct blk *blk)
 		if (touched >> i & 1)
 			notified += virtio_notify_queue(device, i);
 	if (!device->live || blk->paused || blk->draining > 0) {
-		blk->ready = 0; /* who changes that wakes this thread, and all queues are looked at */
+		blk->ready = blk->held_back = 0; /* who changes that wakes this thread, and all queues are looked at */
+		memset(blk->expected, 0, sizeof(blk->expected));
 	} else {
 		for (uint32_t i = 0; i < device->n_queues && device->live; i++)
 			if ((blk->ready >> i & 1) && !take_queue(blk, i, &end, &requests, &bytes))
@@ -160,6 +197,55 @@ static struct blk_request *exchange(struct blk *blk)
 	if (notified > 0)
 		atomic_fetch_add_explicit(blk->syscalls, notified, memory_order_relaxed);
 	return taken;
+}
+
+/* Waits in one place for everything. */
+static void wait_for_work(struct blk *blk, struct blk_events *events)
+{
+	const struct blk_engine_ops *ops = blk->engine->ops;
+	if (blk->hold_pause > 0)
+		blk->hold_pause--;
+	if (blk->ready != 0 || (blk->finished != NULL && !blk->held)) {
+		ops->wait(blk->engine, 0, events);
+		return;
+	}
+	if (blk->held_back == 0) {
+		ops->wait(blk->engine, BLK_FOREVER, events);
+		return;
+	}
+	if (blk->hold_ns == 0)
+		blk->hold_ns = HOLD_FIRST_NS;
+	uint64_t before = clock_now_ns();
+	ops->wait(blk->engine, (int64_t)(2 * blk->hold_ns), events);
+	uint64_t waited = clock_now_ns() - before;
+	if (events->ready >> (BLK_FD_WAKE + 1) != 0) {
+		/* They came. */
+		blk->hold_ns = (3 * blk->hold_ns + waited) / 4;
+		if (++blk->hold_good % HOLD_FORGIVE == 0 && blk->hold_penalty > HOLD_PENALTY)
+			blk->hold_penalty /= 2;
+	} else if (events->done.first == NULL && events->ready == 0) {
+		/* They did not, or not in time: a driver that is about half way is only slow. */
+		uint32_t came = 0;
+		pthread_mutex_lock(&blk->device.lock);
+		for (uint32_t i = 0; i < blk->device.n_queues; i++)
+			if (blk->held_back >> i & 1)
+				came = max_u32(came, virtq_available(&blk->device.queue[i]));
+		pthread_mutex_unlock(&blk->device.lock);
+		if (2 * came >= blk->asked) {
+			blk->hold_ns += blk->hold_ns / 2;
+		} else {
+			memset(blk->expected, 0, sizeof(blk->expected));
+			blk->hold_penalty = blk->hold_penalty == 0 ? HOLD_PENALTY : min_u32(2 * blk->hold_penalty, HOLD_PENALTY_MAX);
+			blk->hold_pause = blk->hold_penalty;
+		}
+	}
+	if (blk->hold_ns < HOLD_MIN_NS)
+		blk->hold_ns = HOLD_MIN_NS;
+	if (blk->hold_ns > HOLD_MAX_NS)
+		blk->hold_ns = HOLD_MAX_NS;
+	/* Whatever woke it: they are looked at now. */
+	blk->ready |= blk->held_back;
+	blk->held_back = 0;
 }
 
 static void start_requests(struct blk *blk, struct blk_request *request)
@@ -236,7 +322,7 @@ static void flush_at_end(struct blk *blk)
 	blk->engine->ops->submit(blk->engine, &op);
 	for (bool done = false; !done;) {
 		struct blk_events events = { 0 };
-		blk->engine->ops->wait(blk->engine, true, &events);
+		blk->engine->ops->wait(blk->engine, BLK_FOREVER, &events);
 		for (struct blk_op *each; (each = blk_op_take(&events.done)) != NULL;)
 			done |= each == &op;
 	}
@@ -305,7 +391,7 @@ void *blk_thread(void *data)
 		return NULL;
 	while (runs) {
 		struct blk_events events = { 0 };
-		blk->engine->ops->wait(blk->engine, blk->ready == 0 && (blk->finished == NULL || blk->held), &events);
+		wait_for_work(blk, &events);
 		blk->ready |= events.ready >> (BLK_FD_WAKE + 1);
 		if (events.ready & 1u << BLK_FD_WAKE)
 			runs = take_orders(blk);

@@ -212,15 +212,26 @@ static void uring_submit(struct blk_engine *engine, struct blk_op *op)
 	blk_op_append(&of(engine)->waiting, op);
 }
 
-static void uring_wait(struct blk_engine *engine, bool block, struct blk_events *events)
+/* Hands over, and waits for one completion. 0 or more, or a negative errno. */
+static int enter(struct uring *uring, int64_t timeout_ns)
+{
+	if (timeout_ns < 0)
+		return io_uring_submit_and_wait(&uring->ring, 1);
+	struct __kernel_timespec timeout = { .tv_sec = timeout_ns / (int64_t)NSEC_PER_SEC, .tv_nsec = timeout_ns % (int64_t)NSEC_PER_SEC };
+	struct io_uring_cqe *cqe;
+	int error = io_uring_submit_and_wait_timeout(&uring->ring, &cqe, 1, &timeout, NULL);
+	return error == -ETIME ? 0 : error;
+}
+
+static void uring_wait(struct blk_engine *engine, int64_t timeout_ns, struct blk_events *events)
 {
 	struct uring *uring = of(engine);
 	for (bool full = true; full;) {
 		full = fill(uring);
 		bool found = io_uring_cq_ready(&uring->ring) > 0 || uring->cancelled.first != NULL || events->done.first != NULL || events->ready != 0;
 		int error = 0;
-		if (block && !full && !found)
-			error = io_uring_submit_and_wait(&uring->ring, 1);
+		if (timeout_ns != 0 && !full && !found)
+			error = enter(uring, timeout_ns);
 		else if (io_uring_sq_ready(&uring->ring) > 0)
 			error = io_uring_submit_and_get_events(&uring->ring);
 		else

@@ -47,7 +47,7 @@ static void between_submit(struct blk_engine *engine, struct blk_op *op)
 	between.real->ops->submit(between.real, op);
 }
 
-static void between_wait(struct blk_engine *engine, bool block, struct blk_events *events)
+static void between_wait(struct blk_engine *engine, int64_t timeout_ns, struct blk_events *events)
 {
 	(void)engine;
 	struct blk_op *op;
@@ -55,7 +55,7 @@ static void between_wait(struct blk_engine *engine, bool block, struct blk_event
 		between.held--;
 		between_submit(engine, op);
 	}
-	between.real->ops->wait(between.real, block && between.failed.first == NULL, events);
+	between.real->ops->wait(between.real, between.failed.first == NULL ? timeout_ns : 0, events);
 	while ((op = blk_op_take(&between.failed)) != NULL)
 		blk_op_append(&events->done, op);
 	for (op = events->done.first; op != NULL; op = op->next) {
