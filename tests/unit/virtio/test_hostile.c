@@ -306,6 +306,56 @@ START_TEST(available_index_that_never_ends) /* Q11 */
 }
 END_TEST
 
+/* Q15, G22: a reset while requests are under way. When it has returned nothing of the device's touches rings or buffers any more. */
+START_TEST(reset_in_the_middle)
+{
+	make(&side, (enum kind)_i);
+	page = driver_alloc(&side.d, 1 << 20);
+	uint64_t rings = side.d.next_free;
+	uint8_t *bytes = driver_ptr(&side.d, page), *copy = malloc(1 << 20);
+	uint32_t files = open_files();
+	atomic_store(&stop, false);
+	pthread_t thread;
+	pthread_create(&thread, NULL, turn_for_ever, NULL);
+	unsigned in_the_middle = 0;
+	for (int round = 0; round < 60; round++) {
+		side.d.next_free = rings;
+		driver_start(&side.d, DRIVER_ALL_FEATURES, 64);
+		memset(bytes, 0, 1 << 20);
+		for (uint32_t queue = 0; queue < side.device->n_queues; queue++) {
+			for (uint32_t i = 0; i < 16; i++) {
+				/* Reads of a disk, bytes of a generator, commands that are none. */
+				uint64_t at = page + (queue * 16 + i) * 8192;
+				const struct driver_buf bufs[] = { { at, 16 }, { at + 4096, 2048 }, { at + 64, 1 } };
+				driver_add(&side.d, queue, bufs, 1, 2);
+			}
+			driver_kick(&side.d, queue);
+		}
+		for (int spin = 0; spin < round * 500; spin++)
+			__atomic_load_n(&side.d.queue[0].used[1], __ATOMIC_RELAXED);
+		driver_set(&side.d, R_STATUS, 0, 1);
+		uint16_t used[VIRTIO_MAX_QUEUES];
+		for (uint32_t queue = 0; queue < side.device->n_queues; queue++) {
+			used[queue] = __atomic_load_n(&side.d.queue[queue].used[1], __ATOMIC_ACQUIRE);
+			in_the_middle += (side.takes >> queue & 1) && used[queue] < 16;
+		}
+		memcpy(copy, bytes, 1 << 20);
+		nanosleep(&(struct timespec){ .tv_nsec = 3000000 }, NULL);
+		ck_assert_msg(memcmp(copy, bytes, 1 << 20) == 0, "%s writes into buffers after its reset", side.device->name);
+		for (uint32_t queue = 0; queue < side.device->n_queues; queue++)
+			ck_assert_uint_eq(__atomic_load_n(&side.d.queue[queue].used[1], __ATOMIC_ACQUIRE), used[queue]);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(in_the_middle, 0);
+	ck_assert_uint_eq(open_files(), files);
+	free(copy);
+	side.d.next_free = rings;
+	assert_serves(&side);
+	destroy(&side);
+}
+END_TEST
+
 /* --- everything at once -------------------------------------------------------------------------------------------------- */
 
 static uint64_t homes[2] = { 0x801000000, 0xc1000000 };
@@ -492,6 +542,7 @@ static Suite *make_suite(void)
 	tcase_add_loop_test(tc, same_head_many_times, 0, KINDS);
 	tcase_add_loop_test(tc, senseless_chains, 0, KINDS);
 	tcase_add_loop_test(tc, available_index_that_never_ends, 0, KINDS);
+	tcase_add_loop_test(tc, reset_in_the_middle, 0, KINDS);
 	tcase_add_loop_test(tc, everything_at_once, 0, KINDS);
 	suite_add_tcase(suite, tc);
 	return suite;
