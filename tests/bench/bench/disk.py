@@ -24,7 +24,7 @@ DEVICES = {(side, mode): f"/dev/bench{number}" for number, (side, mode) in
 BARE = {"rayvm": DEVICES["rayvm", "none"], PEER: DEVICES[PEER, "none"]}
 
 FIO = ["--name=j", "--filename={disk}", "--ioengine=io_uring", "--direct=1", "--thread", "--norandommap", "--randrepeat=0",
-       "--gtod_reduce=1", "--disable_lat=1", "--minimal", f"--size={SIZE_MIB}m", "--invalidate=0"]
+       "--gtod_reduce=1", "--disable_lat=1", "--minimal", "--eta=never", f"--size={SIZE_MIB}m", "--invalidate=0"]
 TIMED = ["--time_based", "--runtime={seconds}", "--ramp_time=200ms"]
 # Name -> fio's words. Units: 4 KiB jobs in requests a second, 1 MiB jobs in MiB a second.
 JOBS = {
