@@ -108,6 +108,7 @@ def blk():
         "B7-shrinks": op(disk, 2) + start() + io(1, 0, 4096) + op(other, 0, 1) + io(0, 0, 4096) + io(1, 64, 4096) + op(other) + io(0, 0, 4096),
         "B-read-write": start() + io(1, 0, 4096, 3) + io(0, 0, 4096, 2, 0, 0x400) + io(4, 0, 0) + io(8, 0, 20),
         "B1-past-end": start() + io(0, sectors, 512) + io(0, sectors - 1, 1024, 2) + io(1, 0x80000000000000, 512) + io(1, ALL, 512),
+        "B1-past-end-of-a-file": op(disk, 2) + start() + io(1, sectors, 512) + io(1, sectors - 1, 1024, 2) + io(0, sectors - 1, 1024, 2) + io(1, 2 * sectors, 512),
         "B2-odd-length": start() + io(0, 0, 511) + io(1, 0, 513, 2) + io(1, 0, 0) + io(0, 0, 0),
         "B3-ranges": start() + op(ranges, 1 | 1 << 1, 0, 8, 0) + op(KICK) + op(ranges, 0 | 16 << 1, 0, 4, 4) + op(KICK)
                      + op(ranges, 1 | 17 << 1, 0, 1, 0) + op(KICK) + op(ranges, 1 | 1 << 1, 1, sectors, 0) + op(KICK)
@@ -216,6 +217,7 @@ def gpu():
                                          for r in (rect(0, 0, 0, 0), rect(64, 0, 1, 1), rect(0xFFFF, 0, 1, 1), rect(1, 1, 64, 64), rect(1, 1, 0xFFFF, 0xFFFF))) + op(take),
         "G6-small-backing": begin + op(entries, 2, 1 | 5 << 4, 4, DATA) + op(command, scanout_blob, 1, 64 | 64 << 16, 256) + op(command, create, 2, 64 | 64 << 16)
                             + op(entries, 3, 2, 2, DATA) + op(command, scanout, 2, 0, rect(0, 0, 64, 64)) + op(take),
+        "G6-smaller-backing-later": begin + blob(1, 64, 64) + op(command, detach, 1) + op(entries, 3, 1, 1, DATA) + op(entries, 3, 1, 4, DATA) + op(command, unref, 1) + op(take),
         "G7-kinds": begin + op(entries, 2, 1, 1, DATA) + op(entries, 2, 1 | 1 << 4, 1, DATA) + op(command, create, 2, 8 | 8 << 16) + op(command, scanout, 1, 0, rect(0, 0, 8, 8))
                     + op(command, scanout_blob, 2, 8 | 8 << 16, 32) + op(command, transfer, 1, 0, rect(0, 0, 8, 8)) + op(command, flush, 1, 0, rect(0, 0, 8, 8)) + op(take),
         "G8-short": good + b"".join(op(room, 0, 0, n) + op(command, kind, 1) for n in (1, 8, 23, 24, 39) for kind in (create, scanout, flush, cursor))
