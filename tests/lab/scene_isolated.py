@@ -68,7 +68,7 @@ def test_panel_holds_nothing_it_could_change_the_guest_with(machine):
     rayvm = state["rayvm"]
     rayvm.ready()
     panel, child = rayvm.job.pid, process(machine, "rayvm-machine")
-    maps = [line for line in machine.read_file(f"/proc/{panel}/maps").splitlines() if "guest-ram" in line]
+    maps = [line for line in machine.read_file(f"/proc/{panel}/maps").decode().splitlines() if "guest-ram" in line]
     assert maps and all(line.split()[1] == "r--s" for line in maps), maps
     helpers = [pid for pid in map(int, machine.sh(f"cat /proc/{panel}/task/*/children").stdout.split())
                if pid != process(machine, "rayvm-spawner")]
@@ -76,9 +76,9 @@ def test_panel_holds_nothing_it_could_change_the_guest_with(machine):
     for pid in (panel, *helpers):
         held = machine.sh(f"ls -l /proc/{pid}/fd", check=True).stdout
         assert not re.search(r"guest-ram|/dev/kvm|kvm-v|vmlinuz|initrd|memfd:disk|guest\.log", held), f"{pid} holds\n{held}"
-    scores = [int(machine.read_file(f"/proc/{pid}/oom_score_adj")) for pid in (panel, child)]
+    scores = [int(machine.read_file(f"/proc/{pid}/oom_score_adj").decode()) for pid in (panel, child)]
     assert scores[1] >= scores[0] + 500, scores
-    assert "Seccomp:\t2" in machine.read_file(f"/proc/{child}/status")
+    assert "Seccomp:\t2" in machine.read_file(f"/proc/{child}/status").decode()
 
 
 def test_killed_while_it_is_shown(machine):
@@ -209,9 +209,9 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
         rayvm.wait("vm:crashed", 120)
         machine.wait_screen(is_placeholder, 10, "the placeholder").save(machine.results / "oom.png")
         assert "out of memory" in vm_line(rayvm), vm_line(rayvm)
-        events = dict(line.split() for line in machine.read_file(f"{group}/memory.events").splitlines())
+        events = dict(line.split() for line in machine.read_file(f"{group}/memory.events").decode().splitlines())
         assert int(events["oom_kill"]) >= 1, events
-        left = int(machine.read_file(f"{group}/memory.current"))
+        left = int(machine.read_file(f"{group}/memory.current").decode())
         print(f"         {events}; {left // MIB} MiB left in the group", flush=True)
         assert left < 250 * MIB, "the dead guest's memory did not come back"
         machine.press("KEY_F12")

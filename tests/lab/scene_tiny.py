@@ -268,9 +268,9 @@ def test_seats_helper_holds_nothing_of_the_guest(machine):
     """It lives as long as the console and was forked from the program: before anything of the guest's was open."""
     rayvm = state["rayvm"]
     children = [int(pid) for pid in machine.sh(f"cat /proc/{rayvm.job.pid}/task/*/children", check=True).stdout.split()]
-    helpers = [pid for pid in children if machine.read_file(f"/proc/{pid}/comm").strip() != "rayvm-spawner"]
+    helpers = [pid for pid in children if machine.read_file(f"/proc/{pid}/comm").decode().strip() != "rayvm-spawner"]
     assert len(helpers) == 1, helpers
-    held = machine.sh(f"ls -l /proc/{helpers[0]}/fd", check=True).stdout + machine.read_file(f"/proc/{helpers[0]}/maps")
+    held = machine.sh(f"ls -l /proc/{helpers[0]}/fd", check=True).stdout + machine.read_file(f"/proc/{helpers[0]}/maps").decode()
     assert not re.search(r"guest-ram|/dev/kvm|kvm-v|/vmlinuz|/initrd|memfd:disk|guest\.log", held), held
 
 
