@@ -1,15 +1,12 @@
 #define LOG_MODULE "front"
-#include "front.h"
+#include "front_private.h"
 
 #include <errno.h>
 #include <linux/input-event-codes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <wayland-server-core.h>
 
@@ -30,33 +27,7 @@
 
 #define STALL_NS NSEC_PER_MSEC
 #define RETRY_MS 20 /* releases that found a full ring */
-#define MESSAGES_PER_TURN 64 /* of the machine, without a panel */
 #define LED_PACE_NS (20 * NSEC_PER_MSEC) /* between changes of the keyboard's lights that the machine asks for: they wear on real keyboards */
-
-struct front {
-	struct front_config config;
-	struct wl_event_loop *loop;
-	struct session *session;
-	struct panel *panel;
-	struct input *input;
-	struct router *router;
-	struct control *control;
-	struct link *link;          /* the guest's; NULL: none now */
-	struct isolated *isolated;  /* NULL: the machine's threads are in this process */
-	bool has_vm;                /* there is a machine, or can be */
-	struct wl_event_source *signals, *requests, *guest_messages, *retry, *leds, *more;
-	int signal_fd;
-	uint32_t injector;
-	struct packer guest, ui;
-	uint32_t leds_ui, leds_guest;
-	uint64_t leds_ns; /* the guest's are not shown before */
-	enum vm_state vm;
-	struct log_limit scanout_limit;
-	struct wl_event_source *deadline; /* of the guest's shutdown */
-	bool ending; /* the guest was asked to power off; the end follows it */
-	bool quit;
-	int exit_status;
-};
 
 /* Status board edits, run under its lock. */
 static void set_presentation(struct status *status, void *data)
@@ -67,16 +38,6 @@ static void set_presentation(struct status *status, void *data)
 static void set_session(struct status *status, void *data)
 {
 	status->session = *(enum session_state *)data;
-}
-
-static void set_vm(struct status *status, void *data)
-{
-	enum vm_state old = status->vm;
-	status->vm = *(enum vm_state *)data;
-	if (status->vm == VM_STARTING && old != VM_STARTING) {
-		status->vm_generation++;
-		status->first_frame = false;
-	}
 }
 
 static void set_scanout(struct status *status, void *data)
@@ -99,21 +60,12 @@ static void set_inputs(struct status *status, void *data)
 	status->pointers = count[1];
 }
 
-static bool send_guest(struct front *front, const struct link_message *message)
-{
-	if (front->link == NULL)
-		return false;
-	if (front->panel != NULL)
-		return panel_send(front->panel, PANEL_FACE_GUEST, message);
-	return link_send_to_producer(front->link, message);
-}
-
 /* packet_send of both packers. */
 static bool send_packet(void *data, bool to_guest, const struct link_message *message)
 {
 	struct front *front = data;
 	if (to_guest)
-		return front->link == NULL || send_guest(front, message); /* no guest: delivered to nobody */
+		return front->link == NULL || front_send_guest(front, message); /* no guest: delivered to nobody */
 	return front->panel != NULL && panel_send(front->panel, PANEL_FACE_UI, message);
 }
 
@@ -129,20 +81,6 @@ static int retry_packets(void *data)
 {
 	flush_packets(data);
 	return 0;
-}
-
-static void vm_command_with(struct front *front, enum link_vm_command command, uint32_t argument)
-{
-	struct link_message message = { .type = LINK_COMMAND, .command = { command, argument } };
-	if (front->isolated != NULL && isolated_command(front->isolated, command))
-		return;
-	if (!send_guest(front, &message))
-		log_warn("the machine does not take commands now");
-}
-
-static void vm_command(struct front *front, enum link_vm_command command)
-{
-	vm_command_with(front, command, 0);
 }
 
 /* "presented" is told when there is something to see. */
@@ -186,7 +124,7 @@ static void present(void *data, enum presentation state, uint64_t time_ns)
 	/* Asking for the desktop starts a VM that is not there or was stopped, not one that crashed. */
 	if (state == PRESENTATION_PRESENTED && front->has_vm &&
 		(front->vm == VM_NONE || front->vm == VM_STOPPED))
-		vm_command(front, LINK_VM_START);
+		front_vm_command(front, LINK_VM_START, 0);
 }
 
 /* The release of the keys held follows with the session's end; without one there is no other terminal. */
@@ -258,51 +196,6 @@ static void session_changed(void *data, bool active)
 		panel_session(front->panel, active);
 }
 
-static void quit(struct front *front, int status)
-{
-	front->quit = true;
-	front->exit_status = status;
-}
-
-static void vm_state_changed(struct front *front, enum vm_state state, const char *text)
-{
-	static const enum status_tag tags[] = {
-		[VM_NONE] = STATUS_OFF, [VM_STARTING] = STATUS_BUSY, [VM_RUNNING] = STATUS_OK, [VM_PAUSED] = STATUS_OFF,
-		[VM_STOPPING] = STATUS_BUSY, [VM_STOPPED] = STATUS_OFF, [VM_CRASHED] = STATUS_BAD,
-	};
-	front->vm = state;
-	status_board_update(front->config.board, set_vm, &state);
-	status_board_line(front->config.board, STATUS_VM, tags[state], "%s%s%.70s", status_vm_name(state), text[0] != '\0' ? ": " : "", text);
-	if (state == VM_STARTING && front->panel != NULL)
-		panel_guest_started(front->panel);
-	/* It also ends with a guest that rebooted instead, and with one that crashed on its way. */
-	if (front->ending && (state == VM_STOPPED || state == VM_CRASHED))
-		quit(front, EXIT_ASKED);
-	/* A guest that begins anew holds no keys. */
-	if (state == VM_STARTING || state == VM_STOPPED || state == VM_CRASHED) {
-		router_release_all(front->router, ROUTER_GUEST, clock_now_ns());
-		packer_forget(&front->guest);
-	}
-}
-
-/* The machine's own word for it: from another process, and the guest's words may be in the text. */
-static void machine_says(struct front *front, const struct link_message *message)
-{
-	uint32_t untrusted_state = message->vm_state.state;
-	if (untrusted_state > VM_CRASHED)
-		return;
-	char text[sizeof message->vm_state.text];
-	size_t length = strnlen(message->vm_state.text, sizeof text - 1);
-	for (size_t i = 0; i < length; i++) {
-		char untrusted_byte = message->vm_state.text[i];
-		text[i] = untrusted_byte >= 0x20 && untrusted_byte < 0x7f ? untrusted_byte : '?';
-	}
-	text[length] = '\0';
-	if (front->isolated != NULL)
-		isolated_heard(front->isolated, (enum vm_state)untrusted_state);
-	vm_state_changed(front, (enum vm_state)untrusted_state, text);
-}
-
 static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
 {
 	struct router_event event = { clock_now_ns(), front->injector, type, code, value, to_guest };
@@ -341,7 +234,7 @@ static void action(struct front *front, enum panel_face from, const struct link_
 		bool crashed = untrusted_argument != 0;
 		bool may = crashed ? options->on_crash == POLICY_EXIT : options->on_poweroff == POLICY_EXIT || options->on_reboot == POLICY_EXIT;
 		if (untrusted_action == LINK_ACTION_QUIT && may)
-			quit(front, crashed ? EXIT_FAILED : EXIT_ASKED);
+			front_quit(front, crashed ? EXIT_FAILED : EXIT_ASKED);
 		return;
 	}
 	switch (untrusted_action) {
@@ -356,13 +249,13 @@ static void action(struct front *front, enum panel_face from, const struct link_
 		break;
 	case LINK_ACTION_VM:
 		if (untrusted_argument <= LINK_VM_STOP)
-			vm_command(front, (enum link_vm_command)untrusted_argument);
+			front_vm_command(front, (enum link_vm_command)untrusted_argument, 0);
 		break;
 	case LINK_ACTION_GUEST_KEY:
 		guest_chord(front, message->action.held, ARRAY_LEN(message->action.held), untrusted_argument);
 		break;
 	case LINK_ACTION_QUIT:
-		quit(front, EXIT_ASKED);
+		front_quit(front, EXIT_ASKED);
 		break;
 	default:
 		break;
@@ -390,13 +283,13 @@ static int leds_due(void *data)
 	return 0;
 }
 
-static void panel_message(void *data, enum panel_face from, const struct link_message *message)
+void front_message(void *data, enum panel_face from, const struct link_message *message)
 {
 	struct front *front = data;
 	switch (message->type) {
 	case LINK_VM_STATE:
 		if (from == PANEL_FACE_GUEST)
-			machine_says(front, message);
+			front_machine_says(front, message);
 		break;
 	case LINK_ACTION:
 		action(front, from, message);
@@ -456,7 +349,7 @@ static void handle_request(struct front *front, const struct control_request *re
 		else if (request->argument == CONTROL_VM_RESIZE_DISK && request->code > front->config.options->n_disks)
 			error = "there is no such disk: they are counted from 1, in the order they were given";
 		else
-			vm_command_with(front, (enum link_vm_command)request->argument, request->code);
+			front_vm_command(front, (enum link_vm_command)request->argument, request->code);
 		control_done(front->control, request->token, error);
 		break;
 	case CONTROL_SHOT: {
@@ -466,7 +359,7 @@ static void handle_request(struct front *front, const struct control_request *re
 		break;
 	}
 	case CONTROL_QUIT:
-		quit(front, EXIT_ASKED);
+		front_quit(front, EXIT_ASKED);
 		break;
 	case CONTROL_DONE:
 		control_done(front->control, request->token, NULL);
@@ -489,140 +382,6 @@ static int requests_arrived(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
-/* Without a panel nobody else reads the machine's messages. */
-static int guest_messages(int fd, uint32_t mask, void *data)
-{
-	(void)fd;
-	(void)mask;
-	struct front *front = data;
-	struct link_message message;
-	link_ack_panel(front->link);
-	for (uint32_t i = 0; i < MESSAGES_PER_TURN; i++) {
-		if (!link_receive_for_panel(front->link, &message)) {
-			/* Over: its end is told by the spawner. */
-			if (link_panel_fd(front->link) < 0) {
-				wl_event_source_remove(front->guest_messages);
-				front->guest_messages = NULL;
-			}
-			return 0;
-		}
-		panel_message(front, PANEL_FACE_GUEST, &message);
-	}
-	wl_event_source_timer_update(front->more, 1); /* the rest when others had their turn */
-	return 0;
-}
-
-static int more_messages(void *data)
-{
-	struct front *front = data;
-	return front->guest_messages != NULL ? guest_messages(-1, 0, front) : 0;
-}
-
-static int listen_to_guest(struct front *front)
-{
-	front->guest_messages = wl_event_loop_add_fd(front->loop, link_panel_fd(front->link), WL_EVENT_READABLE, guest_messages, front);
-	return front->guest_messages != NULL ? 0 : -1;
-}
-
-/* Another machine's link, or none, in place of the last one. */
-static void join_guest(void *data, struct link *link)
-{
-	struct front *front = data;
-	struct link *old = front->link;
-	front->link = link;
-	if (front->panel != NULL) {
-		panel_join_guest(front->panel, link);
-		return;
-	}
-	if (front->guest_messages != NULL)
-		wl_event_source_remove(front->guest_messages);
-	front->guest_messages = NULL;
-	link_destroy(old);
-	if (link != NULL && listen_to_guest(front) < 0)
-		log_error("the machine's messages cannot be read: %s", strerror(errno));
-}
-
-static void isolated_state(void *data, enum vm_state state, const char *text)
-{
-	vm_state_changed(data, state, text);
-}
-
-static void isolated_quit(void *data, int exit_status)
-{
-	quit(data, exit_status);
-}
-
-static int deadline_passed(void *data)
-{
-	struct front *front = data;
-	log_warn("the guest did not power off in %u s: ending without it", front->config.options->shutdown_timeout);
-	quit(front, EXIT_ASKED);
-	return 0;
-}
-
-/* SIGTERM: a guest that runs is asked to power off first. The second one means now. */
-static void terminate(struct front *front)
-{
-	uint32_t seconds = front->config.options->shutdown_timeout;
-	bool runs = front->vm == VM_STARTING || front->vm == VM_RUNNING || front->vm == VM_PAUSED || front->vm == VM_STOPPING;
-	if (!runs || front->config.options->dev_scanout || seconds == 0 || front->ending) {
-		log_info("SIGTERM: ending");
-		quit(front, EXIT_ASKED);
-		return;
-	}
-	log_info("SIGTERM: the guest has %u s to power off", seconds);
-	front->ending = true;
-	wl_event_source_timer_update(front->deadline, (int)(seconds * 1000));
-	vm_command(front, LINK_VM_POWERDOWN);
-}
-
-static int signal_arrived(int fd, uint32_t mask, void *data)
-{
-	(void)mask;
-	struct front *front = data;
-	struct signalfd_siginfo info;
-	while (read(fd, &info, sizeof info) == sizeof info) {
-		switch (info.ssi_signo) {
-		case SIGINT:
-			/* ^C on the panel's keyboard is a key like others; without the panel it is what people expect of ^C. */
-			if (front->config.options->display != DISPLAY_KMS)
-				quit(front, EXIT_ASKED);
-			break;
-		case SIGTERM:
-			terminate(front);
-			break;
-		case SIGHUP:
-			log_info("SIGHUP: ending");
-			quit(front, EXIT_ASKED);
-			break;
-		case SIGCHLD:
-			/* As the first process of a system orphans end here. The seat's helper is its own library's to wait for. */
-			if (getpid() == 1)
-				while (waitpid(-1, NULL, WNOHANG) > 0)
-					;
-			break;
-		default:
-			break;
-		}
-	}
-	return 0;
-}
-
-static int watch_signals(struct front *front)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	front->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (front->signal_fd < 0)
-		return -1;
-	front->signals = wl_event_loop_add_fd(front->loop, front->signal_fd, WL_EVENT_READABLE, signal_arrived, front);
-	return front->signals != NULL ? 0 : -1;
-}
-
 static int open_display(struct front *front, struct link *ui, char *error, size_t error_size, int *exit_status)
 {
 	const struct options *options = front->config.options;
@@ -637,7 +396,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,
-		.message = panel_message,
+		.message = front_message,
 		.first_frame = first_frame,
 		.scanout = scanout,
 		.data = front,
@@ -681,14 +440,12 @@ struct front *front_create(const struct front_config *config, char *error, size_
 	struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt, .data = front };
 	front->router = router_create(&config->options->keys, &output, PRESENTATION_HIDDEN);
 	front->loop = wl_event_loop_create();
-	if (front->router == NULL || front->loop == NULL || watch_signals(front) < 0)
+	if (front->router == NULL || front->loop == NULL || front_watch_machine(front) < 0)
 		goto fail;
 	front->requests = wl_event_loop_add_fd(front->loop, mailbox_fd(config->requests), WL_EVENT_READABLE, requests_arrived, front);
 	front->retry = wl_event_loop_add_timer(front->loop, retry_packets, front);
 	front->leds = wl_event_loop_add_timer(front->loop, leds_due, front);
-	front->more = wl_event_loop_add_timer(front->loop, more_messages, front);
-	front->deadline = wl_event_loop_add_timer(front->loop, deadline_passed, front);
-	if (front->requests == NULL || front->retry == NULL || front->leds == NULL || front->more == NULL || front->deadline == NULL)
+	if (front->requests == NULL || front->retry == NULL || front->leds == NULL)
 		goto fail;
 	if (config->options->display == DISPLAY_KMS) {
 		struct session_config session = { .active = session_changed, .data = front };
@@ -712,18 +469,9 @@ int front_open(struct front *front, struct link *guest, struct link *ui, char *e
 		return -1;
 	*exit_status = EXIT_FAILED;
 	snprintf(error, error_size, "cannot set up the front thread");
-	if (options->display == DISPLAY_NONE && guest != NULL && listen_to_guest(front) < 0)
+	if (options->display == DISPLAY_NONE && guest != NULL && front_listen_to_guest(front) < 0)
 		return -1;
-	if (front->config.spawner != NULL) {
-		struct isolated_config isolated = {
-			.options = options, .spawner = front->config.spawner, .board = front->config.board,
-			.join = join_guest, .state = isolated_state, .quit = isolated_quit, .data = front,
-		};
-		front->isolated = isolated_create(front->loop, &isolated);
-		if (front->isolated == NULL)
-			return -1;
-	}
-	return 0;
+	return front->config.spawner == NULL ? 0 : front_isolate(front);
 }
 
 void front_set_control(struct front *front, struct control *control)

@@ -1,0 +1,59 @@
+/* The front thread's inside, shared by front.c (devices, router, panel, requests) and front_machine.c (the guest's life, and the program's end). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "front.h"
+#include "kms/panel.h"
+#include "packet.h"
+
+struct input;
+struct isolated;
+struct session;
+struct wl_event_loop;
+struct wl_event_source;
+
+struct front {
+	struct front_config config;
+	struct wl_event_loop *loop;
+	struct session *session;
+	struct panel *panel;
+	struct input *input;
+	struct router *router;
+	struct control *control;
+	struct link *link;          /* the guest's; NULL: none now */
+	struct isolated *isolated;  /* NULL: the machine's threads are in this process */
+	bool has_vm;                /* there is a machine, or can be */
+	struct wl_event_source *signals, *requests, *guest_messages, *retry, *leds, *more;
+	int signal_fd;
+	uint32_t injector;
+	struct packer guest, ui;
+	uint32_t leds_ui, leds_guest;
+	uint64_t leds_ns; /* the guest's are not shown before */
+	enum vm_state vm;
+	struct log_limit scanout_limit;
+	struct wl_event_source *deadline; /* of the guest's shutdown */
+	bool ending; /* the guest was asked to power off; the end follows it */
+	bool quit;
+	int exit_status;
+};
+
+/* front.c: what a producer of pictures says. */
+void front_message(void *front, enum panel_face from, const struct link_message *message);
+
+/* front_machine.c */
+/* False: the ring is full, or there is no guest. */
+bool front_send_guest(struct front *front, const struct link_message *message);
+void front_vm_command(struct front *front, enum link_vm_command command, uint32_t argument);
+/* LINK_VM_STATE of the machine, which may be another process. */
+void front_machine_says(struct front *front, const struct link_message *untrusted);
+void front_quit(struct front *front, int exit_status);
+/* Signals, and the timers of this file. 0 or -1. */
+int front_watch_machine(struct front *front);
+/* Reads the guest's messages where no panel does. 0 or -1. */
+int front_listen_to_guest(struct front *front);
+/* Joins the machine of another process, and those after it. 0 or -1. */
+int front_isolate(struct front *front);
