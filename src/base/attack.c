@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -30,7 +32,7 @@ static struct {
 static const char *const names[ATTACKS] = {
 	[ATTACK_READ] = "read", [ATTACK_WRITE] = "write", [ATTACK_EXEC] = "exec", [ATTACK_FORK] = "fork", [ATTACK_SOCKET] = "socket",
 	[ATTACK_CODE] = "code", [ATTACK_PROTECT] = "protect", [ATTACK_URING] = "uring", [ATTACK_RING] = "ring", [ATTACK_PTRACE] = "ptrace",
-	[ATTACK_PEEK] = "peek", [ATTACK_KILL] = "kill", [ATTACK_IOCTL] = "ioctl",
+	[ATTACK_PEEK] = "peek", [ATTACK_KILL] = "kill", [ATTACK_IOCTL] = "ioctl", [ATTACK_OWNER] = "owner", [ATTACK_SCHEDULE] = "schedule", [ATTACK_NICE] = "nice",
 };
 
 void attack_prepare(pid_t target)
@@ -155,6 +157,18 @@ int attack_perform(int attack)
 		if (ioctl(STDIN_FILENO, TIOCSTI, &letter) == 0)
 			return 0;
 		return errno == ENOTTY || errno == EIO ? 0 : errno;
+	case ATTACK_OWNER:
+		/* Without O_ASYNC nothing is sent. */
+		if (fcntl(STDERR_FILENO, F_SETOWN, the_attack.target) < 0)
+			return errno;
+		fcntl(STDERR_FILENO, F_SETOWN, 0);
+		return 0;
+	case ATTACK_SCHEDULE: {
+		struct sched_param normal = { .sched_priority = 0 };
+		return sched_setscheduler(the_attack.target, SCHED_OTHER, &normal) < 0 ? errno : 0;
+	}
+	case ATTACK_NICE:
+		return setpriority(PRIO_PROCESS, (id_t)the_attack.target, 0) < 0 ? errno : 0;
 	default:
 		return EINVAL;
 	}

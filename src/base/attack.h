@@ -20,6 +20,9 @@ enum {
 	ATTACK_PEEK,      /* the target's memory, process_vm_readv() */
 	ATTACK_KILL,      /* signal 0 to the target */
 	ATTACK_IOCTL,     /* type into a terminal: TIOCSTI */
+	ATTACK_OWNER,     /* make a descriptor send its signals to the target: F_SETOWN, with F_SETSIG any signal */
+	ATTACK_SCHEDULE,  /* set the target's scheduling policy */
+	ATTACK_NICE,      /* set the target's nice level */
 	ATTACKS,
 };
 

@@ -24,14 +24,15 @@ static void *trampoline(void *data)
 	free(data);
 	pthread_setname_np(pthread_self(), start.name);
 	/*
-	 * PRIO_PROCESS with a thread id is that thread only (sched(7)). A thread started by the raised front thread is brought
-	 * back to its own level; one of a program started with nice stays where the user put it.
+	 * A thread started by the raised front thread is brought back to its own level; one of a program started with nice stays where the user
+	 * put it. Always by 0, which is the calling thread only (sched(7)): the sandbox lets nobody name another one.
 	 */
-	pid_t tid = (pid_t)syscall(SYS_gettid);
+	struct sched_param normal = { .sched_priority = 0 };
+	sched_setscheduler(0, SCHED_OTHER, &normal);
 	errno = 0;
-	int now = getpriority(PRIO_PROCESS, (id_t)tid);
+	int now = getpriority(PRIO_PROCESS, 0);
 	if (errno == 0 && now < start.nice)
-		setpriority(PRIO_PROCESS, (id_t)tid, start.nice);
+		setpriority(PRIO_PROCESS, 0, start.nice);
 	sandbox_enter_thread(start.name);
 	return start.run(start.arg);
 }
@@ -51,15 +52,7 @@ int thread_start(pthread_t *thread, const char *name, int nice, void *(*run)(voi
 	sigdelset(&all, SIGSYS); /* of a call that the sandbox refuses: blocked, it would end the program */
 	sigdelset(&all, SIGBUS); /* of memory of another process that is not there (link/guard.c), likewise */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	/* Threads must not inherit a realtime policy of the front thread; its priority would be taken unless one is set. */
-	struct sched_param normal = { .sched_priority = 0 };
-	pthread_attr_t attributes;
-	pthread_attr_init(&attributes);
-	pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
-	pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
-	pthread_attr_setschedparam(&attributes, &normal);
-	int error = pthread_create(thread, &attributes, trampoline, start);
-	pthread_attr_destroy(&attributes);
+	int error = pthread_create(thread, NULL, trampoline, start);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (error != 0) {
 		free(start);

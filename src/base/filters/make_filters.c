@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -90,8 +91,12 @@ static void add_common(scmp_filter_ctx filter)
 	allow_one(filter, "mprotect", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	/* Signals to threads of this process only. The number is put in when the filter is loaded. */
 	allow_one(filter, "tgkill", SCMP_A0_32(SCMP_CMP_EQ, SANDBOX_PID_PLACEHOLDER));
-	/* F_GETFL, F_SETFL, F_DUPFD_CLOEXEC and the like: nothing of fcntl opens anything. */
-	rule(filter, SCMP_ACT_ALLOW, "fcntl", 0, NULL);
+	/* Not F_SETOWN and F_SETSIG, by which a descriptor sends any signal to any process of the same user, nor leases, which hold up whoever opens the file. */
+	static const uint32_t commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_ADD_SEALS, F_GET_SEALS, F_OFD_SETLK };
+	for (size_t i = 0; i < LEN(commands); i++)
+		allow_one(filter, "fcntl", SCMP_A1_32(SCMP_CMP_EQ, commands[i]));
+	struct scmp_arg_cmp set_flags[] = { SCMP_A1_32(SCMP_CMP_EQ, F_SETFL), SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ASYNC, 0) };
+	rule(filter, SCMP_ACT_ALLOW, "fcntl", LEN(set_flags), set_flags);
 	/* struct clone_args cannot be looked into: the C library takes clone() instead. */
 	rule(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
 }
@@ -99,9 +104,14 @@ static void add_common(scmp_filter_ctx filter)
 /* Threads that start others. A new one runs under its creator's filter until it has loaded its own. */
 static void add_threads(scmp_filter_ctx filter)
 {
-	static const char *const names[] = { "sched_setscheduler", "sched_getscheduler", "sched_getparam", "sched_get_priority_min", "sched_get_priority_max", "getpriority", "setpriority", "capset",
+	static const char *const names[] = { "sched_getscheduler", "sched_getparam", "sched_get_priority_min", "sched_get_priority_max", "getpriority", "capset",
 		"landlock_restrict_self" };
 	rules(filter, SCMP_ACT_ALLOW, names, LEN(names));
+	/* Its own: by number they would reach every process of the same user, the front thread too. */
+	struct scmp_arg_cmp own_policy[] = { SCMP_A0_32(SCMP_CMP_EQ, 0), SCMP_A1_32(SCMP_CMP_EQ, SCHED_OTHER) };
+	struct scmp_arg_cmp own_nice[] = { SCMP_A0_32(SCMP_CMP_EQ, PRIO_PROCESS), SCMP_A1_32(SCMP_CMP_EQ, 0) };
+	rule(filter, SCMP_ACT_ALLOW, "sched_setscheduler", LEN(own_policy), own_policy);
+	rule(filter, SCMP_ACT_ALLOW, "setpriority", LEN(own_nice), own_nice);
 	allow_one(filter, "clone", SCMP_A0_64(SCMP_CMP_MASKED_EQ,
 		CLONE_THREAD | CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP, CLONE_THREAD));
 	allow_one(filter, "prctl", SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME));
@@ -289,8 +299,19 @@ static void deny_everywhere(scmp_filter_ctx filter)
 		/* files are looked at, not made or changed; unlink() stays for the control socket, with Landlock behind it */
 		"creat", "mknod", "mknodat", "symlink", "symlinkat", "link", "linkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "chmod", "fchmod",
 		"fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "truncate", "setxattr", "lsetxattr", "fsetxattr", "utimensat",
+		/* priorities of others */
+		"sched_setattr", "ioprio_set",
 	};
 	rules(filter, SCMP_ACT_TRAP, names, LEN(names));
+	struct scmp_arg_cmp other = SCMP_A0_64(SCMP_CMP_NE, 0), other_nice = SCMP_A1_64(SCMP_CMP_NE, 0);
+	rule(filter, SCMP_ACT_TRAP, "sched_setscheduler", 1, &other);
+	rule(filter, SCMP_ACT_TRAP, "setpriority", 1, &other_nice);
+	/* Signals by way of descriptors, and leases. */
+	static const uint32_t commands[] = { F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE, F_NOTIFY };
+	for (size_t i = 0; i < LEN(commands); i++) {
+		struct scmp_arg_cmp command = SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffffu, commands[i]);
+		rule(filter, SCMP_ACT_TRAP, "fcntl", 1, &command);
+	}
 	struct scmp_arg_cmp no_thread = SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0);
 	rule(filter, SCMP_ACT_TRAP, "clone", 1, &no_thread);
 	rule(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);

@@ -16,7 +16,8 @@ import tempfile
 import time
 
 RAYVM, RAYVMCTL = (str(pathlib.Path(word).absolute()) for word in sys.argv[1:3])
-ATTACKS = ("read", "write", "exec", "fork", "socket", "code", "protect", "uring", "ring", "ptrace", "peek", "kill", "ioctl")
+ATTACKS = ("read", "write", "exec", "fork", "socket", "code", "protect", "uring", "ring", "ptrace", "peek", "kill", "ioctl", "owner", "schedule",
+           "nice")
 LOOT = pathlib.Path("/tmp/rayvm-attack")
 
 
