@@ -5,6 +5,7 @@ import re
 import signal
 import time
 
+from lab import desktop
 from lab.rayvm import Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
 
 DISPLAYS = ("virtio-vga",)
@@ -48,7 +49,7 @@ def vm_line(rayvm):
 
 
 def is_placeholder(picture):
-    return not is_ui(picture) and not tiny(picture) and not picture.is_uniform() and not picture.is_black()
+    return desktop.is_placeholder(picture, state["ui"]) and not tiny(picture)
 
 
 def show_guest(machine, timeout=20):
@@ -66,7 +67,7 @@ def memory_kib(machine, pid, field="Pss"):
 
 def test_panel_holds_nothing_it_could_change_the_guest_with(machine):
     rayvm = state["rayvm"]
-    rayvm.ready()
+    state["ui"] = rayvm.ready()
     panel, child = rayvm.job.pid, process(machine, "rayvm-machine")
     maps = [line for line in machine.read_file(f"/proc/{panel}/maps").decode().splitlines() if "guest-ram" in line]
     assert maps and all(line.split()[1] == "r--s" for line in maps), maps
