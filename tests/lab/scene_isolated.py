@@ -151,7 +151,7 @@ def test_killed_while_switched_off_is_no_crash(machine):
     machine.press("KEY_F12")
     before = boots(machine)
     show_guest(machine, 120)            # showing starts a VM that was stopped, in a process of its own again
-    assert boots(machine) > before
+    machine.wait_for(lambda: boots(machine) > before, 60, "the whole guest")
     rayvm.ctl("vm", "pause")
     kill_machine(machine)
     rayvm.wait("vm:crashed", 10)
