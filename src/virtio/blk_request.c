@@ -215,6 +215,9 @@ static bool advance_transfer(struct blk *blk, struct blk_request *request)
 	if (op->result > 0) {
 		if (write && !op->durable)
 			blk->write_seq++;
+		/* The disk may have become smaller meanwhile, and its memory with it. */
+		if (request->merge && !in_disk(blk, request->offset / BLK_SECTOR, request->length))
+			return finish(request, S_IOERR);
 		if (request->merge)
 			disk_memory_read(&blk->memory, request->offset, request->iov, request->n);
 		return end_of_writes(blk, request);

@@ -357,6 +357,31 @@ START_TEST(interrupted_and_short)
 }
 END_TEST
 
+static void resize_to(uint64_t size)
+{
+	ck_assert_int_eq(truncate(path, (off_t)size), 0);
+	blk_resize(blk);
+	for (int i = 0; i < 5000 && blk_size(blk) != size; i++)
+		nap();
+	ck_assert_uint_eq(blk_size(blk), size);
+}
+
+START_TEST(shrunk_under_a_read) /* the overlay's memory of what lies behind the new end is gone when the read comes back */
+{
+	stop();
+	start(&(struct disk_config){ .path = path, .overlay = true }, DRIVER_ALL_FEATURES);
+	resize_to(1ull << 30);
+	send_held(IN, (1u << 21) - 1);
+	resize_to(4096);
+	/* The host has the bytes all the same: they were read before, or the file is long again. */
+	ck_assert_int_eq(truncate(path, 1 << 30), 0);
+	release();
+	ck_assert(driver_wait(&d, 0, NULL, NULL, 5000));
+	ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, status), IOERR);
+	ck_assert_uint_eq(request(IN, 5, 512), OK);
+}
+END_TEST
+
 START_TEST(flush_covers_what_was_done) /* B9 */
 {
 	/* Nothing written: nothing to do. */
@@ -468,6 +493,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, reset_while_paused);
 	tcase_add_test(tc, failing_host);
 	tcase_add_test(tc, interrupted_and_short);
+	tcase_add_test(tc, shrunk_under_a_read);
 	tcase_add_test(tc, flush_covers_what_was_done);
 	tcase_add_test(tc, durable_without_flush);
 	tcase_add_test(tc, host_without_holes);
