@@ -195,10 +195,16 @@ static bool crash(struct vcpu *vcpu, const char *why)
 
 static void handle_panic(struct vcpu *vcpu, uint8_t untrusted_event)
 {
-	if (untrusted_event & PANIC_PANICKED)
+	struct vm *vm = vcpu->vm;
+	if (untrusted_event & PANIC_PANICKED) {
 		crash(vcpu, "its kernel panicked");
-	else if (untrusted_event & PANIC_CRASH_LOADED)
-		log_warn("%s: the guest's kernel panicked and starts another one", vcpu->vm->name);
+	} else if (untrusted_event & PANIC_CRASH_LOADED) {
+		uint32_t left_out;
+		pthread_mutex_lock(&vm->ports_lock);
+		if (log_limit_pass(&vm->panic_limit, &left_out))
+			log_warn("%s: the guest's kernel panicked and starts another one (%u such lines left out)", vm->name, left_out);
+		pthread_mutex_unlock(&vm->ports_lock);
+	}
 }
 
 static void handle_io(struct vcpu *vcpu)

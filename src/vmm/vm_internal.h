@@ -81,6 +81,7 @@ struct vm {
 	pthread_mutex_t ports_lock; /* guards what follows */
 	struct i8042 i8042;
 	uint8_t reset_control; /* port 0xcf9 */
+	struct log_limit panic_limit;
 
 	/* Writes that KVM kept: see ports.c. */
 	pthread_mutex_t kept_lock; /* guards what follows, and the ring's reader side */

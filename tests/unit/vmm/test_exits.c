@@ -172,6 +172,37 @@ START_TEST(ends_are_crashes)
 }
 END_TEST
 
+static int tells_of_kexec(uint32_t vcpu, struct kvm_run *run)
+{
+	if (fake_kvm.runs > limit) {
+		power_off(run);
+		return 0;
+	}
+	panics(vcpu, run);
+	*((uint8_t *)run + 4096) = PANIC_CRASH_LOADED;
+	return 0;
+}
+
+/* I5's rule for all that a guest can make us say. */
+START_TEST(words_are_bounded)
+{
+	int log = memfd_create("log", 0);
+	dup2(log, STDERR_FILENO);
+	log_set_level(LOG_WARN);
+	limit = 20000;
+	open_vm(tells_of_kexec, 2);
+	ck_assert_int_eq(run_vm(), VM_EVENT_POWEROFF);
+	static char text[65536];
+	ssize_t n = pread(log, text, sizeof(text) - 1, 0);
+	uint32_t lines = 0;
+	for (ssize_t i = 0; i < n; i++)
+		lines += text[i] == '\n';
+	ck_assert_ptr_nonnull(strstr(text, "starts another one"));
+	ck_assert_uint_le(lines, 30);
+	close_vm();
+}
+END_TEST
+
 /* --- H1 ------------------------------------------------------------------------------------------------------------------ */
 
 static int locks_the_bus(uint32_t vcpu, struct kvm_run *run)
@@ -310,6 +341,7 @@ static Suite *suite(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_checked_fixture(c, fake_kvm_open, NULL);
 	tcase_add_loop_test(c, ends_are_crashes, 0, sizeof(ends) / sizeof(ends[0]));
+	tcase_add_test(c, words_are_bounded);
 	tcase_add_test(c, bus_locks_are_throttled);
 	tcase_add_test(c, others_are_not_throttled);
 	tcase_add_test(c, locked_bus_stops_promptly);
