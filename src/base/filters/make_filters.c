@@ -166,7 +166,7 @@ static void add_kvm_running(scmp_filter_ctx filter)
 
 static void add_kvm_making(scmp_filter_ctx filter)
 {
-	static const char *const names[] = { "fallocate", "ftruncate", "pread64", "preadv", "memfd_create", "timerfd_create", "splice", "sendfile", "copy_file_range" };
+	static const char *const names[] = { "fallocate", "ftruncate", "pread64", "sendfile" };
 	add_ioctls(filter, kvm_making, LEN(kvm_making));
 	/* The handler of the signal that kicks vCPUs out of the guest, vmm/vcpu.c. */
 	allow_one(filter, "rt_sigaction", SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)SIGRTMIN + 1));

@@ -262,6 +262,31 @@ START_TEST(ordinary_work_is_not_refused)
 }
 END_TEST
 
+static void *make_memory(void *data)
+{
+	int *failed = data;
+	*failed = memfd_create("memory", 0) < 0;
+	return NULL;
+}
+
+/*
+ * A file in memory that is written and not mapped is in nobody's account: whoever fills the host with it, the kernel would end others for it. What the
+ * machine needs is there before its threads are.
+ */
+START_TEST(the_machine_makes_no_files_in_memory)
+{
+	static const char *const makers[] = { "machine", "loader", "vcpu0", "block", "net" };
+	char text[2048];
+	if (!usable())
+		return;
+	ck_assert_msg(works(ON, "worker", make_memory, text, sizeof text), "%s", text);
+	for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+		ck_assert_msg(!works(ON, makers[i], make_memory, text, sizeof text), "%s", makers[i]);
+		ck_assert_msg(!works(MACHINE, makers[i], make_memory, text, sizeof text), "%s, machine's process", makers[i]);
+	}
+}
+END_TEST
+
 static void *look_around(void *data)
 {
 	int *failed = data;
@@ -356,6 +381,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, c);
 	c = tcase_create("work");
 	tcase_add_test(c, ordinary_work_is_not_refused);
+	tcase_add_test(c, the_machine_makes_no_files_in_memory);
 	tcase_add_test(c, front_and_ui_read_what_they_need_and_no_more);
 	tcase_add_test(c, the_machines_process_gives_everything_up);
 	suite_add_tcase(s, c);
