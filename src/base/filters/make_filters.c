@@ -91,12 +91,13 @@ static void add_common(scmp_filter_ctx filter)
 	allow_one(filter, "mprotect", SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	/* Signals to threads of this process only. The number is put in when the filter is loaded. */
 	allow_one(filter, "tgkill", SCMP_A0_32(SCMP_CMP_EQ, SANDBOX_PID_PLACEHOLDER));
-	/* Not F_SETOWN and F_SETSIG, by which a descriptor sends any signal to any process of the same user, nor leases, which hold up whoever opens the file. */
-	static const uint32_t commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_ADD_SEALS, F_GET_SEALS, F_OFD_SETLK };
+	/*
+	 * Not F_SETOWN and F_SETSIG, by which a descriptor sends any signal to any process of the same user, nor leases, which hold up whoever opens the
+	 * file, nor flags and locks of open files, which others have in common with us.
+	 */
+	static const uint32_t commands[] = { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL };
 	for (size_t i = 0; i < LEN(commands); i++)
 		allow_one(filter, "fcntl", SCMP_A1_32(SCMP_CMP_EQ, commands[i]));
-	struct scmp_arg_cmp set_flags[] = { SCMP_A1_32(SCMP_CMP_EQ, F_SETFL), SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ASYNC, 0) };
-	rule(filter, SCMP_ACT_ALLOW, "fcntl", LEN(set_flags), set_flags);
 	/* struct clone_args cannot be looked into: the C library takes clone() instead. */
 	rule(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
 }

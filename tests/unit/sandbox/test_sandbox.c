@@ -287,6 +287,39 @@ START_TEST(the_machine_makes_no_files_in_memory)
 }
 END_TEST
 
+static void *change_flags(void *data)
+{
+	int *failed = data;
+	*failed = fcntl(STDERR_FILENO, F_SETFL, O_APPEND) < 0;
+	return NULL;
+}
+
+static void *unlock(void *data)
+{
+	int *failed = data;
+	struct flock all = { .l_type = F_UNLCK };
+	*failed = fcntl(*failed, F_OFD_SETLK, &all) < 0 && errno == EPERM;
+	return NULL;
+}
+
+/*
+ * Flags and locks belong to the open file, which a machine's process has in common with its successors, the panel and whoever started it: O_NONBLOCK
+ * would stay on the user's terminal, O_APPEND would turn each later write of a disk into one at its end.
+ */
+START_TEST(the_machine_leaves_open_files_as_they_are)
+{
+	static const char *const kind[] = { "machine", "vcpu0", "block", "net", "log" };
+	char text[2048];
+	if (!usable())
+		return;
+	ck_assert_msg(works(ON, "ui", change_flags, text, sizeof text) && works(ON, "ui", unlock, text, sizeof text), "%s", text);
+	for (size_t i = 0; i < ARRAY_LEN(kind); i++) {
+		ck_assert_msg(!works(MACHINE, kind[i], change_flags, text, sizeof text), "%s: flags", kind[i]);
+		ck_assert_msg(!works(MACHINE, kind[i], unlock, text, sizeof text), "%s: locks", kind[i]);
+	}
+}
+END_TEST
+
 static void *look_around(void *data)
 {
 	int *failed = data;
@@ -382,6 +415,7 @@ static Suite *suite(void)
 	c = tcase_create("work");
 	tcase_add_test(c, ordinary_work_is_not_refused);
 	tcase_add_test(c, the_machine_makes_no_files_in_memory);
+	tcase_add_test(c, the_machine_leaves_open_files_as_they_are);
 	tcase_add_test(c, front_and_ui_read_what_they_need_and_no_more);
 	tcase_add_test(c, the_machines_process_gives_everything_up);
 	suite_add_tcase(s, c);
