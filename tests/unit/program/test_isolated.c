@@ -180,9 +180,9 @@ START_TEST(death_is_a_crash_and_stays_one)
 	status_board_read(board, &status);
 	ck_assert_str_eq(status.line[STATUS_MEMORY].text, "1 MiB?[2J of it"); /* nothing that a terminal would obey */
 	ck_assert_int_eq(status.line[STATUS_DISK].tag, STATUS_NONE);
-	kill(shared->child, SIGSEGV);
+	kill(shared->child, SIGKILL); /* a sanitizer keeps SIGSEGV for itself */
 	ck_assert(reaches(VM_CRASHED));
-	ck_assert_str_eq(why, "its process was killed by signal 11 (Segmentation fault)");
+	ck_assert_str_eq(why, "its process was killed by signal 9 (Killed)");
 	ck_assert_ptr_null(link_now);
 	turn_for(1500);
 	ck_assert_int_eq(state, VM_CRASHED);
