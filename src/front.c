@@ -487,6 +487,8 @@ int front_run(struct front *front)
 		log_error("cannot start the panel: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
+	if (front->has_vm)
+		front_vm_starts(front);
 	if (front->isolated != NULL)
 		isolated_run(front->isolated);
 	sandbox_enter_front();

@@ -72,6 +72,11 @@ static void vm_state_changed(struct front *front, enum vm_state state, const cha
 	}
 }
 
+void front_vm_starts(struct front *front)
+{
+	vm_state_changed(front, VM_STARTING, "");
+}
+
 /* The machine's own word for it: from another process, and the guest's words may be in the text. */
 void front_machine_says(struct front *front, const struct link_message *message)
 {

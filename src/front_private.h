@@ -48,6 +48,8 @@ void front_message(void *front, enum panel_face from, const struct link_message 
 /* False: the ring is full, or there is no guest. */
 bool front_send_guest(struct front *front, const struct link_message *message);
 void front_vm_command(struct front *front, enum link_vm_command command, uint32_t argument);
+/* The VM boots with the program; it says so itself once it is loaded. */
+void front_vm_starts(struct front *front);
 /* LINK_VM_STATE of the machine, which may be another process. */
 void front_machine_says(struct front *front, const struct link_message *untrusted);
 void front_quit(struct front *front, int exit_status);

@@ -136,7 +136,7 @@ DRIVER_UNUSED static void side_turn(struct side *side)
 		uint64_t count;
 		if (read(side->device->kick_fd[i], &count, sizeof(count)) != sizeof(count))
 			continue;
-		uint16_t *used = side->d.queue[i].used, before = used != NULL ? __atomic_load_n(&used[1], __ATOMIC_RELAXED) : 0;
+		uint16_t *used = __atomic_load_n(&side->d.queue[i].used, __ATOMIC_ACQUIRE), before = used != NULL ? __atomic_load_n(&used[1], __ATOMIC_RELAXED) : 0;
 		if (side->device->ops->run(side->device, i))
 			driver_write(&side->d, side->d.notify + (uint64_t)i * side->d.notify_multiplier, i, 2);
 		uint16_t served = (uint16_t)((used != NULL ? __atomic_load_n(&used[1], __ATOMIC_RELAXED) : 0) - before);

@@ -372,7 +372,7 @@ DRIVER_UNUSED static void driver_rings(struct driver *d, uint32_t index, uint16_
 	q->used_gpa = driver_alloc(d, 6 + 8ull * size);
 	q->desc = driver_ptr(d, q->desc_gpa);
 	q->avail = driver_ptr(d, q->avail_gpa);
-	q->used = driver_ptr(d, q->used_gpa);
+	__atomic_store_n(&q->used, driver_ptr(d, q->used_gpa), __ATOMIC_RELEASE); /* a device's thread that is played by the test looks at it */
 	q->next_desc = q->last_used = 0;
 }
 
