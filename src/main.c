@@ -72,8 +72,9 @@ static void block_signals(void)
 	sigaddset(&set, SIGCHLD);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	/* Started by hand from a terminal that then writes to it while stopped: never stop for that. */
+	/* Started by hand behind a shell: never stop for what is written to its terminal, or read from it (by a machine's process, that would stop the panel). */
 	signal(SIGTTOU, SIG_IGN);
+	signal(SIGTTIN, SIG_IGN);
 }
 
 /* Started with a standard descriptor closed, the next file opened would take its number, and a log line could land on a disk. */

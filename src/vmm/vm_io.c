@@ -17,6 +17,7 @@
 #include "vmm/vm_internal.h"
 
 #define FULL_RETRY_MS 50
+#define BACKGROUND_RETRY_MS 500 /* a terminal that is somebody else's at the moment */
 #define PIECE 256 /* a writable terminal or pipe takes this many bytes without blocking */
 
 static void drain_counter(int fd)
@@ -39,15 +40,17 @@ static bool write_output(struct vm *vm)
 	return done >= 0 || errno == EINTR || errno == EAGAIN;
 }
 
-/* False: end of input or dead. */
-static bool read_input(struct vm *vm)
+/* False: end of input or dead. *retry_ns: a terminal that another program reads now (EIO, as SIGTTIN is ignored) is not asked before. */
+static bool read_input(struct vm *vm, uint64_t *retry_ns)
 {
 	char piece[PIECE];
 	uint32_t room = min_u32(serial_input_room(&vm->serial), sizeof(piece));
 	ssize_t n = read(vm->config.serial_in, piece, room);
 	if (n > 0)
 		serial_input(&vm->serial, piece, (uint32_t)n);
-	return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
+	if (n < 0 && errno == EIO)
+		*retry_ns = clock_now_ns() + BACKGROUND_RETRY_MS * NSEC_PER_MSEC;
+	return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN || errno == EIO));
 }
 
 static void serve_console(struct vm *vm)
@@ -64,16 +67,17 @@ static void *io_thread(void *data)
 	int in = vm->config.serial_in, out = vm->config.serial_out;
 	struct console_end *console = vm->config.console;
 	enum { STOP, WAKE, TICK, OUT, IN, CONSOLE, N };
+	uint64_t retry_ns = 0;
 	for (;;) {
 		char one;
 		bool waiting = out >= 0 && serial_peek(&vm->serial, &one, 1) > 0;
-		bool full = serial_input_room(&vm->serial) == 0;
+		bool full = serial_input_room(&vm->serial) == 0, background = retry_ns > clock_now_ns();
 		struct pollfd fds[N] = {
 			[STOP] = { vm->io_stop_fd, POLLIN, 0 },
 			[WAKE] = { vm->io_wake_fd, POLLIN, 0 },
 			[TICK] = { vm->io_timer_fd, POLLIN, 0 },
 			[OUT] = { waiting ? out : -1, POLLOUT, 0 },
-			[IN] = { full ? -1 : in, POLLIN, 0 },
+			[IN] = { full || background ? -1 : in, POLLIN, 0 },
 			[CONSOLE] = { console != NULL ? console->fd : -1, POLLIN, 0 },
 		};
 		bool held = console != NULL && console->in_size > 0;
@@ -83,6 +87,8 @@ static void *io_thread(void *data)
 		int timeout = vm_ports_poll(vm);
 		if (((full && in >= 0) || held) && (timeout < 0 || timeout > FULL_RETRY_MS))
 			timeout = FULL_RETRY_MS;
+		if (background && in >= 0 && (timeout < 0 || timeout > BACKGROUND_RETRY_MS))
+			timeout = BACKGROUND_RETRY_MS;
 		if (poll(fds, N, timeout) < 0)
 			continue;
 		if (fds[STOP].revents) {
@@ -103,7 +109,7 @@ static void *io_thread(void *data)
 			log_warn("%s: COM1's output is gone; what the guest sends is dropped from here on", vm->name);
 			out = -1;
 		}
-		if (fds[IN].revents && !read_input(vm))
+		if (fds[IN].revents && !read_input(vm, &retry_ns))
 			in = -1;
 		if (fds[CONSOLE].revents || held)
 			serve_console(vm);

@@ -7,15 +7,18 @@ leaves every file as it was. Guests are a few instructions in an ELF file, so th
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 RAYVM, RAYVMCTL = (str(pathlib.Path(word).absolute()) for word in sys.argv[1:3])
@@ -420,6 +423,58 @@ def test_signals(bench):
         process.send_signal(signal.SIGHUP if step % 2 else signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM, -signal.SIGHUP), process.returncode
         assert not (bench.folder / "vm.sock").exists(), f"ended with {process.returncode} {step * 5} ms after its start and left its socket"
+
+
+def test_behind_a_shell(bench):
+    """rayvm whose terminal another program has: reading it stops nobody, least of all the panel, and what is typed later arrives."""
+    need_kvm()
+
+    def waiting():
+        return struct.unpack("i", fcntl.ioctl(slave, termios.FIONREAD, bytes(4)))[0]
+
+    def lead(words, turn):
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)    # and its group is the one in front
+        with open(bench.folder / "running.log", "wb") as log:
+            rayvm = subprocess.Popen([RAYVM, *words], cwd=bench.folder, env=bench.environment(), stdin=slave, stdout=log, stderr=log, preexec_fn=os.setpgrp)
+        (bench.folder / "running.pid").write_text(str(rayvm.pid))
+        os.read(turn, 1)
+        os.tcsetpgrp(slave, rayvm.pid)
+        rayvm.wait()
+
+    for option in ((), ("--isolate",)):
+        master, slave = pty.openpty()
+        turn = os.pipe()
+        leader = os.fork()
+        if leader == 0:
+            try:
+                lead(("--display", "headless", "--serial", "stdio", "-m", "64M", "-s", "1", "-k", "idle", "--control", "running.sock", *option), turn[0])
+            finally:
+                os._exit(0)
+        try:
+            deadline = time.monotonic() + 30
+            while bench.ctl("wait", "vm:running", "--timeout", "1").returncode != 0:
+                assert time.monotonic() < deadline, (bench.folder / "running.log").read_text()
+            pid = int((bench.folder / "running.pid").read_text())
+            os.write(master, b"to the shell\n")
+            os.killpg(pid, signal.SIGTTIN)              # what the kernel does when a process of the group reads, with this signal unblocked
+            time.sleep(1)
+            state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            assert state != "T", f"{option}: stopped"
+            assert bench.ctl("status").returncode == 0 and waiting() > 0, option
+            os.write(turn[1], b"x")
+            deadline = time.monotonic() + 10
+            while waiting() > 0:
+                assert time.monotonic() < deadline, f"{option}: its terminal is not read any more"
+                time.sleep(0.05)
+        finally:
+            os.kill(int((bench.folder / "running.pid").read_text()), signal.SIGKILL)
+            os.kill(leader, signal.SIGKILL)
+            os.waitpid(leader, 0)
+            for descriptor in (master, slave, *turn):
+                os.close(descriptor)
+            for name in ("running.pid", "running.log", "running.sock"):
+                (bench.folder / name).unlink(missing_ok=True)
 
 
 def test_early_reads_in_both_processes(bench):
