@@ -2,11 +2,13 @@
 #include "machine_child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/console.h"
 #include "base/log.h"
@@ -35,11 +37,34 @@ void machine_child_destroy(struct machine_child *machine)
 	free(machine); /* the files are open in the spawner only */
 }
 
+/*
+ * Input and output of whoever started the program are not the machine's, and of a terminal that takes its log it may not read what is typed
+ * there. A serial port on them (--serial stdio) has descriptors of its own by now.
+ */
+static void leave_terminal(int markers_fd)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY);
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDOUT_FILENO; fd++)
+		if (fd != markers_fd)
+			dup2(null, fd);
+	if (null >= 0)
+		close(null);
+	if (!isatty(STDERR_FILENO))
+		return;
+	int log = open("/proc/self/fd/2", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	if (log >= 0) {
+		dup2(log, STDERR_FILENO);
+		close(log);
+	}
+}
+
 int machine_child_open(void *data, char *error, size_t error_size, int *exit_status)
 {
 	struct machine_child *machine = data;
 	console_pairs_keep(machine->config.consoles, true);
-	return machine_files_open(machine->config.options, &machine->files, error, error_size, exit_status);
+	int result = machine_files_open(machine->config.options, &machine->files, error, error_size, exit_status);
+	leave_terminal(machine->config.markers_fd);
+	return result;
 }
 
 /* The machine is set up: tells the panel, and waits for its word. */

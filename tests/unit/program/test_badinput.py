@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import shutil
 import signal
 import struct
@@ -475,6 +476,38 @@ def test_behind_a_shell(bench):
                 os.close(descriptor)
             for name in ("running.pid", "running.log", "running.sock"):
                 (bench.folder / name).unlink(missing_ok=True)
+
+
+def test_machine_has_no_input_and_output(bench):
+    """With --isolate neither the machine's process nor its maker holds the program's standard input and output, and the log's terminal only to write."""
+    need_kvm()
+    master, slave = pty.openpty()
+    try:
+        words = ("--display", "none", "--isolate", "--serial", "none", "-m", "64M", "-s", "1", "-k", "idle", "--control", "running.sock")
+        with subprocess.Popen([RAYVM, *words], cwd=bench.folder, env=bench.environment(), stdin=slave, stdout=slave, stderr=slave) as process:
+            try:
+                deadline = time.monotonic() + 30
+                while bench.ctl("wait", "vm:running", "--timeout", "1").returncode != 0:
+                    assert time.monotonic() < deadline
+                others = {}
+                for folder in pathlib.Path("/proc").glob("[0-9]*"):
+                    try:
+                        name = (folder / "comm").read_text().strip()
+                        parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                    except (OSError, ValueError):
+                        continue
+                    if name in ("rayvm-spawner", "rayvm-machine") and (parent == process.pid or name == "rayvm-machine"):
+                        others[name] = folder
+                assert set(others) == {"rayvm-spawner", "rayvm-machine"}
+                for name, folder in others.items():
+                    assert [os.readlink(folder / f"fd/{fd}") for fd in (0, 1)] == ["/dev/null"] * 2, name
+                    flags = int(re.search(r"^flags:\s+(\d+)", (folder / "fdinfo/2").read_text(), re.M)[1], 8)
+                    assert flags & os.O_ACCMODE == os.O_WRONLY, name
+            finally:
+                process.kill()
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_early_reads_in_both_processes(bench):
