@@ -6,7 +6,7 @@ import signal
 import time
 
 from lab import desktop
-from lab.rayvm import Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
+from lab.rayvm import SOCKET, Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
 
 DISPLAYS = ("virtio-vga",)
 MACHINE = {"memory": 2560}
@@ -21,8 +21,23 @@ def arguments(memory="256M", extra=(), options=""):
             "-a", f"console=ttyS0 quiet loglevel=3 {options}", "--serial", "file:/lab/guest.log", *extra]
 
 
-def setup(machine):
-    state["rayvm"] = Rayvm(machine, arguments())
+def shared(machine):
+    """The run that most tests share; another one after a failed test."""
+    if "rayvm" not in state:
+        state["rayvm"] = Rayvm(machine, arguments())
+        state["ui"] = state["rayvm"].ready()
+        state["rayvm"].wait("vm:running", 60)
+    return state["rayvm"]
+
+
+def recover(machine):
+    """After a failed test no process of rayvm's is left, and the screen is the console's: the seat's helper gives it back, so it is not killed."""
+    rayvm = state.pop("rayvm", None)
+    for pid in ([rayvm.job.pid] if rayvm and rayvm.job.status is None else []) + pids(machine, "rayvm-spawner") + pids(machine, "rayvm-machine"):
+        machine.sh(f"kill -9 {pid}")
+    machine.wait_for(lambda: not machine.sh("pgrep rayvm").stdout and console_state(machine)[0], 20, "the end of all of rayvm",
+                     lambda: machine.sh("ps axl").stdout, 0.3)
+    machine.sh(f"rm -f {SOCKET}")
 
 
 def pids(machine, name):
@@ -37,6 +52,12 @@ def process(machine, name):
 
 def kill_machine(machine, number=signal.SIGKILL):
     machine.sh(f"kill -{int(number)} {process(machine, 'rayvm-machine')}", check=True)
+
+
+def running(rayvm):
+    if rayvm.status()["vm"] != "running":
+        rayvm.ctl("vm", "start")
+        rayvm.wait("vm:running", 20)
 
 
 def boots(machine):
@@ -66,8 +87,7 @@ def memory_kib(machine, pid, field="Pss"):
 
 
 def test_panel_holds_nothing_it_could_change_the_guest_with(machine):
-    rayvm = state["rayvm"]
-    state["ui"] = rayvm.ready()
+    rayvm = shared(machine)
     panel, child = rayvm.job.pid, process(machine, "rayvm-machine")
     maps = [line for line in machine.read_file(f"/proc/{panel}/maps").decode().splitlines() if "guest-ram" in line]
     assert maps and all(line.split()[1] == "r--s" for line in maps), maps
@@ -83,7 +103,7 @@ def test_panel_holds_nothing_it_could_change_the_guest_with(machine):
 
 
 def test_killed_while_it_is_shown(machine):
-    rayvm = state["rayvm"]
+    rayvm = shared(machine)
     show_guest(machine, 120)
     rayvm.marker("FIRST_FRAME", 20)
     kill_machine(machine)
@@ -97,7 +117,10 @@ def test_killed_while_it_is_shown(machine):
 
 
 def test_toggles_go_on_without_a_machine(machine):
-    rayvm = state["rayvm"]
+    rayvm = shared(machine)
+    if rayvm.status()["vm"] != "crashed":
+        kill_machine(machine)
+        rayvm.wait("vm:crashed", 10)
     machine.press("KEY_F12")
     machine.wait_screen(is_ui, 10, "the UI")
     machine.type("ab")      # keys for the UI, and then for a guest that is not there
@@ -107,11 +130,11 @@ def test_toggles_go_on_without_a_machine(machine):
 
 
 def test_reset_brings_it_back(machine):
-    rayvm, before = state["rayvm"], boots(machine)
+    rayvm, before = shared(machine), boots(machine)
     machine.press("KEY_F11")
     rayvm.ctl("vm", "reset")
     machine.wait_for(lambda: boots(machine) > before, 120, "the next guest")
-    machine.wait_screen(tiny, 20, "its picture")
+    machine.wait_screen(tiny, 20, "its picture").save(machine.results / "back.png")
     rayvm.marker("FIRST_FRAME", 20)
     stats = rayvm.stats(reset=True)
     time.sleep(3)
@@ -120,7 +143,8 @@ def test_reset_brings_it_back(machine):
 
 
 def test_dies_and_comes_back_20_times_and_nothing_is_left(machine):
-    rayvm = state["rayvm"]
+    rayvm = shared(machine)
+    running(rayvm)
     panel, spawner = rayvm.job.pid, process(machine, "rayvm-spawner")
     seen = []
     for number in range(20):
@@ -141,7 +165,8 @@ def test_dies_and_comes_back_20_times_and_nothing_is_left(machine):
 
 
 def test_killed_while_switched_off_is_no_crash(machine):
-    rayvm = state["rayvm"]
+    rayvm = shared(machine)
+    running(rayvm)
     rayvm.ctl("vm", "stop")
     rayvm.wait("vm:stopped", 20)
     kill_machine(machine)
@@ -158,9 +183,8 @@ def test_killed_while_switched_off_is_no_crash(machine):
 
 
 def test_machine_that_hangs_is_killed_for_a_reset(machine):
-    rayvm, before = state["rayvm"], boots(machine)
-    rayvm.ctl("vm", "start")
-    machine.wait_for(lambda: boots(machine) > before, 120, "the guest")
+    rayvm = shared(machine)
+    running(rayvm)
     hung = process(machine, "rayvm-machine")
     machine.sh(f"kill -STOP {hung}", check=True)
     machine.press("KEY_F12")
@@ -172,9 +196,8 @@ def test_machine_that_hangs_is_killed_for_a_reset(machine):
 
 
 def test_without_the_spawner_there_is_still_a_panel(machine):
-    rayvm = state["rayvm"]
-    rayvm.ctl("vm", "start")
-    rayvm.wait("vm:running", 20)
+    rayvm = shared(machine)
+    running(rayvm)
     machine.sh(f"kill -9 {process(machine, 'rayvm-spawner')}", check=True)
     rayvm.wait("vm:crashed", 10)
     machine.wait_for(lambda: not pids(machine, "rayvm-machine"), 10, "the end of the machine's process")
@@ -184,18 +207,18 @@ def test_without_the_spawner_there_is_still_a_panel(machine):
     machine.wait_screen(is_ui, 10, "the UI")
     machine.press("KEY_F11")
     machine.wait_screen(is_placeholder, 10, "the placeholder")
-    assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
+    assert state.pop("rayvm").quit() == 0, rayvm.job.log_text()[-2000:]
     text, keyboard = console_state(machine)
     assert text and keyboard != K_OFF, (text, keyboard)
 
 
 def test_nobody_is_left_when_the_panel_is_killed(machine):
-    rayvm = Rayvm(machine, arguments(), log="orphans.log")
-    rayvm.ready()
-    assert pids(machine, "rayvm-machine") and pids(machine, "rayvm-spawner")
-    rayvm.job.signal(signal.SIGKILL)
-    rayvm.job.wait(20)
-    machine.wait_for(lambda: not pids(machine, "rayvm-machine") and not pids(machine, "rayvm-spawner"), 10, "the end of both")
+    with Rayvm(machine, arguments(), log="orphans.log") as rayvm:
+        rayvm.ready()
+        assert pids(machine, "rayvm-machine") and pids(machine, "rayvm-spawner")
+        rayvm.job.signal(signal.SIGKILL)
+        rayvm.job.wait(20)
+    machine.wait_for(lambda: not machine.sh("pgrep rayvm").stdout, 10, "the end of the others, and of the seat's helper")
     text, keyboard = console_state(machine)
     assert text and keyboard != K_OFF, (text, keyboard)
 
@@ -219,7 +242,7 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
         machine.wait_screen(is_ui, 10, "the UI")
         machine.press("KEY_F11")
         rayvm.ctl("vm", "reset")        # and once more, from the same spawner
-        machine.wait_screen(tiny, 120, "the next guest's picture")
+        machine.wait_screen(tiny, 120, "the next guest's picture").save(machine.results / "after-oom.png")
         rayvm.wait("vm:crashed", 120)
         assert rayvm.quit() == 0
 
@@ -254,8 +277,8 @@ def test_failures_of_the_start_are_told_as_ever(machine):
                                   (lambda a: a.extend(["--serial", "file:/nonexistent/x"]), 2, "/nonexistent/x")):
         wrong = list(base)
         change(wrong)
-        rayvm = Rayvm(machine, wrong, log="wrong.log")
-        assert rayvm.job.wait(30) == status, rayvm.job.log_text()
+        with Rayvm(machine, wrong, log="wrong.log") as rayvm:
+            assert rayvm.job.wait(30) == status, rayvm.job.log_text()
         lines = rayvm.job.log_text().splitlines()
         assert len(lines) == 1 and lines[0].startswith("rayvm: ") and words in lines[0], lines
         assert not pids(machine, "rayvm-spawner")

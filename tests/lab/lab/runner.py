@@ -6,6 +6,7 @@
     SUITE = "lab"                   # or "all": only when everything is asked for
     MACHINE = {"memory": 2048}      # fields of qemu.Options; or a function machine(display) that returns them
     def setup(machine): ...         # once after boot; may raise Skip
+    def recover(machine): ...       # after a test that failed: end what it left, so that the next one can pass
     def test_something(machine): ...    # in file order, in the same machine; without a machine: no argument
 
 Each test that does not raise passes; Skip("reason") skips. A machine that was lost is started anew for the next test.
@@ -100,6 +101,16 @@ class _Scene:
         except (LabError, OSError, ValueError):
             pass
 
+    def recover(self):
+        """What to add to the failed test's text."""
+        try:
+            if self.machine.alive and hasattr(self.module, "recover"):
+                self.module.recover(self.machine)
+        except Exception as error:
+            self.machine.kill()     # the next test gets a new one
+            return f"\nnot to be cleaned up, so this machine is ended: {error}"
+        return ""
+
     def run(self, tests, report):
         self.folder.mkdir(parents=True, exist_ok=True)
         trouble = None
@@ -128,6 +139,7 @@ class _Scene:
                 if self.machine:
                     self.picture(f"failed-{name}")
                     text += f"\nlogs and pictures: {self.folder}"
+                    text += self.recover()
                 report.add(full, "fail", time.monotonic() - begin, text)
         if self.machine:
             self.machine.quit()
