@@ -62,6 +62,12 @@ int machine_child_open(void *data, char *error, size_t error_size, int *exit_sta
 {
 	struct machine_child *machine = data;
 	console_pairs_keep(machine->config.consoles, true);
+	/* A start that fails says one line, and it is the panel that does: what is said here waits until the panel is there. */
+	if (machine->config.options->log_level < LOG_DEBUG && log_hold() < 0) {
+		snprintf(error, error_size, "out of memory");
+		*exit_status = EXIT_FAILED;
+		return -1;
+	}
 	int result = machine_files_open(machine->config.options, &machine->files, error, error_size, exit_status);
 	leave_terminal(machine->config.markers_fd);
 	return result;

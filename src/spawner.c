@@ -255,6 +255,7 @@ static bool hear_panel(struct server *server)
 		start(server);
 		break;
 	case SPAWNER_BEGIN:
+		log_release(); /* the panel is there: the start has not failed */
 		if (server->pid != 0 && packet.child == server->number)
 			send_packet(server->channel, &packet, NULL, 0, MSG_DONTWAIT);
 		break;

@@ -140,6 +140,17 @@ int log_hold(void)
 	return 0;
 }
 
+void log_release(void)
+{
+	struct line line;
+	if (the_log.draining || !atomic_exchange(&the_log.running, false))
+		return;
+	while (mailbox_take(the_log.lines, &line))
+		write_line(line.marker ? the_log.markers_fd : the_log.log_fd, line.text, line.length);
+	mailbox_destroy(the_log.lines);
+	the_log.lines = NULL;
+}
+
 int log_start(enum log_level level, int markers_fd)
 {
 	log_set_level(level);

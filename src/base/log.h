@@ -10,10 +10,12 @@
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /*
- * Keeps lines until log_start() writes them; log_stop() without it throws them away. For a start-up that says one line when it
+ * Keeps lines until log_start() or log_release() writes them; log_stop() without it throws them away. For a start-up that says one line when it
  * fails. Single-threaded start-up only, of the program or of a forked child that wants a log of its own. Returns 0, or -1 with errno.
  */
 int log_hold(void);
+/* Writes what log_hold() kept, and later lines directly: for a process that stays without threads. Nothing is held: does nothing. */
+void log_release(void);
 /*
  * Starts the drain thread. Lines above `level` are discarded. Log lines go to stderr; marker lines to markers_fd
  * (borrowed; may be stderr). Returns 0, or -1 with errno.

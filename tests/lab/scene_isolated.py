@@ -228,7 +228,7 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
     group = "/sys/fs/cgroup/rayvm-oom"
     machine.sh(f"echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {group} && echo {400 * MIB} > {group}/memory.max", check=True)
     with Rayvm(machine, arguments("1G", options="tiny.exit=eat tiny.after=20"), log="oom.log", cgroup="rayvm-oom") as rayvm:
-        rayvm.ready()
+        state["ui"] = rayvm.ready()
         show_guest(machine, 120)
         rayvm.wait("vm:crashed", 120)
         machine.wait_screen(is_placeholder, 10, "the placeholder").save(machine.results / "oom.png")
@@ -248,20 +248,15 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
 
 
 def test_policies(machine):
-    with Rayvm(machine, arguments(extra=["--on-crash", "restart"]), log="restart.log") as rayvm:
-        rayvm.ready()
-        rayvm.wait("vm:running", 20)
-        old = process(machine, "rayvm-machine")
-        kill_machine(machine)
-        machine.wait_for(lambda: pids(machine, "rayvm-machine") not in ([], [old]), 10, "another machine")
-        rayvm.wait("vm:running", 20)
-        rayvm.ctl("quit")
-        assert rayvm.job.wait(30) == 0
-    for options, status in ((["--display", "none"], 1), (["--display", "none", "--on-crash", "restart"], None), (["--on-crash", "exit"], 1)):
+    for options, status in ((["--on-crash", "restart"], None), (["--on-crash", "exit"], 1),
+                            (["--display", "none", "--on-crash", "restart"], None), (["--display", "none"], 1)):
         with Rayvm(machine, arguments(extra=options), log="policy.log") as rayvm:
+            rayvm.listening()
             rayvm.wait("vm:running", 60)
+            old = pids(machine, "rayvm-machine")
             kill_machine(machine)
             if status is None:
+                machine.wait_for(lambda killed=old: pids(machine, "rayvm-machine") not in ([], killed), 10, "another machine")
                 rayvm.wait("vm:running", 20)
                 rayvm.ctl("quit")
             assert rayvm.job.wait(30) == (status or 0), f"{options}: {rayvm.job.log_text()[-1500:]}"

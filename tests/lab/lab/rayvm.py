@@ -122,11 +122,15 @@ class Rayvm:
     def wait(self, state, timeout=60):
         self.ctl("wait", state, "--timeout", timeout, timeout=timeout + 20)
 
-    def ready(self, timeout=60):
-        """Wait until the UI is on the panel."""
+    def listening(self, timeout=60):
+        """Wait until rayvmctl can reach it."""
         self.machine.wait_for(lambda: self.job.status is not None or self.machine.exists(SOCKET), timeout, "the control socket",
                               lambda: self.job.log_text()[-2500:], interval=0.2)
         assert self.job.status is None, f"rayvm ended with {self.job.status}:\n{self.job.log_text()[-2500:]}"
+
+    def ready(self, timeout=60):
+        """Wait until the UI is on the panel."""
+        self.listening(timeout)
         return self.machine.wait_screen(is_ui, timeout, "the native UI on the screen", 0.2)
 
     def quit(self):

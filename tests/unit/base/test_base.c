@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -153,6 +154,41 @@ START_TEST(one_line_stays_one_line)
 }
 END_TEST
 
+/* Of a forked child: markers before and after log_hold(), and between hold and release (or the end). */
+START_TEST(held_lines)
+{
+	for (int released = 0; released < 2; released++) {
+		int fds[2];
+		ck_assert_int_eq(pipe(fds), 0);
+		pid_t pid = fork();
+		ck_assert_int_ge(pid, 0);
+		if (pid == 0) {
+			log_markers_to(fds[1]);
+			log_release(); /* nothing is held */
+			log_marker("A");
+			if (log_hold() < 0)
+				_exit(1);
+			log_marker("B");
+			log_marker("C");
+			if (released) {
+				log_release();
+				log_marker("D");
+				log_release();
+			}
+			_exit(0);
+		}
+		close(fds[1]);
+		int status;
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+		ck_assert_int_eq(status, 0);
+		char text[64] = { 0 };
+		ck_assert_int_gt(read(fds[0], text, sizeof text - 1), 0);
+		ck_assert_str_eq(text, released ? "A\nB\nC\nD\n" : "A\n");
+		close(fds[0]);
+	}
+}
+END_TEST
+
 START_TEST(limited_lines)
 {
 	struct log_limit limit = { 0 };
@@ -220,6 +256,7 @@ static Suite *suite(void)
 	tcase_add_test(c, mailbox_full);
 	tcase_add_test(c, markers_never_block);
 	tcase_add_test(c, one_line_stays_one_line);
+	tcase_add_test(c, held_lines);
 	tcase_add_test(c, limited_lines);
 	tcase_add_test(c, status_board);
 	tcase_add_test(c, desktop_numbers);

@@ -293,6 +293,9 @@ def test_disks(bench):
                         ("/dev/zero", ("raw disk image",)), ("mem:0", ("not a size",)), ("mem:", ("not a size",)), ("", ("no file given",)),
                         ("disk,format=qcow2", ("format",)), ("disk,fast", ("unknown option", "readonly"))):
         bench.refused(USAGE, ("disk", *texts), *NONE, "-k", "idle", "-d", spec)
+    # Another process finds out, and it is one line all the same; so it is when that process had nothing to complain of.
+    bench.refused(USAGE, ("disk", "No such file", "truncate"), *NONE, "-k", "idle", "-d", "missing.img", "--isolate")
+    bench.refused(USAGE, ("control socket", "No such file"), "--display", "none", "--control", "/nonexistent/rayvm.sock", "-k", "idle", "-m", "64M", "--isolate")
     bench.refused(USAGE, "more than 16 disks", *NONE, "-k", "idle", *(["-d", "mem:1M"] * 17))
 
 
