@@ -152,10 +152,11 @@ def test_dies_and_comes_back_20_times_and_nothing_is_left(machine):
         kill_machine(machine, (signal.SIGKILL, signal.SIGSEGV)[number % 2])
         rayvm.wait("vm:crashed", 10)
         time.sleep(0.5)         # the worker lets go of the dead one's memory
-        seen.append((descriptors(machine, panel), descriptors(machine, spawner), memory_kib(machine, panel), memory_kib(machine, spawner)))
+        if number in (1, 19):
+            seen.append((descriptors(machine, panel), descriptors(machine, spawner), memory_kib(machine, panel), memory_kib(machine, spawner)))
         rayvm.ctl("vm", "start")
         rayvm.wait("vm:running", 20)
-    first, last = seen[1], seen[-1]
+    first, last = seen
     print(f"         panel {first[0][0]} descriptors, {first[2]} KiB; after 18 deaths more {last[0][0]}, {last[2]} KiB; "
           f"spawner {first[1][0]}, {first[3]} KiB; {last[1][0]}, {last[3]} KiB", flush=True)
     assert last[0][0] == first[0][0], f"{first[0][1]}\n{last[0][1]}"
@@ -241,9 +242,8 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
         machine.press("KEY_F12")
         machine.wait_screen(is_ui, 10, "the UI")
         machine.press("KEY_F11")
-        rayvm.ctl("vm", "reset")        # and once more, from the same spawner
+        rayvm.ctl("vm", "reset")        # the same spawner makes another
         machine.wait_screen(tiny, 120, "the next guest's picture").save(machine.results / "after-oom.png")
-        rayvm.wait("vm:crashed", 120)
         assert rayvm.quit() == 0
 
 
