@@ -30,6 +30,13 @@ def shared(machine):
     return state["rayvm"]
 
 
+def own(machine, *words, **options):
+    """A run for one test, which ends the shared one: they would have one screen, and one name each process."""
+    if "rayvm" in state:
+        state.pop("rayvm").job.stop()
+    return Rayvm(machine, *words, **options)
+
+
 def recover(machine):
     """After a failed test no process of rayvm's is left, and the screen is the console's: the seat's helper gives it back, so it is not killed."""
     rayvm = state.pop("rayvm", None)
@@ -214,7 +221,7 @@ def test_without_the_spawner_there_is_still_a_panel(machine):
 
 
 def test_nobody_is_left_when_the_panel_is_killed(machine):
-    with Rayvm(machine, arguments(), log="orphans.log") as rayvm:
+    with own(machine, arguments(), log="orphans.log") as rayvm:
         rayvm.ready()
         assert pids(machine, "rayvm-machine") and pids(machine, "rayvm-spawner")
         rayvm.job.signal(signal.SIGKILL)
@@ -228,7 +235,7 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
     """H3: the guest touches all of its RAM where there is less. Panel and machine share one group, and one limit."""
     group = "/sys/fs/cgroup/rayvm-oom"
     machine.sh(f"echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {group} && echo {400 * MIB} > {group}/memory.max", check=True)
-    with Rayvm(machine, arguments("1G", options="tiny.exit=eat tiny.after=20"), log="oom.log", cgroup="rayvm-oom") as rayvm:
+    with own(machine, arguments("1G", options="tiny.exit=eat tiny.after=20"), log="oom.log", cgroup="rayvm-oom") as rayvm:
         state["ui"] = rayvm.ready()
         show_guest(machine, 120)
         rayvm.wait("vm:crashed", 120)
@@ -250,7 +257,7 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
 def test_policies(machine):
     for options, status in ((["--on-crash", "restart"], None), (["--on-crash", "exit"], 1),
                             (["--display", "none", "--on-crash", "restart"], None), (["--display", "none"], 1)):
-        with Rayvm(machine, arguments(extra=options), log="policy.log") as rayvm:
+        with own(machine, arguments(extra=options), log="policy.log") as rayvm:
             rayvm.listening()
             rayvm.wait("vm:running", 60)
             old = pids(machine, "rayvm-machine")
@@ -272,7 +279,7 @@ def test_failures_of_the_start_are_told_as_ever(machine):
                                   (lambda a: a.extend(["--serial", "file:/nonexistent/x"]), 2, "/nonexistent/x")):
         wrong = list(base)
         change(wrong)
-        with Rayvm(machine, wrong, log="wrong.log") as rayvm:
+        with own(machine, wrong, log="wrong.log") as rayvm:
             assert rayvm.job.wait(30) == status, rayvm.job.log_text()
         lines = rayvm.job.log_text().splitlines()
         assert len(lines) == 1 and lines[0].startswith("rayvm: ") and words in lines[0], lines
