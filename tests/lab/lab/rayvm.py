@@ -123,8 +123,11 @@ class Rayvm:
         self.ctl("wait", state, "--timeout", timeout, timeout=timeout + 20)
 
     def listening(self, timeout=60):
-        """Wait until rayvmctl can reach it."""
-        self.machine.wait_for(lambda: self.job.status is not None or self.machine.exists(SOCKET), timeout, "the control socket",
+        """Wait until rayvmctl can reach it: one that was killed left a socket, too."""
+        def reachable():
+            return self.machine.exists(SOCKET) and self.ctl("status", check=False).status == 0
+
+        self.machine.wait_for(lambda: self.job.status is not None or reachable(), timeout, "the control socket",
                               lambda: self.job.log_text()[-2500:], interval=0.2)
         assert self.job.status is None, f"rayvm ended with {self.job.status}:\n{self.job.log_text()[-2500:]}"
 
