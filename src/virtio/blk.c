@@ -93,6 +93,7 @@ static void blk_reset(struct virtio_device *device)
 {
 	struct blk *blk = of(device);
 	blk->generation++;
+	blk->untold = blk->n_untold = 0;
 	blk->cancel = true;
 	bool idle = drain(blk);
 	blk->cancel = false;

@@ -120,6 +120,8 @@ struct blk {
 	bool held;                   /* what is finished waits for the end of a pause */
 	uint32_t ready;              /* bit per queue that may have chains */
 	uint32_t held_back;          /* bit per queue whose driver will not kick for the next chain, but for a later one */
+	bool owes;                   /* some of these were not told to the driver yet: */
+	uint32_t untold, n_untold;   /* under the lock: queues with requests returned since their last interrupt; how many requests */
 	uint32_t expected[DISK_QUEUES_MAX]; /* requests returned for which the driver has not sent others yet */
 	uint32_t asked;              /* chains that the last hold asked for */
 	uint64_t hold_ns;            /* how long it takes until so many are there, on average */
