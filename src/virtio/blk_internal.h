@@ -124,6 +124,7 @@ struct blk {
 	uint32_t untold, n_untold;   /* under the lock: queues with requests returned since their last interrupt; how many requests */
 	uint32_t expected[DISK_QUEUES_MAX]; /* requests returned for which the driver has not sent others yet */
 	uint32_t asked;              /* chains that the last hold asked for */
+	uint32_t ask;                /* and the next one, at least */
 	uint64_t hold_ns;            /* how long it takes until so many are there, on average */
 	uint32_t hold_pause, hold_penalty, hold_good; /* turns without a hold, after one that was of no use */
 	struct disk_memory memory;   /* a memory disk, or the overlay */

@@ -124,7 +124,7 @@ static uint32_t return_finished(struct blk *blk)
 static bool rearm(struct blk *blk, uint32_t index)
 {
 	struct virtq *queue = &blk->device.queue[index];
-	uint32_t most = min_u32(blk->expected[index] * 3 / 4, HOLD_MOST);
+	uint32_t most = min_u32(max_u32(blk->expected[index] * 3 / 4, blk->ask), HOLD_MOST);
 	if (most > 1 && queue->event_idx && blk->hold_pause == 0 && !blk->has_memory) {
 		virtq_rearm_beyond(queue, most - 1);
 		if (virtq_available(queue) >= most)
@@ -202,6 +202,7 @@ static struct blk_request *exchange(struct blk *blk)
 	if (!device->live || blk->paused || blk->draining > 0) {
 		blk->ready = blk->held_back = 0; /* who changes that wakes this thread, and all queues are looked at */
 		memset(blk->expected, 0, sizeof(blk->expected));
+		blk->ask = 0;
 	} else {
 		for (uint32_t i = 0; i < device->n_queues && device->live; i++)
 			if ((blk->ready >> i & 1) && !take_queue(blk, i, &end, &requests, &bytes))
@@ -251,6 +252,8 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 	if (events->ready >> (BLK_FD_WAKE + 1) != 0) {
 		/* They came. */
 		blk->hold_ns = (3 * blk->hold_ns + waited) / 4;
+		/* It may have more to send than it got back: the next hold asks for half as many again. */
+		blk->ask = min_u32(blk->asked + (blk->asked + 1) / 2, HOLD_MOST);
 		if (++blk->hold_good % HOLD_FORGIVE == 0 && blk->hold_penalty > HOLD_PENALTY)
 			blk->hold_penalty /= 2;
 	} else if (events->done.first == NULL && events->ready == 0) {
@@ -261,6 +264,7 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 			if (blk->held_back >> i & 1)
 				came = max_u32(came, virtq_available(&blk->device.queue[i]));
 		pthread_mutex_unlock(&blk->device.lock);
+		blk->ask = came;
 		if (2 * came >= blk->asked) {
 			blk->hold_ns += blk->hold_ns / 2;
 		} else {
