@@ -122,8 +122,9 @@ static int seize(void)
 
 int attack_perform(int attack)
 {
-	char word[] = "rayvm-attack exec SUCCEEDED", program[] = "/bin/echo", letter = 'x';
-	char *argv[] = { program, word, NULL }, *environment[] = { NULL };
+	/* To stderr: with --isolate the machine's process has no standard output. */
+	char word[] = "echo rayvm-attack exec SUCCEEDED >&2", program[] = "/bin/sh", option[] = "-c", letter = 'x';
+	char *argv[] = { program, option, word, NULL }, *environment[] = { NULL };
 	switch (attack) {
 	case ATTACK_READ:
 		return outcome(open(SECRET, O_RDONLY));
