@@ -17,7 +17,8 @@
 #include "virtio/disk_memory.h"
 
 #define BLK_SECTOR 512ull
-#define BLK_QUEUE_SIZE 256
+/* So that a few large requests fit, each of a descriptor a page when the guest's memory is fragmented (there are no indirect ones). */
+#define BLK_QUEUE_SIZE 1024
 #define BLK_ID_BYTES 20
 
 /* virtio 1.2, section 5.2.3: feature bits. */
@@ -32,9 +33,10 @@
 #define BLK_F_DISCARD (1ull << 13)
 #define BLK_F_WRITE_ZEROES (1ull << 14)
 
-/* Limits told to the driver. Their product (32 MiB) bounds one request, also for drivers that do not read them. */
+/* Limits told to the driver. Their product (64 MiB) bounds one request, also for drivers that do not read them. 1 MiB is one request, whatever its pages. */
 #define BLK_SEGMENT_MAX (1u << 17)
-#define BLK_SEGMENTS_MAX (BLK_QUEUE_SIZE - 2)
+#define BLK_SEGMENTS_MAX (VIRTQ_MAX_IOV - 2)
+_Static_assert(BLK_SEGMENTS_MAX + 2 <= BLK_QUEUE_SIZE, "with header and status");
 #define BLK_REQUEST_MAX ((uint64_t)BLK_SEGMENT_MAX * BLK_SEGMENTS_MAX)
 #define BLK_RANGES_MAX 16         /* of one discard or write-zeroes request */
 #define BLK_DISCARD_MAX (1u << 21) /* sectors: 1 GiB */

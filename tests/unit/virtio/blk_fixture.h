@@ -14,6 +14,7 @@
 
 #define BLK_UNUSED __attribute__((unused))
 #define DISK_SIZE (1u << 20)
+#define SEGMENTS 510u /* of a request, as the driver is told */
 #define IN 0
 #define OUT 1
 #define FLUSH 4

@@ -25,7 +25,7 @@ static void teardown(void)
 START_TEST(config_space)
 {
 	ck_assert_uint_eq(driver_read(&d, d.config, 8), DISK_SIZE / 512);
-	ck_assert_uint_eq(driver_read(&d, d.config + 12, 4), 254);
+	ck_assert_uint_eq(driver_read(&d, d.config + 12, 4), SEGMENTS);
 	ck_assert_uint_eq(driver_read(&d, d.config + 20, 4), 512);
 	ck_assert_uint_eq(driver_read(&d, d.config + 24, 1), 3); /* 4096-byte physical blocks */
 	ck_assert_uint_gt(driver_read(&d, d.config + 36, 4), 0);
@@ -81,6 +81,40 @@ START_TEST(scattered)
 	ck_assert_uint_eq(file_byte(9 * 512), 0x77);
 	ck_assert_uint_eq(file_byte(10 * 512 - 1), 0x77);
 	ck_assert_uint_eq(file_byte(10 * 512), 10);
+}
+END_TEST
+
+/* As many pieces as the driver is told, none beside its neighbour: 1 MiB of a fragmented guest is less than that. */
+START_TEST(as_many_segments_as_told)
+{
+	static struct driver_buf bufs[SEGMENTS + 3];
+	driver_set(&d, R_STATUS, 0, 1);
+	driver_start(&d, DRIVER_ALL_FEATURES, 1024);
+	ck_assert_uint_eq(d.queue[0].size, 1024);
+	uint64_t pages = driver_alloc(&d, SEGMENTS * 1024);
+	set_header(OUT, 1);
+	bufs[0] = (struct driver_buf){ header, 16 };
+	for (uint32_t i = 0; i < SEGMENTS; i++) {
+		bufs[1 + i] = (struct driver_buf){ pages + (SEGMENTS - 1 - i) * 1024, 512 };
+		memset(driver_ptr(&d, bufs[1 + i].gpa), (int)(i * 7 & 0xff), 512);
+	}
+	bufs[1 + SEGMENTS] = (struct driver_buf){ status, 1 };
+	ck_assert_uint_eq(send_chain(bufs, 1 + SEGMENTS, 1), OK);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		ck_assert_uint_eq(file_byte((1 + i) * 512 + i), i * 7 & 0xff);
+	ck_assert_uint_eq(atomic_load(&stats.disk_requests), 1);
+	memset(driver_ptr(&d, pages), 0, SEGMENTS * 1024);
+	set_header(IN, 1);
+	ck_assert_uint_eq(send_chain(bufs, 1, SEGMENTS + 1), OK);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		ck_assert_uint_eq(*(uint8_t *)driver_ptr(&d, bufs[1 + i].gpa + 511), i * 7 & 0xff);
+	/* One more was never allowed. */
+	bufs[1 + SEGMENTS] = (struct driver_buf){ data, 512 };
+	bufs[2 + SEGMENTS] = (struct driver_buf){ status, 1 };
+	driver_add(&d, 0, bufs, 1, SEGMENTS + 2);
+	driver_kick(&d, 0);
+	ck_assert(!driver_wait(&d, 0, NULL, NULL, 50));
+	ck_assert_uint_eq(driver_status(&d) & S_NEEDS_RESET, S_NEEDS_RESET);
 }
 END_TEST
 
@@ -409,7 +443,7 @@ START_TEST(long_work_lets_others_in)
 {
 	enum { ROUNDS = 10, REQUESTS = 21, LENGTH = 8 << 20 };
 	uint32_t meanwhile = 0;
-	start(&(struct disk_config){ .memory_size = 64 << 20 }, DRIVER_ALL_FEATURES);
+	start(&(struct disk_config){ .memory_size = 128 << 20 }, DRIVER_ALL_FEATURES);
 	for (int round = 0; round < ROUNDS; round++) {
 		set_header(IN, 0);
 		for (int i = 0; i < REQUESTS; i++)
@@ -428,7 +462,7 @@ START_TEST(long_work_lets_others_in)
 	/* The same page again and again makes a request of any length: more than was told to the driver is refused. */
 	struct driver_buf bufs[42] = { { header, 16 } };
 	for (int i = 1; i < 41; i++)
-		bufs[i] = (struct driver_buf){ 4 << 20, 1 << 20 };
+		bufs[i] = (struct driver_buf){ 4 << 20, 2 << 20 };
 	bufs[41] = (struct driver_buf){ status, 1 };
 	set_header(IN, 0);
 	ck_assert_uint_eq(send_chain(bufs, 1, 41), IOERR);
@@ -510,6 +544,7 @@ static void add_file_tests(Suite *suite, const char *name, void (*before)(void))
 	tcase_add_test(tc, config_space);
 	tcase_add_test(tc, read_write_flush);
 	tcase_add_test(tc, scattered);
+	tcase_add_test(tc, as_many_segments_as_told);
 	tcase_add_test(tc, serial_number);
 	tcase_add_test(tc, past_the_end);
 	tcase_add_test(tc, odd_lengths);
