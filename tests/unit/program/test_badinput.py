@@ -636,6 +636,9 @@ def test_rayvmctl(bench):
 
 
 def main():
+    # Under nohup or a shell's background this is ignored, and would be by each rayvm until it takes its signals: one sent before then is lost.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     tests = [(name[5:], function) for name, function in globals().items() if name.startswith("test_")]
     print(f"1..{len(tests)}", flush=True)
     for number, (name, function) in enumerate(tests, 1):
