@@ -358,6 +358,21 @@ static bool quiet(struct guest *guest)
 	return true;
 }
 
+/* Under the device's lock. A notification, when the available index is another than at the last one. */
+static void tell(struct virtio_device *device, uint32_t index, uint32_t *told)
+{
+	const struct virtq *queue = &device->queue[index];
+	if (!queue->enabled || queue->broken)
+		return;
+	uint32_t now = __atomic_load_n((const uint16_t *)queue->avail + 1, __ATOMIC_RELAXED);
+	if (now == *told)
+		return;
+	*told = now;
+	uint64_t one = 1;
+	ssize_t n = write(device->kick_fd[index], &one, sizeof(one));
+	(void)n;
+}
+
 void guest_settle(struct guest *guest)
 {
 	struct virtio_device *device = guest->device;
@@ -373,19 +388,18 @@ void guest_settle(struct guest *guest)
 		}
 		return;
 	}
-	/* What was made available without a notification may wait for ever: notify all. */
-	pthread_mutex_lock(&device->lock);
-	bool notify = !quiet(guest);
-	pthread_mutex_unlock(&device->lock);
-	uint64_t one = 1;
-	for (uint32_t q = 0; notify && q < device->n_queues; q++) {
-		ssize_t n = write(device->kick_fd[q], &one, sizeof(one));
-		(void)n;
-	}
+	/*
+	 * What was made available without a notification may wait for ever: notify all. So may what the device itself made available, when a request has it
+	 * write into the ring: nobody tells it of that, so here each new index of a ring is told once.
+	 */
+	uint32_t told[VIRTIO_MAX_QUEUES];
+	memset(told, 0xff, sizeof(told));
 	uint64_t deadline = clock_now_ns() + STALL_NS;
 	for (uint32_t turn = 0;; turn++) {
 		pthread_mutex_lock(&device->lock);
 		bool done = quiet(guest);
+		for (uint32_t q = 0; !done && q < device->n_queues; q++)
+			tell(device, q, &told[q]);
 		pthread_mutex_unlock(&device->lock);
 		if (done)
 			return;
