@@ -59,8 +59,8 @@ static struct uring *of(struct blk_engine *engine)
 
 /* Each needs a newer kernel than the next: 6.1 and 5.19. Completions are then left alone until the thread asks for them. */
 static const unsigned int ring_flags[] = {
-	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-	IORING_SETUP_COOP_TASKRUN,
+	IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+	IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 	0,
 };
 
@@ -223,6 +223,12 @@ static int enter(struct uring *uring, int64_t timeout_ns)
 	return error == -ETIME ? 0 : error;
 }
 
+/* The kernel has completions, of kicks too, that it puts into the queue when it is called. */
+static bool must_collect(const struct uring *uring)
+{
+	return __atomic_load_n(uring->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN;
+}
+
 static void uring_wait(struct blk_engine *engine, int64_t timeout_ns, struct blk_events *events)
 {
 	struct uring *uring = of(engine);
@@ -232,7 +238,7 @@ static void uring_wait(struct blk_engine *engine, int64_t timeout_ns, struct blk
 		int error = 0;
 		if (timeout_ns != 0 && !full && !found)
 			error = enter(uring, timeout_ns);
-		else if (io_uring_sq_ready(&uring->ring) > 0)
+		else if (io_uring_sq_ready(&uring->ring) > 0 || must_collect(uring))
 			error = io_uring_submit_and_get_events(&uring->ring);
 		else
 			error = -ENOMSG; /* no call made */
