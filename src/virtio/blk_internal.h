@@ -121,12 +121,14 @@ struct blk {
 	struct blk_request *free, *finished, **finished_end;
 	bool held;                   /* what is finished waits for the end of a pause */
 	uint32_t ready;              /* bit per queue that may have chains */
+	uint32_t first;              /* the queue that is looked at first */
 	uint32_t held_back;          /* bit per queue whose driver will not kick for the next chain, but for a later one */
 	bool owes;                   /* some of these were not told to the driver yet: */
 	uint32_t untold, n_untold;   /* under the lock: queues with requests returned since their last interrupt; how many requests */
 	uint32_t expected[DISK_QUEUES_MAX]; /* requests returned for which the driver has not sent others yet */
 	uint32_t asked;              /* chains that the last hold asked for */
 	uint32_t ask;                /* and the next one, at least */
+	uint32_t grow_pause;         /* good holds until that grows again */
 	uint64_t hold_ns;            /* how long it takes until so many are there, on average */
 	uint32_t hold_pause, hold_penalty, hold_good; /* turns without a hold, after one that was of no use */
 	struct disk_memory memory;   /* a memory disk, or the overlay */

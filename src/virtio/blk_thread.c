@@ -31,11 +31,13 @@
 #define HOLD_PENALTY 64u         /* turns; doubles up to HOLD_PENALTY_MAX */
 #define HOLD_PENALTY_MAX 8192u
 #define HOLD_FORGIVE 256u        /* good holds that halve the penalty */
+#define HOLD_GROW_PAUSE 256u     /* good holds until more is asked for again than came once */
 /*
  * Requests returned before an interrupt, while the driver has sent new ones meanwhile and the disk is done with those at once: each interrupt
  * costs the guest more than some of its requests. With one request at a time, or a disk that takes its time, nothing is put off.
  */
 #define UNTOLD_MOST 16u
+#define UNTOLD_BYTES (256u << 10) /* nor while so much is sent at once: copying it, here or in the page cache, takes time as well */
 #define NAP_NS 50000l /* between looks whether a vCPU that waits for the lock has got it */
 #define NAPS 40       /* so often at most: on a busy host it may take long to wake up */
 
@@ -118,6 +120,18 @@ static uint32_t return_finished(struct blk *blk)
 	return touched;
 }
 
+/* Lock held. Interrupts for what was returned since the last ones, where the driver wants any. */
+static void tell_driver(struct blk *blk)
+{
+	uint32_t notified = 0;
+	for (uint32_t i = 0; blk->untold >> i != 0; i++)
+		if (blk->untold >> i & 1)
+			notified += virtio_notify_queue(&blk->device, i);
+	blk->untold = blk->n_untold = 0;
+	if (notified > 0)
+		atomic_fetch_add_explicit(blk->syscalls, notified, memory_order_relaxed);
+}
+
 /*
  * Lock held. The queue is empty: asks for a kick. False: something came meanwhile, and there is more to take.
  */
@@ -142,7 +156,7 @@ static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***en
 {
 	struct virtq *queue = &blk->device.queue[index];
 	for (;;) {
-		if (*requests == 0 || *bytes >= BATCH_BYTES)
+		if (*requests == 0 || (blk->has_memory && *bytes >= BATCH_BYTES))
 			return false;
 		struct blk_request *request = new_request(blk);
 		if (request == NULL)
@@ -152,8 +166,10 @@ static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***en
 		if (got <= 0) {
 			request->next = blk->free;
 			blk->free = request;
-			if (got < 0)
+			if (got < 0) {
+				tell_driver(blk); /* a device that has stopped sends no such interrupts any more */
 				virtio_needs_reset(&blk->device, why);
+			}
 			if (got < 0 || rearm(blk, index)) {
 				blk->ready &= ~(1u << index);
 				return true;
@@ -174,20 +190,8 @@ static bool take_queue(struct blk *blk, uint32_t index, struct blk_request ***en
 		if (blk->expected[index] > 0)
 			blk->expected[index]--;
 		--*requests;
-		if (blk->has_memory)
-			*bytes += request->chain.in_size + request->chain.out_size;
+		*bytes += request->chain.in_size + request->chain.out_size;
 	}
-}
-
-/* Lock held. Interrupts for what was returned since the last ones, where the driver wants any; how many. */
-static uint32_t tell_driver(struct blk *blk)
-{
-	uint32_t notified = 0;
-	for (uint32_t i = 0; blk->untold >> i != 0; i++)
-		if (blk->untold >> i & 1)
-			notified += virtio_notify_queue(&blk->device, i);
-	blk->untold = blk->n_untold = 0;
-	return notified;
 }
 
 /* Both under one hold of the lock; returns what is to be started. */
@@ -195,7 +199,7 @@ static struct blk_request *exchange(struct blk *blk)
 {
 	struct virtio_device *device = &blk->device;
 	struct blk_request *taken = NULL, **end = &taken;
-	uint32_t requests = BATCH, notified = 0;
+	uint32_t requests = BATCH;
 	uint64_t bytes = 0;
 	pthread_mutex_lock(&device->lock);
 	blk->untold |= return_finished(blk);
@@ -204,17 +208,26 @@ static struct blk_request *exchange(struct blk *blk)
 		memset(blk->expected, 0, sizeof(blk->expected));
 		blk->ask = 0;
 	} else {
-		for (uint32_t i = 0; i < device->n_queues && device->live; i++)
-			if ((blk->ready >> i & 1) && !take_queue(blk, i, &end, &requests, &bytes))
+		for (uint32_t n = 0, first = blk->first; n < device->n_queues && device->live; n++) {
+			uint32_t i = (first + n) % device->n_queues;
+			if ((blk->ready >> i & 1) && !take_queue(blk, i, &end, &requests, &bytes)) {
+				blk->first = (i + 1) % device->n_queues; /* else it might leave nothing to the others the next time, too */
 				break;
+			}
+		}
 	}
-	if (taken == NULL || blk->n_untold >= UNTOLD_MOST)
-		notified = tell_driver(blk);
+	if (taken == NULL || blk->n_untold >= UNTOLD_MOST || bytes > UNTOLD_BYTES)
+		tell_driver(blk);
 	blk->owes = blk->untold != 0;
 	pthread_mutex_unlock(&device->lock);
-	if (notified > 0)
-		atomic_fetch_add_explicit(blk->syscalls, notified, memory_order_relaxed);
 	return taken;
+}
+
+/* There is a turn anyway: chains that wait for others to be kicked for are taken with it. */
+static void end_hold(struct blk *blk)
+{
+	blk->ready |= blk->held_back;
+	blk->held_back = 0;
 }
 
 /* Waits in one place for everything. */
@@ -225,20 +238,19 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 		blk->hold_pause--;
 	if (blk->ready != 0 || (blk->finished != NULL && !blk->held)) {
 		ops->wait(blk->engine, 0, events);
+		end_hold(blk);
 		return;
 	}
 	if (blk->owes) {
 		/* A quick disk is done already. Else the driver is told before this waits. */
 		ops->wait(blk->engine, 0, events);
 		if (events->done.first != NULL || events->ready != 0) {
-			blk->ready |= blk->held_back;
-			blk->held_back = 0;
+			end_hold(blk);
 			return;
 		}
 		pthread_mutex_lock(&blk->device.lock);
-		uint32_t notified = tell_driver(blk);
+		tell_driver(blk);
 		pthread_mutex_unlock(&blk->device.lock);
-		atomic_fetch_add_explicit(blk->syscalls, notified, memory_order_relaxed);
 	}
 	if (blk->held_back == 0) {
 		ops->wait(blk->engine, BLK_FOREVER, events);
@@ -252,19 +264,27 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 	if (events->ready >> (BLK_FD_WAKE + 1) != 0) {
 		/* They came. */
 		blk->hold_ns = (3 * blk->hold_ns + waited) / 4;
-		/* It may have more to send than it got back: the next hold asks for half as many again. */
-		blk->ask = min_u32(blk->asked + (blk->asked + 1) / 2, HOLD_MOST);
+		/* It may have more to send than it got back: the next hold asks for half as many again, but not right after that was too much. */
+		if (blk->grow_pause > 0)
+			blk->grow_pause--;
+		blk->ask = blk->grow_pause > 0 ? blk->asked : min_u32(blk->asked + (blk->asked + 1) / 2, HOLD_MOST);
 		if (++blk->hold_good % HOLD_FORGIVE == 0 && blk->hold_penalty > HOLD_PENALTY)
 			blk->hold_penalty /= 2;
 	} else if (events->done.first == NULL && events->ready == 0) {
 		/* They did not, or not in time: a driver that is about half way is only slow. */
 		uint32_t came = 0;
 		pthread_mutex_lock(&blk->device.lock);
-		for (uint32_t i = 0; i < blk->device.n_queues; i++)
-			if (blk->held_back >> i & 1)
-				came = max_u32(came, virtq_available(&blk->device.queue[i]));
+		for (uint32_t i = 0; i < blk->device.n_queues; i++) {
+			if (!(blk->held_back >> i & 1))
+				continue;
+			uint32_t available = virtq_available(&blk->device.queue[i]);
+			/* The others may never come: a driver with less to do than before would be waited for with each of its requests. */
+			blk->expected[i] = min_u32(blk->expected[i], available);
+			came = max_u32(came, available);
+		}
 		pthread_mutex_unlock(&blk->device.lock);
 		blk->ask = came;
+		blk->grow_pause = HOLD_GROW_PAUSE;
 		if (2 * came >= blk->asked) {
 			blk->hold_ns += blk->hold_ns / 2;
 		} else {
@@ -277,9 +297,7 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 		blk->hold_ns = HOLD_MIN_NS;
 	if (blk->hold_ns > HOLD_MAX_NS)
 		blk->hold_ns = HOLD_MAX_NS;
-	/* Whatever woke it: they are looked at now. */
-	blk->ready |= blk->held_back;
-	blk->held_back = 0;
+	end_hold(blk);
 }
 
 static void start_requests(struct blk *blk, struct blk_request *request)

@@ -227,7 +227,8 @@ void virtq_push(struct virtq *queue, uint16_t head, uint32_t written)
 
 bool virtq_must_notify(struct virtq *queue)
 {
-	if (!queue->enabled || queue->broken)
+	/* Also of a broken one: what was returned before is valid, and nothing is returned after. */
+	if (!queue->enabled)
 		return false;
 	uint16_t now = queue->next_used, before = queue->signalled_used;
 	if (now == before)
