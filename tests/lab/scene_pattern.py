@@ -6,6 +6,7 @@ import time
 
 from lab.rayvm import Rayvm, console_state, is_ui, measure_toggles, synthetic
 
+ALONE = True
 MACHINE = {"memory": 1536}
 K_OFF = 4
 state = {}

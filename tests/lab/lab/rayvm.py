@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from . import paths
+from . import cache, paths
 
 sys.path.insert(0, str(paths.SOURCE / "tests" / "guests"))
 import tinypic  # noqa: E402  (lies with the guests)
@@ -25,7 +25,8 @@ PREFIX = "RAYOS_HOST_EVENT_V0:LINUX_PRESENTATION:"
 def guest_files(maker, *arguments):
     """What tests/guests/MAKER makes (kept in a cache), by name: {"vmlinuz": path, "initrd": path, ...}."""
     command = [str(paths.SOURCE / "tests" / "guests" / maker), *arguments]
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    with cache.locked(maker):
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return {path.rsplit("/", 1)[1]: path for path in printed if "/" in path}
 
 

@@ -4,6 +4,7 @@
     DISPLAYS = ("virtio-vga",)      # a machine for each of these (default: the three display drivers); (None,): no machine
     ISOLATED = ("virtio-vga",)      # and on these once more with `rayvm --isolate`, under the name NAME-isolated (default: on none)
     SUITE = "lab"                   # or "all": only when everything is asked for
+    ALONE = True                    # it measures times: nothing else runs beside it (default: False)
     MACHINE = {"memory": 2048}      # fields of qemu.Options; or a function machine(display) that returns them
     def setup(machine): ...         # once after boot; may raise Skip
     def recover(machine): ...       # after a test that failed: end what it left, so that the next one can pass
@@ -16,8 +17,12 @@ import argparse
 import importlib.util
 import inspect
 import json
+import os
 import pathlib
+import subprocess
 import sys
+import tempfile
+import threading
 import time
 import traceback
 
@@ -26,6 +31,7 @@ from .errors import LabError, LabTimeout, Skip
 from .machine import Machine
 
 DEFAULT_DISPLAYS = ("virtio-vga", "bochs-display", "cirrus-vga")
+BESIDE_SCALE = 2    # deadlines of a scene that shares the processors with another one
 
 
 class _Report:
@@ -67,6 +73,60 @@ def _describe(error):
     return "".join(traceback.format_exception(error)[-6:])
 
 
+def _run_apart(scene, report, lock, options, scale):
+    """The scene in a process of its own; what it prints comes out line by line, a failure with its text in one piece."""
+    argv = [sys.executable, sys.argv[0], "--only", scene.name, "--kernel", options.kernel, "--accel", options.accel, *options.pattern]
+    for flag, word in ((options.isolate, "--isolate"), (options.all, "--all")):
+        argv += [word] if flag else []
+    environment = dict(os.environ, RAYVM_LAB_TIMEOUT_SCALE=str(float(os.environ.get("RAYVM_LAB_TIMEOUT_SCALE", "1")) * scale))
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", suffix=".json") as results:
+        child = subprocess.Popen([*argv, "--json", results.name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True, errors="replace", env=environment)
+        held = []
+
+        def let_go():
+            if held:
+                with lock:
+                    print("".join(held), end="", flush=True)
+                held.clear()
+
+        for line in child.stdout:
+            if not line.startswith("      "):
+                let_go()
+            if not line.startswith("lab: "):
+                held.append(line)
+        let_go()
+        status = child.wait()
+        text = results.read()
+    found = json.loads(text) if text else []
+    with lock:
+        report.results += found
+        if not found or (status and all(entry["result"] != "fail" for entry in found)):
+            report.add(scene.name, "fail", 0, f"its process ended with {status}")
+
+
+def _run_all(scenes, report, options):
+    """All of them, as many at a time as asked for; those that measure times one by one at the end."""
+    lock, waiting = threading.Lock(), [scene for scene, _ in scenes if not scene.alone]
+
+    def take(scale):
+        while True:
+            with lock:
+                scene = waiting.pop(0) if waiting else None
+            if scene is None:
+                return
+            _run_apart(scene, report, lock, options, scale)
+
+    workers = [threading.Thread(target=take, args=(BESIDE_SCALE,)) for _ in range(options.jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for scene, tests in scenes:
+        if scene.alone:
+            scene.run(tests, report)
+
+
 class _Scene:
     """One scene on one display."""
 
@@ -74,6 +134,7 @@ class _Scene:
         self.module, self.display, self.isolated, self.options = module, display, isolated, options
         self.name = path.stem[len("scene_"):] + ("-isolated" if isolated else "") + (f"/{display}" if display else "")
         self.folder = paths.OUT / "lab" / self.name.replace("/", "-")
+        self.alone = getattr(module, "ALONE", False)
         self.machine = None
 
     def boot(self):
@@ -155,9 +216,12 @@ def main(arguments=None):
     parser.add_argument("--kernel", default="debian-6.12", help="L1's kernel (default debian-6.12)")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
     parser.add_argument("--json", metavar="FILE", help="write the results there too")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help=f"scenes at a time, those that measure times excepted (default 1); deadlines are {BESIDE_SCALE} times as long then")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
 
-    report, chosen = _Report(), 0
+    report, chosen, scenes = _Report(), 0, []
     for path in sorted(paths.LAB.glob("scene_*.py")):
         try:
             module = _load(path)
@@ -179,8 +243,13 @@ def main(arguments=None):
             if options.list:
                 for name, _ in tests:
                     print(f"{scene.name}/{name}")
-            elif tests:
-                scene.run(tests, report)
+            elif tests and options.only in (None, scene.name):
+                scenes.append((scene, tests))
+    if options.jobs > 1:
+        _run_all(scenes, report, options)
+    else:
+        for scene, tests in scenes:
+            scene.run(tests, report)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(report.results, indent=1), encoding="utf-8")
     if options.list:
