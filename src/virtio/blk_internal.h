@@ -62,6 +62,10 @@ struct blk_config_space {
 #define BLK_CONFIG_SIZE 60u /* without the tail padding of the structure */
 _Static_assert(offsetof(struct blk_config_space, unused1) + 3 == BLK_CONFIG_SIZE, "section 5.2.4");
 
+/* What can fail for a reason of the host's. */
+enum blk_fault { BLK_FAULT_READ, BLK_FAULT_WRITE, BLK_FAULT_FLUSH, BLK_FAULT_DISCARD, BLK_FAULT_ZEROES, BLK_FAULT_FULL /* an overlay */, BLK_FAULTS };
+#define BLK_ERRNO_WORDS 3 /* of 64 bits: Linux has 133 */
+
 struct blk_range {
 	uint64_t sector;
 	uint32_t sectors, flags;
@@ -140,7 +144,9 @@ struct blk {
 	bool no_punch, no_zero_range, no_discard; /* the host said that it cannot */
 	uint64_t present;            /* bytes of the file that are there now: less than size once somebody truncated it */
 	uint64_t check_ns;           /* when to look again */
-	struct log_limit limit;
+	uint64_t said[BLK_FAULTS][BLK_ERRNO_WORDS]; /* bit per errno: is in the log, and nothing of that kind has worked since */
+	uint64_t unsaid;             /* failures since the last line */
+	struct log_limit limit;      /* for what fails and works by turns */
 };
 
 /* The thread; posts `started` when the engine runs or blk->start_errno says why not. */
@@ -159,5 +165,8 @@ bool blk_is_clean(const struct blk *blk);
 /* Of struct virtio_device_ops. */
 uint32_t blk_save(struct virtio_device *device, void *to, uint32_t size);
 bool blk_load(struct virtio_device *device, const void *from, uint32_t size);
-/* A failure of the host: one line, at most one in a second. */
+/*
+ * A failure of the host: one line for each kind (`what`: read, write, flush, discard, write zeros) and errno, and no other until something of that kind has
+ * worked. What fails and works by turns is held to the limit of struct log_limit.
+ */
 void blk_complain(struct blk *blk, const char *what, uint64_t offset, int error);

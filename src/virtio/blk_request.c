@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/falloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -15,6 +16,7 @@
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 #define ZEROES_UNMAP 1u
+#define FILE_CUT " (the file was truncated)"
 #define CHECK_NS (100 * NSEC_PER_MSEC) /* between looks whether the file was truncated */
 
 #ifndef FALLOC_FL_NO_HIDE_STALE
@@ -26,12 +28,44 @@ struct header {
 	uint64_t sector;
 };
 
+static const char *const fault_names[BLK_FAULTS] = {
+	[BLK_FAULT_READ] = "read", [BLK_FAULT_WRITE] = "write", [BLK_FAULT_FLUSH] = "flush", [BLK_FAULT_DISCARD] = "discard", [BLK_FAULT_ZEROES] = "write zeros",
+	[BLK_FAULT_FULL] = "write",
+};
+
+/* A disk that fails does so for every request of a guest that tries again for ever: said when it begins, and no more. */
+static void complain(struct blk *blk, enum blk_fault fault, const char *remark, uint64_t offset, int error)
+{
+	uint32_t number = (uint32_t)error < BLK_ERRNO_WORDS * 64 ? (uint32_t)error : 0, left_out;
+	uint64_t *word = &blk->said[fault][number / 64], bit = 1ull << number % 64;
+	/* What the limit left out is not said, and tries again. */
+	if ((*word & bit) || !log_limit_pass(&blk->limit, &left_out)) {
+		blk->unsaid++;
+		return;
+	}
+	char more[64] = "";
+	if (blk->unsaid > 0)
+		snprintf(more, sizeof(more), " (%" PRIu64 " more since the last such line)", blk->unsaid);
+	*word |= bit;
+	blk->unsaid = 0;
+	log_error("disk %s: cannot %s%s at byte %" PRIu64 ": %s; the guest gets an I/O error%s%s", blk->disk->name, fault_names[fault], remark, offset,
+		strerror(error), more, fault == BLK_FAULT_FULL ? "; give it more with overlay=mem:SIZE" : error == ENOSPC ? "; free space on its file system" : "");
+}
+
 void blk_complain(struct blk *blk, const char *what, uint64_t offset, int error)
 {
-	uint32_t left_out;
-	if (log_limit_pass(&blk->limit, &left_out))
-		log_error("disk %s: cannot %s at byte %" PRIu64 ": %s; the guest gets an I/O error (%" PRIu32 " such lines left out)%s",
-			blk->disk->name, what, offset, strerror(error), left_out, error == ENOSPC ? "; free space on its file system" : "");
+	for (uint32_t fault = 0; fault < BLK_FAULTS; fault++)
+		if (strcmp(fault_names[fault], what) == 0) {
+			complain(blk, (enum blk_fault)fault, "", offset, error);
+			return;
+		}
+}
+
+/* Something of the kind has worked: the next failure is news. */
+static void works(struct blk *blk, enum blk_fault fault)
+{
+	for (uint32_t i = 0; i < BLK_ERRNO_WORDS; i++)
+		blk->said[fault][i] = 0;
 }
 
 static bool finish(struct blk_request *request, uint8_t status)
@@ -40,9 +74,9 @@ static bool finish(struct blk_request *request, uint8_t status)
 	return false;
 }
 
-static bool fail(struct blk *blk, struct blk_request *request, const char *what, uint64_t offset, int error)
+static bool fail(struct blk *blk, struct blk_request *request, enum blk_fault fault, const char *remark, uint64_t offset, int error)
 {
-	blk_complain(blk, what, offset, error);
+	complain(blk, fault, remark, offset, error);
 	return finish(request, S_IOERR);
 }
 
@@ -92,10 +126,11 @@ static bool end_flush(struct blk *blk, struct blk_request *request)
 		/* The page cache forgets what it could not write and tells of it once. O_DIRECT has nothing to forget. */
 		if (blk->disk->cache != DISK_DIRECT)
 			blk->flush_failed = true;
-		return fail(blk, request, "flush", 0, error);
+		return fail(blk, request, BLK_FAULT_FLUSH, "", 0, error);
 	}
 	if (blk->flush_failed)
 		return finish(request, S_IOERR);
+	works(blk, BLK_FAULT_FLUSH);
 	if (request->flush_seq > blk->flushed_seq)
 		blk->flushed_seq = request->flush_seq;
 	return finish(request, S_OK);
@@ -146,11 +181,11 @@ static bool start_write(struct blk *blk, struct blk_request *request)
 {
 	if (blk->has_memory) {
 		if (!disk_memory_write(&blk->memory, request->offset, request->iov, request->n))
-			return fail(blk, request, "write (its memory is used up; give it more with overlay=mem:SIZE)", request->offset, ENOSPC);
+			return fail(blk, request, BLK_FAULT_FULL, " (the overlay's memory is used up)", request->offset, ENOSPC);
 		return finish(request, S_OK);
 	}
 	if (is_gone(blk, request->offset, request->length))
-		return fail(blk, request, "write (the file was truncated)", request->offset, EIO);
+		return fail(blk, request, BLK_FAULT_WRITE, FILE_CUT, request->offset, EIO);
 	set_op(blk, request, BLK_OP_WRITE);
 	request->op.durable = false;
 	if (request->writethrough) {
@@ -213,6 +248,7 @@ static bool advance_transfer(struct blk *blk, struct blk_request *request)
 	if (op->result > 0 && skip(request, (uint64_t)op->result))
 		return true;
 	if (op->result > 0) {
+		works(blk, write ? BLK_FAULT_WRITE : BLK_FAULT_READ);
 		if (write && !op->durable)
 			blk->write_seq++;
 		/* The disk may have become smaller meanwhile, and its memory with it. */
@@ -228,7 +264,7 @@ static bool advance_transfer(struct blk *blk, struct blk_request *request)
 		uncut(request);
 	if (op->result == 0) /* nothing where the disk goes on: somebody truncated the file */
 		blk->check_ns = 0;
-	return fail(blk, request, write ? "write" : op->result == 0 ? "read (the file was truncated)" : "read", at, error);
+	return fail(blk, request, write ? BLK_FAULT_WRITE : BLK_FAULT_READ, !write && op->result == 0 ? FILE_CUT : "", at, error);
 }
 
 /* --- discard and write zeroes --------------------------------------------------------------------------------------------- */
@@ -263,11 +299,14 @@ static bool start_range(struct blk *blk, struct blk_request *request)
 		uint64_t offset = range->sector * BLK_SECTOR, length = range->sectors * BLK_SECTOR;
 		bool discard = request->type == T_DISCARD;
 		if (blk->has_memory) {
+			uint64_t used = blk->memory.used;
 			disk_memory_zero(&blk->memory, offset, length);
+			if (blk->memory.used < used)
+				works(blk, BLK_FAULT_FULL); /* and not by writing again what it has already */
 			continue;
 		}
 		if (is_gone(blk, offset, length))
-			return fail(blk, request, discard ? "discard (the file was truncated)" : "write zeros (the file was truncated)", offset, EIO);
+			return fail(blk, request, discard ? BLK_FAULT_DISCARD : BLK_FAULT_ZEROES, FILE_CUT, offset, EIO);
 		int mode = 0;
 		if (discard && blk->disk->block_device && !blk->no_discard)
 			mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_NO_HIDE_STALE;
@@ -318,6 +357,7 @@ static bool start_ranges(struct blk *blk, struct blk_request *request)
 static bool advance_range(struct blk *blk, struct blk_request *request)
 {
 	struct blk_op *op = &request->op;
+	enum blk_fault fault = request->type == T_DISCARD ? BLK_FAULT_DISCARD : BLK_FAULT_ZEROES;
 	blk->write_seq++;
 	if (op->code == BLK_OP_ALLOCATE && (op->result == -EOPNOTSUPP || op->result == -EINVAL || op->result == -ENODEV)) {
 		/* Not this way: remembered, and the next one is tried. */
@@ -330,13 +370,14 @@ static bool advance_range(struct blk *blk, struct blk_request *request)
 		return start_range(blk, request);
 	}
 	if (op->result < 0)
-		return fail(blk, request, request->type == T_DISCARD ? "discard" : "write zeros", op->offset, (int)-op->result);
+		return fail(blk, request, fault, "", op->offset, (int)-op->result);
 	if (op->code == BLK_OP_WRITE) {
 		if (op->result == 0)
-			return fail(blk, request, "write zeros", op->offset, EIO);
+			return fail(blk, request, fault, "", op->offset, EIO);
 		if (skip(request, (uint64_t)op->result))
 			return true;
 	}
+	works(blk, fault);
 	request->range_at++;
 	return start_range(blk, request);
 }

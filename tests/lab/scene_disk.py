@@ -124,7 +124,7 @@ def test_without_io_uring(machine):
 
 
 def test_full_file_system(machine):
-    """B7: the guest gets errors and goes on; a few lines tell of it; with room again it works."""
+    """B7: the guest gets errors and goes on; one line tells of it; with room again it works."""
     machine.sh("mkdir -p /run/small && mount -t tmpfs -o size=2m none /run/small && truncate -s 64M /run/small/disk.img", check=True)
     guest = FioGuest(machine, "full", "/run/small/disk.img")
     status, text = guest.fio("--rw=write", "--size=1m")
@@ -132,7 +132,8 @@ def test_full_file_system(machine):
     status, text = guest.fio("--rw=write", "--offset=8m", "--size=8m", "--continue_on_error=write")
     assert "No space left on device; the guest gets an I/O error" in guest.job.log_text(), guest.job.log_text()
     assert guest.stats()["disk_errors"] > 100, guest.stats()
-    assert 1 <= guest.failed_lines() <= 30, guest.failed_lines()
+    # Two, should the file system have found a page in between.
+    assert 1 <= guest.failed_lines() <= 2, guest.job.log_text()
     status, text = guest.fio("--rw=read", "--size=1m")
     assert status == 0, text
     machine.sh("mount -o remount,size=64m /run/small", check=True)
@@ -152,7 +153,8 @@ def test_truncated_file(machine):
     assert guest.fio("--rw=write", "--offset=8m", "--size=1m")[0] != 0
     assert guest.fio("--rw=write", "--size=2m")[0] == 0
     assert machine.sh("stat -c %s /dev/shm/cut.img", check=True).stdout.strip() == str(4 << 20)
-    assert 1 <= guest.failed_lines() <= 30, guest.job.log_text()
+    # One for reads, one for writes.
+    assert 1 <= guest.failed_lines() <= 2, guest.job.log_text()
     guest.job.stop()
 
 
@@ -167,7 +169,8 @@ def test_vanishing_device(machine):
     machine.wait_for(lambda: guest.stats()["disk_requests"] > 2000, 30, "the load")
     machine.sh("echo 0 >/sys/kernel/config/nullb/gone/power", check=True)
     assert int(guest.job.wait_log(r"FIO:DONE status=(-?\d+)", 60)[1]) != 0
-    assert 1 <= guest.failed_lines() <= 30, guest.job.log_text()
+    # Reads, writes and flushes, of which each may first fail as it is taken away and then because it is gone.
+    assert 1 <= guest.failed_lines() <= 6, guest.job.log_text()
     guest.say("ping")
     guest.job.wait_log(r"FIO:PONG", 20)
     assert guest.job.stop(40) in (0, -signal.SIGTERM), guest.job.status

@@ -128,3 +128,30 @@ BLK_UNUSED static uint64_t file_size(void)
 	return (uint64_t)st.st_size;
 }
 
+/* What the disk has said on stderr, which is this file meanwhile. */
+static FILE *caught;
+static int old_stderr;
+
+BLK_UNUSED static void catch_log(void)
+{
+	caught = tmpfile();
+	old_stderr = dup(STDERR_FILENO);
+	dup2(fileno(caught), STDERR_FILENO);
+}
+
+BLK_UNUSED static void caught_text(char *text, size_t size)
+{
+	dup2(old_stderr, STDERR_FILENO);
+	close(old_stderr);
+	rewind(caught);
+	text[fread(text, 1, size - 1, caught)] = '\0';
+	fclose(caught);
+}
+
+BLK_UNUSED static uint32_t count_text(const char *text, const char *what)
+{
+	uint32_t n = 0;
+	for (; (text = strstr(text, what)) != NULL; text++)
+		n++;
+	return n;
+}

@@ -284,47 +284,82 @@ START_TEST(reset_while_paused)
 }
 END_TEST
 
-/* How many error lines the disk has written to stderr, which is this file meanwhile. */
-static FILE *caught;
-static int old_stderr;
-
-static void catch_log(void)
-{
-	caught = tmpfile();
-	old_stderr = dup(STDERR_FILENO);
-	dup2(fileno(caught), STDERR_FILENO);
-}
-
-static uint32_t caught_lines(const char *text)
-{
-	char line[512];
-	uint32_t n = 0;
-	dup2(old_stderr, STDERR_FILENO);
-	close(old_stderr);
-	rewind(caught);
-	while (fgets(line, sizeof(line), caught) != NULL)
-		n += strstr(line, text) != NULL;
-	fclose(caught);
-	return n;
-}
-
-START_TEST(failing_host) /* B7 */
+START_TEST(failing_host) /* B7: one line when a kind of request begins to fail with an errno, and none while it goes on */
 {
 	catch_log();
 	between.error[BLK_OP_WRITE] = ENOSPC;
 	for (int i = 0; i < 50; i++)
 		ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+	/* Longer than the limit would be silent. */
+	nanosleep(&(struct timespec){ .tv_sec = 1, .tv_nsec = 100000000 }, NULL);
+	ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
 	between.error[BLK_OP_READ] = EIO;
-	ck_assert_uint_eq(request(IN, 5, 512), IOERR);
-	/* Five, then one a second. */
-	uint32_t lines = caught_lines("No space left on device; the guest gets an I/O error");
-	ck_assert_uint_ge(lines, 1);
-	ck_assert_uint_le(lines, 7);
-	ck_assert_uint_eq(stats.disk_errors, 51);
-	between.error[BLK_OP_READ] = between.error[BLK_OP_WRITE] = 0;
+	for (int i = 0; i < 20; i++)
+		ck_assert_uint_eq(request(IN, 5, 512), IOERR);
+	between.error[BLK_OP_ALLOCATE] = EIO;
+	for (int i = 0; i < 20; i++)
+		ck_assert_uint_eq(ranges(DISCARD, 10, 3, 0), IOERR);
+	/* Another reason is news. That reads work again is no reason to speak of writes again. */
+	between.error[BLK_OP_READ] = 0;
+	ck_assert_uint_eq(request(IN, 5, 512), OK);
+	ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+	between.error[BLK_OP_WRITE] = EROFS;
+	for (int i = 0; i < 20; i++)
+		ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+	char text[4096];
+	caught_text(text, sizeof(text));
+	ck_assert_uint_eq(count_text(text, "cannot write at byte 2560: No space left on device; the guest gets an I/O error; free space on its file system"), 1);
+	ck_assert_uint_eq(count_text(text, "cannot read at byte 2560: Input/output error"), 1);
+	ck_assert_uint_eq(count_text(text, "cannot discard at byte 5120: Input/output error"), 1);
+	ck_assert_uint_eq(count_text(text, "cannot write at byte 2560: Read-only file system"), 1);
+	ck_assert_uint_eq(count_text(text, "the guest gets an I/O error"), 4);
+	ck_assert_uint_eq(count_text(text, "(50 more since"), 1);
+	ck_assert_uint_eq(stats.disk_errors, 51 + 20 + 20 + 1 + 20);
+	between.error[BLK_OP_WRITE] = between.error[BLK_OP_ALLOCATE] = 0;
 	ck_assert_uint_eq(request(OUT, 5, 512), OK);
 	ck_assert_uint_eq(request(IN, 5, 512), OK);
 	ck_assert_uint_eq(driver_status(&d) & S_NEEDS_RESET, 0);
+}
+END_TEST
+
+START_TEST(fails_again) /* B7: after it has worked again it is told again, and a disk that does both by turns does not fill the log */
+{
+	char text[4096];
+	for (int times = 2; times <= 200; times += 198) {
+		catch_log();
+		uint64_t begin = clock_now_ns();
+		for (int i = 0; i < times; i++) {
+			between.error[BLK_OP_WRITE] = EIO;
+			ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+			ck_assert_uint_eq(request(OUT, 5, 512), IOERR);
+			between.error[BLK_OP_WRITE] = 0;
+			ck_assert_uint_eq(request(OUT, 5, 512), OK);
+		}
+		uint64_t seconds = (clock_now_ns() - begin) / NSEC_PER_SEC;
+		caught_text(text, sizeof(text));
+		uint32_t lines = count_text(text, "cannot write at byte 2560: Input/output error");
+		ck_assert_uint_ge(lines, 2);
+		if (times == 2)
+			ck_assert_uint_eq(lines, 2);
+		ck_assert_uint_le(lines, 5 + seconds + 1);
+	}
+}
+END_TEST
+
+START_TEST(flushes_that_fail)
+{
+	char text[4096];
+	stop();
+	start(&(struct disk_config){ .path = path, .cache = DISK_WRITETHROUGH }, DRIVER_ALL_FEATURES & ~F_CONFIG_WCE);
+	catch_log();
+	between.error[BLK_OP_FLUSH] = EIO;
+	/* Of each request the write has worked and the flush has not: still one line. */
+	for (int i = 0; i < 20; i++)
+		ck_assert_uint_eq(ranges(WRITE_ZEROES, 10, 3, 0), IOERR);
+	caught_text(text, sizeof(text));
+	ck_assert_uint_eq(count_text(text, "cannot flush at byte 0: Input/output error"), 1);
+	ck_assert_uint_eq(count_text(text, "the guest gets an I/O error"), 1);
+	between.error[BLK_OP_FLUSH] = 0;
 }
 END_TEST
 
@@ -490,6 +525,8 @@ static Suite *make_suite(void)
 	tcase_add_loop_test(tc, pause_drains, 0, 2);
 	tcase_add_test(tc, reset_while_paused);
 	tcase_add_test(tc, failing_host);
+	tcase_add_test(tc, fails_again);
+	tcase_add_test(tc, flushes_that_fail);
 	tcase_add_test(tc, interrupted_and_short);
 	tcase_add_test(tc, shrunk_under_a_read);
 	tcase_add_test(tc, flush_covers_what_was_done);

@@ -88,18 +88,31 @@ END_TEST
 START_TEST(overlay_is_bounded)
 {
 	start(&(struct disk_config){ .path = path, .overlay = true, .overlay_limit = 8192 }, DRIVER_ALL_FEATURES);
+	char text[2048];
+	catch_log();
 	memset(bytes(), 0xa5, 65536);
 	ck_assert_uint_eq(request(OUT, 0, 4096), OK);
 	ck_assert_uint_eq(request(OUT, 17, 512), OK); /* a second page, for one sector */
 	ck_assert_uint_eq(request(OUT, 18, 6 * 512), OK); /* the same */
 	ck_assert_uint_eq(request(OUT, 24, 512), IOERR);
 	ck_assert_uint_eq(request(OUT, 7, 65536), IOERR);
+	/* One line names the remedy; also when between the failures something is written over that has its memory already. */
+	for (int i = 0; i < 20; i++) {
+		ck_assert_uint_eq(request(OUT, 0, 4096), OK);
+		ck_assert_uint_eq(request(OUT, 24, 512), IOERR);
+	}
+	caught_text(text, sizeof(text));
+	ck_assert_uint_eq(count_text(text, "the guest gets an I/O error"), 1);
+	ck_assert_uint_eq(count_text(text, "the overlay's memory is used up) at byte 12288: No space left on device; the guest gets an I/O error; give it more with overlay=mem:SIZE\n"), 1);
 	ck_assert_uint_eq(request(IN, 8, 512), OK);
 	ck_assert_uint_eq(bytes()[0], 8); /* of what was refused nothing was written */
 	/* Given back, it can be used again. */
 	ck_assert_uint_eq(ranges(DISCARD, 0, 8, 0), OK);
+	catch_log();
 	ck_assert_uint_eq(request(OUT, 24, 512), OK);
 	ck_assert_uint_eq(request(OUT, 0, 512), IOERR);
+	caught_text(text, sizeof(text));
+	ck_assert_uint_eq(count_text(text, "the overlay's memory is used up"), 1);
 	stop();
 }
 END_TEST
