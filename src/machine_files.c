@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "virtio/disk_plan.h"
+#include "vmm/backing.h"
 #include "vmm/vm.h"
 
 static int open_serial(const struct options *options, struct machine_files *files, char *error, size_t error_size)
@@ -47,6 +49,25 @@ static int open_disk(struct disk *disk, const char *spec, uint32_t cpus, char *e
 	return result;
 }
 
+/* A guest that fills all it was given takes no more than the host has. Here and not in disk_open(): it is about the disks together, and the guest's memory. */
+static int plan_memory(const struct options *options, struct machine_files *files, char *error, size_t error_size)
+{
+	struct backing_host host;
+	char text[256];
+	backing_read(0, &host);
+	struct disk_plan plan = { .available = host.available != 0 ? host.available : host.total, .guest = options->hugepages != 0 ? 0 : options->memory };
+	for (uint32_t i = 0; i < files->n_disks; i++)
+		disk_plan_add(&plan, files->disk[i].size, files->disk[i].fd < 0, files->disk[i].overlay, files->disk[i].overlay_limit);
+	if (!disk_plan_judge(&plan, text, sizeof text)) {
+		snprintf(error, error_size, "disks: %s", text);
+		return -1;
+	}
+	for (uint32_t i = 0; i < files->n_disks; i++)
+		if (files->disk[i].overlay && files->disk[i].overlay_limit == 0)
+			files->disk[i].overlay_limit = disk_plan_share(&plan);
+	return 0;
+}
+
 static int open_net(const char *spec, struct net_tap *tap, char *error, size_t error_size)
 {
 	struct net_config config;
@@ -80,6 +101,8 @@ int machine_files_open(const struct options *options, struct machine_files *file
 	for (; files->n_disks < options->n_disks; files->n_disks++)
 		if (open_disk(&files->disk[files->n_disks], options->disk[files->n_disks], options->cpus, error, error_size) < 0)
 			goto fail;
+	if (plan_memory(options, files, error, error_size) < 0)
+		goto fail;
 	if (options->net != NULL && open_net(options->net, &files->net, error, error_size) < 0)
 		goto fail;
 	return 0;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <xf86drm.h>
 #include <xf86drmMode.h>
@@ -14,6 +15,7 @@
 #include "base/sandbox.h"
 #include "options.h"
 #include "virtio/disk.h"
+#include "virtio/disk_plan.h"
 #include "vmm/backing.h"
 #include "virtio/net.h"
 #include "vmm/vm.h"
@@ -61,8 +63,23 @@ static int check_guest(const struct options *options)
 	return 0;
 }
 
+/* Bytes, without opening it; 0 when they cannot be told. */
+static uint64_t block_device_size(dev_t device)
+{
+	char path[64];
+	unsigned long long sectors = 0;
+	snprintf(path, sizeof path, "/sys/dev/block/%u:%u/size", major(device), minor(device));
+	FILE *file = fopen(path, "re");
+	if (file != NULL) {
+		if (fscanf(file, "%llu", &sectors) != 1)
+			sectors = 0;
+		fclose(file);
+	}
+	return sectors * 512;
+}
+
 /* Looked at, not opened: opening would take its lock. */
-static int check_disk(const char *spec)
+static int check_disk(const char *spec, struct disk_plan *plan)
 {
 	char text[512], *copy = malloc(strlen(spec) + 1);
 	struct disk_config config;
@@ -83,10 +100,26 @@ static int check_disk(const char *spec)
 		goto out;
 	}
 	say(GOOD, "disk", spec);
+	uint64_t size = config.path == NULL ? config.memory_size : S_ISBLK(info.st_mode) ? block_device_size(info.st_rdev) : (uint64_t)info.st_size;
+	disk_plan_add(plan, size, config.path == NULL, config.overlay, config.overlay_limit);
 	result = 0;
 out:
 	free(copy);
 	return result;
+}
+
+/* As machine_files.c judges it. */
+static int check_disk_memory(const struct disk_plan *plan)
+{
+	char text[256], line[400];
+	if (plan->disks == 0 && plan->unsized == 0)
+		return 0;
+	bool fits = disk_plan_judge(plan, text, sizeof text);
+	int n = snprintf(line, sizeof line, "disks: %s", text);
+	if (fits && plan->unsized > 0)
+		snprintf(line + n, sizeof line - (size_t)n, ", and %llu MiB for each overlay without a size", (unsigned long long)disk_plan_share(plan) >> 20);
+	say(fits ? GOOD : BAD, "memory", line);
+	return fits ? 0 : EXIT_USAGE;
 }
 
 /* Looked at, not attached to: that would make a tap that is not there. */
@@ -231,8 +264,12 @@ int check_machine(const struct options *options)
 			CHECK(check_guest(options));
 		else
 			say(WARNING, "guest", "no kernel given (-k): the UI would start without a guest");
+		struct backing_host host;
+		backing_read(0, &host);
+		struct disk_plan plan = { .available = host.available != 0 ? host.available : host.total, .guest = options->hugepages != 0 ? 0 : options->memory };
 		for (uint32_t i = 0; i < options->n_disks; i++)
-			CHECK(check_disk(options->disk[i]));
+			CHECK(check_disk(options->disk[i], &plan));
+		CHECK(check_disk_memory(&plan));
 		if (options->net != NULL)
 			CHECK(check_net(options->net));
 	}

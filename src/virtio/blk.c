@@ -191,8 +191,13 @@ static void log_disk(const struct blk *blk)
 {
 	static const char *const caches[] = { "", ", cache=writethrough", ", cache=direct" };
 	const struct disk *disk = blk->disk;
+	char overlay[128] = "";
+	if (disk->overlay) {
+		uint64_t most = disk->overlay_limit != 0 && disk->overlay_limit < blk_size(blk) ? disk->overlay_limit : blk_size(blk);
+		snprintf(overlay, sizeof(overlay), ", up to %" PRIu64 " KiB of what is written stay in memory (overlay=mem:SIZE sets this bound)", most / 1024);
+	}
 	log_info("disk %s: %" PRIu64 " bytes, %" PRIu32 " queue%s%s%s%s%s", disk->name, blk_size(blk), blk->device.n_queues, blk->device.n_queues > 1 ? "s" : "",
-		caches[disk->cache], disk->readonly ? ", read-only" : "", disk->overlay ? ", what is written stays in memory" : "", disk->can_discard ? ", discard" : "");
+		caches[disk->cache], disk->readonly ? ", read-only" : "", overlay, disk->can_discard ? ", discard" : "");
 	log_marker(disk->fd < 0 ? "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_MEMORY" : "RAYOS_VMM:VIRTIO_BLK:DISK_INIT_IMAGE");
 }
 

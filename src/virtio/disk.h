@@ -28,7 +28,7 @@ struct disk_config {
 	uint64_t memory_size;
 	bool readonly;
 	bool overlay;           /* opened read-only; what is written stays in memory and ends with the device */
-	uint64_t overlay_limit; /* bytes of that memory; 0: as much as the disk */
+	uint64_t overlay_limit; /* bytes of that memory; 0: not given (disk_plan.h), and where nobody puts in a number, as much as the disk */
 	enum disk_cache cache;
 	enum disk_aio aio;
 	uint32_t queues;        /* 0: one for each vCPU, 4 at most */

@@ -102,6 +102,11 @@ void disk_memory_finish(struct disk_memory *memory)
 	*memory = (struct disk_memory){ 0 };
 }
 
+uint64_t disk_memory_maps(uint64_t size, bool over_base)
+{
+	return bitmap_size(size / PAGE + 1) + (over_base ? bitmap_size(size / SECTOR) : 0);
+}
+
 static bool remap(void *at_pointer, uint64_t from, uint64_t to)
 {
 	void **at = at_pointer;

@@ -22,6 +22,8 @@ int disk_memory_init(struct disk_memory *memory, uint64_t size, uint64_t limit, 
 /* Other size, contents kept up to the smaller one. 0, or -1 with errno and nothing changed. */
 int disk_memory_resize(struct disk_memory *memory, uint64_t size);
 void disk_memory_finish(struct disk_memory *memory);
+/* Bytes that a memory of this size takes at most to know what stands where; the limit does not count them. */
+uint64_t disk_memory_maps(uint64_t size, bool over_base);
 
 /* All offsets and lengths are whole sectors within size. */
 enum disk_presence disk_memory_presence(const struct disk_memory *memory, uint64_t offset, uint64_t length);

@@ -293,6 +293,20 @@ def test_disks(bench):
                         ("/dev/zero", ("raw disk image",)), ("mem:0", ("not a size",)), ("mem:", ("not a size",)), ("", ("no file given",)),
                         ("disk,format=qcow2", ("format",)), ("disk,fast", ("unknown option", "readonly"))):
         bench.refused(USAGE, ("disk", *texts), *NONE, "-k", "idle", "-d", spec)
+    # H4: more memory than there is, by itself and together; --check says the same.
+    for disks in (("mem:1000000T",), ("mem:3000000T", "mem:3000000T", "mem:3000000T"), ("mem:1M", "huge,overlay=mem:1000000G")):
+        words = [word for disk in disks for word in ("-d", disk)]
+        bench.refused(USAGE, ("disks", "for the guest and up to", "mem:SIZE", "--memory"), *NONE, "-k", "idle", "-m", "64M", *words)
+        done = bench.run("--check", "--display", "none", "-k", "idle", "-m", "64M", *words)
+        assert done.returncode == USAGE and re.search(r"^\[!!\] memory +disks: .* mem:SIZE", done.stdout, re.MULTILINE), done
+    done = bench.run("--check", "--display", "none", "-k", "idle", "-m", "64M", "-d", "disk,overlay=mem", "-d", "mem:1M")
+    assert done.returncode == 0 and re.search(r"^\[OK\] memory +disks: up to 2 MiB, and \d+ MiB for each overlay", done.stdout, re.MULTILINE), done
+    # An overlay without a size gets what the host can spare, and says how much that is.
+    memory = int(re.search(r"MemTotal: +(\d+) kB", pathlib.Path("/proc/meminfo").read_text())[1])
+    for more in ((), ("--isolate",)):
+        done = bench.run("--display", "none", "--control", "vm.sock", "-m", "64M", "-s", "1", "-k", "poweroff", "-d", "huge,overlay=mem", *more)
+        found = re.findall(r"disk huge: .* up to (\d+) KiB of what is written stay in memory \(overlay=mem:SIZE", done.stderr)
+        assert done.returncode == 0 and len(found) == 1 and 65536 <= int(found[0]) <= max(65536, memory), done
     # Another process finds out, and it is one line all the same; so it is when that process had nothing to complain of.
     bench.refused(USAGE, ("disk", "No such file", "truncate"), *NONE, "-k", "idle", "-d", "missing.img", "--isolate")
     bench.refused(USAGE, ("control socket", "No such file"), "--display", "none", "--control", "/nonexistent/rayvm.sock", "-k", "idle", "-m", "64M", "--isolate")

@@ -85,11 +85,11 @@ START_TEST(overlay_shares_its_base)
 }
 END_TEST
 
-START_TEST(overlay_is_bounded)
+START_TEST(overlay_is_bounded) /* H4 */
 {
-	start(&(struct disk_config){ .path = path, .overlay = true, .overlay_limit = 8192 }, DRIVER_ALL_FEATURES);
 	char text[2048];
 	catch_log();
+	start(&(struct disk_config){ .path = path, .overlay = true, .overlay_limit = 8192 }, DRIVER_ALL_FEATURES);
 	memset(bytes(), 0xa5, 65536);
 	ck_assert_uint_eq(request(OUT, 0, 4096), OK);
 	ck_assert_uint_eq(request(OUT, 17, 512), OK); /* a second page, for one sector */
@@ -102,6 +102,7 @@ START_TEST(overlay_is_bounded)
 		ck_assert_uint_eq(request(OUT, 24, 512), IOERR);
 	}
 	caught_text(text, sizeof(text));
+	ck_assert_uint_eq(count_text(text, "up to 8 KiB of what is written stay in memory (overlay=mem:SIZE"), 1);
 	ck_assert_uint_eq(count_text(text, "the guest gets an I/O error"), 1);
 	ck_assert_uint_eq(count_text(text, "the overlay's memory is used up) at byte 12288: No space left on device; the guest gets an I/O error; give it more with overlay=mem:SIZE\n"), 1);
 	ck_assert_uint_eq(request(IN, 8, 512), OK);
