@@ -114,6 +114,13 @@ void panel(void)
 {
 	struct link_message message;
 	const char *why;
+	if (f.real_panel) {
+		link_ack_producer(f.link);
+		while (link_receive_for_producer(f.link, &message))
+			gpu_link_message(f.gpu, &message);
+		gpu_tick(f.gpu, clock_now_ns());
+		return;
+	}
 	link_ack_panel(f.link);
 	while (link_receive_for_panel(f.link, &message)) {
 		enum link_change change = link_table_take(f.table, &message, &why);

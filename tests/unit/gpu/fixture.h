@@ -25,6 +25,7 @@ struct fixture {
 	uint32_t answers;     /* of the control queue, in sum */
 	/* What the panel saw. */
 	bool keep_released;   /* the panel holds on to dead buffers */
+	bool real_panel;      /* the link's other end is another thread's: panel() takes what that has sent */
 	uint32_t frames, no_frames, buffers, deaths, cursors;
 	struct link_message last_frame, last_cursor;
 };
@@ -51,7 +52,7 @@ uint32_t command(const void *command, uint32_t size);
 uint32_t command_entries(const void *command, uint32_t size, const struct virtio_gpu_mem_entry *entries, uint32_t n);
 const void *reply_of(struct posted posted);
 
-/* The panel takes all messages; the table must accept each. Dead buffers are released unless keep_released. */
+/* The panel takes all messages; the table must accept each (not a real one's). Dead buffers are released unless keep_released. */
 void panel(void);
 void presented(uint64_t sequence);
 
