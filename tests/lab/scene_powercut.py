@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The power goes: the lab's QEMU is killed while guests write, and what lay in the lab machine's page cache is gone with it.
+"""B9, the power goes: the lab's QEMU is killed while guests write, and what lay in the lab machine's page cache is gone with it.
 
 The guests' disks are block devices of the lab machine, so whatever a guest was told is flushed must be in the files behind
 them. The files are read from here, and by guests after the next boot. Beside it rayvm alone is killed. No display is needed.

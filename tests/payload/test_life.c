@@ -1,5 +1,5 @@
 /*
- * The life of a machine whose guest is hostile: what a person asks for (stop, reset) happens in bounded time and stays so, and the
+ * I8, the life of a machine whose guest is hostile: what a person asks for (stop, reset) happens in bounded time and stays so, and the
  * panel hears of it. The test is the panel; the guests are a few bytes of 64-bit code in an ELF file.
  */
 #include <check.h>

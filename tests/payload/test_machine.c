@@ -183,7 +183,7 @@ START_TEST(doorbell_by_ioeventfd)
 }
 END_TEST
 
-START_TEST(triple_fault)
+START_TEST(triple_fault) /* I6 */
 {
 	PAYLOAD_OPEN(&machine, guest_triple_fault, VM_PAYLOAD_FLAT32, 2);
 	payload_start(&machine);

@@ -403,7 +403,7 @@ def test_check_judges_without_touching(bench):
 
 
 def test_policies(bench):
-    """What the guest does at its end decides how the program ends, with serial on stdio."""
+    """I6: what the guest does at its end decides how the program ends, with serial on stdio."""
     need_kvm()
     small = ("--display", "none", "--control", "vm.sock", "-m", "64M", "-s", "1")
     for guest, options, status, said in (("poweroff", (), 0, "OFF\n"), ("crash", (), FAILED, "CRASH\n"), ("panic", (), FAILED, "PANIC\n"), ("reboot", ("--on-reboot", "exit"), 0, "REBOOT\n"),

@@ -1,4 +1,4 @@
-/* Kernel files: what is loaded where, and what is refused (a kernel file may be damaged or made to lie). */
+/* Kernel files: what is loaded where, and what is refused (a kernel file may be damaged or made to lie: I4). */
 #include <asm/bootparam.h>
 #include <elf.h>
 #include <stdio.h>
