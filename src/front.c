@@ -226,8 +226,8 @@ static void action(struct front *front, enum panel_face from, const struct link_
 	uint32_t untrusted_action = message->action.action, untrusted_argument = message->action.argument;
 
 	/*
-	 * The guest's side may only ask for the end, and only where the settings let a guest end the program: by a crash, or by switching off or
-	 * rebooting. A machine that was taken over can do no more than its guest could.
+	 * The guest's side may only ask for the end: for its own process's when it is off, and for the program's only where the settings let a guest
+	 * do that, by a crash, or by switching off or rebooting. A machine that was taken over can do no more than its guest could.
 	 */
 	if (from == PANEL_FACE_GUEST) {
 		const struct options *options = front->config.options;
@@ -235,6 +235,8 @@ static void action(struct front *front, enum panel_face from, const struct link_
 		bool may = crashed ? options->on_crash == POLICY_EXIT : options->on_poweroff == POLICY_EXIT || options->on_reboot == POLICY_EXIT;
 		if (untrusted_action == LINK_ACTION_QUIT && may)
 			front_quit(front, crashed ? EXIT_FAILED : EXIT_ASKED);
+		else if (untrusted_action == LINK_ACTION_OFF && front->isolated != NULL)
+			isolated_off(front->isolated);
 		return;
 	}
 	switch (untrusted_action) {

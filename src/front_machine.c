@@ -81,7 +81,8 @@ void front_vm_starts(struct front *front)
 void front_machine_says(struct front *front, const struct link_message *message)
 {
 	uint32_t untrusted_state = message->vm_state.state;
-	if (untrusted_state > VM_CRASHED)
+	/* Whoever speaks is there. */
+	if (untrusted_state > VM_CRASHED || untrusted_state == VM_NONE)
 		return;
 	char text[sizeof message->vm_state.text];
 	size_t length = strnlen(message->vm_state.text, sizeof text - 1);
@@ -90,8 +91,8 @@ void front_machine_says(struct front *front, const struct link_message *message)
 		text[i] = untrusted_byte >= 0x20 && untrusted_byte < 0x7f ? untrusted_byte : '?';
 	}
 	text[length] = '\0';
-	if (front->isolated != NULL)
-		isolated_heard(front->isolated, (enum vm_state)untrusted_state);
+	if (front->isolated != NULL && !isolated_heard(front->isolated, (enum vm_state)untrusted_state))
+		return;
 	vm_state_changed(front, (enum vm_state)untrusted_state, text);
 }
 

@@ -14,19 +14,39 @@
 #include "spawner.h"
 
 #define RESTART_PACE_NS NSEC_PER_SEC /* between starts that nobody asked for */
-#define ANSWER_MS 15000               /* for a reset or stop: longer than a slow disk needs for what is in flight */
+#define ANSWER_MS 15000               /* for a reset, a stop, or an end: longer than a slow disk needs for what is in flight */
 
 struct isolated {
 	struct isolated_config config;
 	struct wl_event_source *news, *restart, *answer;
-	enum { CHILD_NONE, CHILD_STARTING, CHILD_RUNS } child;
+	/*
+	 * A machine's word for it that it is off is only a word: the process ends with it. The panel has it end once the machine has said that nothing
+	 * but a command starts it again (CHILD_ENDS), from then on believes it nothing, and has it killed when it takes too long over any of this.
+	 */
+	enum { CHILD_NONE, CHILD_STARTING, CHILD_RUNS, CHILD_ENDS } child;
 	uint32_t number; /* of the child; news of others is old */
 	bool lost;             /* the spawner is gone */
 	bool restart_due;
-	enum { ASKED_NOTHING, ASKED_STOP, ASKED_RESET } asked; /* of a machine that has not answered yet */
+	enum asked { ASKED_NOTHING, ASKED_STOP, ASKED_RESET } asked; /* of a machine that has not answered yet */
 	uint64_t started_ns;
 	enum vm_state vm;
 };
+
+static bool is_off(enum vm_state state)
+{
+	return state == VM_NONE || state == VM_STOPPED || state == VM_CRASHED;
+}
+
+/* The child is killed unless it does in time what is expected of it now. */
+static void expect(struct isolated *isolated)
+{
+	wl_event_source_timer_update(isolated->answer, (int)(isolated->config.answer_ms != 0 ? isolated->config.answer_ms : ANSWER_MS));
+}
+
+static void expect_nothing(struct isolated *isolated)
+{
+	wl_event_source_timer_update(isolated->answer, 0);
+}
 
 static void tell(struct isolated *isolated, enum vm_state state, const char *text)
 {
@@ -58,11 +78,44 @@ static int restart(void *data)
 static int not_answered(void *data)
 {
 	struct isolated *isolated = data;
-	if (isolated->asked == ASKED_NOTHING || isolated->child != CHILD_RUNS)
+	switch (isolated->child) {
+	case CHILD_STARTING:
+		/* The kernel ends a process whose storage does not answer when it does. */
+		tell(isolated, VM_STARTING, "waits for the last machine's process: see to its storage");
 		return 0;
-	log_error("the machine does not answer: its process is killed");
+	case CHILD_RUNS:
+		log_error(isolated->asked != ASKED_NOTHING ? "the machine does not answer: its process is killed"
+			: "the machine is off, but does not say that it is done: its process is killed");
+		break;
+	case CHILD_ENDS:
+		log_error("the machine is off, but its process does not end: it is killed");
+		break;
+	default:
+		return 0;
+	}
+	isolated->child = CHILD_ENDS;
 	spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
 	return 0;
+}
+
+/* The machine is off: its process ends in order. */
+static void close_child(struct isolated *isolated)
+{
+	isolated->child = CHILD_ENDS;
+	spawner_say(isolated->config.spawner, SPAWNER_CLOSE, isolated->number);
+	expect(isolated);
+}
+
+/* A start of a machine that was off, while its process is still there: it is not what starts. */
+static void replace_child(struct isolated *isolated)
+{
+	isolated->child = CHILD_NONE;
+	isolated->asked = ASKED_NOTHING;
+	spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
+	isolated->config.join(isolated->config.data, NULL);
+	start(isolated); /* the next one, when this one is gone */
+	if (isolated->child == CHILD_STARTING)
+		expect(isolated);
 }
 
 /* The program's own lines, but from another process: one line of printable text. */
@@ -93,6 +146,7 @@ static struct link *open_link(struct isolated *isolated, struct spawner_event *e
 static void ready(struct isolated *isolated, struct spawner_event *event)
 {
 	struct link *link = open_link(isolated, event);
+	expect_nothing(isolated);
 	if (link == NULL) {
 		char text[96];
 		snprintf(text, sizeof text, "cannot join the machine to the panel: %s", strerror(errno));
@@ -106,33 +160,9 @@ static void ready(struct isolated *isolated, struct spawner_event *event)
 	spawner_say(isolated->config.spawner, SPAWNER_BEGIN, isolated->number);
 }
 
-static void ended(struct isolated *isolated, const char *why)
+/* What on-crash says. */
+static void follow_crash(struct isolated *isolated)
 {
-	bool ran = isolated->child == CHILD_RUNS, wanted = isolated->vm != VM_NONE && isolated->vm != VM_STOPPED;
-	char text[96];
-	if (isolated->child == CHILD_NONE)
-		return; /* it failed before, and said why */
-	int asked = isolated->asked;
-	isolated->asked = ASKED_NOTHING;
-	isolated->child = CHILD_NONE;
-	snprintf(text, sizeof text, "its process was %s", why);
-	if (ran)
-		isolated->config.join(isolated->config.data, NULL);
-	if (asked != ASKED_NOTHING) {
-		/* What somebody wanted is what happens, however the old machine ended. */
-		log_warn("the machine's process was %s", why);
-		tell(isolated, VM_STOPPED, text);
-		if (asked == ASKED_RESET)
-			start(isolated);
-		return;
-	}
-	if (!wanted) {
-		/* Switched off: nothing was lost with it, and the next start makes another. */
-		log_warn("the machine's process was %s; the VM was not running", why);
-		return;
-	}
-	log_error("the machine's process was %s", why);
-	tell(isolated, VM_CRASHED, text);
 	switch (isolated->config.options->on_crash) {
 	case POLICY_EXIT:
 		isolated->config.quit(isolated->config.data, EXIT_FAILED);
@@ -146,6 +176,38 @@ static void ended(struct isolated *isolated, const char *why)
 	default:
 		break;
 	}
+}
+
+static void ended(struct isolated *isolated, const char *why)
+{
+	char text[96];
+	if (isolated->child == CHILD_NONE)
+		return; /* it failed before, and said why */
+	bool ordered = isolated->child == CHILD_ENDS;
+	enum asked asked = isolated->asked;
+	expect_nothing(isolated);
+	if (ordered || isolated->child == CHILD_RUNS)
+		isolated->config.join(isolated->config.data, NULL);
+	isolated->asked = ASKED_NOTHING;
+	isolated->child = CHILD_NONE;
+	snprintf(text, sizeof text, "its process was %s", why);
+	if (!is_off(isolated->vm) && asked == ASKED_NOTHING) {
+		log_error("the machine's process was %s", why);
+		tell(isolated, VM_CRASHED, text);
+		follow_crash(isolated);
+		return;
+	}
+	if (ordered && is_off(isolated->vm))
+		log_info("the machine's process was %s", why);
+	else
+		log_warn("the machine's process was %s%s", why, is_off(isolated->vm) ? "; the VM was not running" : "");
+	/* What somebody wanted is what happens, however the old machine ended. Where it is off already, that was told, and nothing was lost. */
+	if (asked != ASKED_NOTHING && !is_off(isolated->vm))
+		tell(isolated, VM_STOPPED, text);
+	if (asked == ASKED_RESET)
+		start(isolated);
+	else if (asked == ASKED_NOTHING && isolated->vm == VM_CRASHED)
+		follow_crash(isolated);
 }
 
 static int news(int fd, uint32_t mask, void *data)
@@ -166,6 +228,7 @@ static int news(int fd, uint32_t mask, void *data)
 			if (isolated->child != CHILD_STARTING)
 				break;
 			isolated->child = CHILD_NONE;
+			expect_nothing(isolated);
 			tell(isolated, VM_STOPPED, event.text);
 			break;
 		case SPAWNER_DIED:
@@ -226,43 +289,92 @@ void isolated_run(struct isolated *isolated)
 	news(spawner_fd(isolated->config.spawner), 0, isolated);
 }
 
-void isolated_heard(struct isolated *isolated, enum vm_state state)
+bool isolated_heard(struct isolated *isolated, enum vm_state state)
 {
+	if (isolated->child != CHILD_RUNS)
+		return false;
+	bool was_off = is_off(isolated->vm), off = is_off(state);
 	isolated->vm = state;
-	if (state == VM_STARTING || state == VM_STOPPED)
-		isolated->asked = ASKED_NOTHING;
 	if (state == VM_STARTING)
 		isolated->started_ns = clock_now_ns();
+	switch (isolated->asked) {
+	case ASKED_STOP:
+		/* Off is the one answer, even if it is of a guest that did so by itself just then and is to start again. */
+		if (off)
+			close_child(isolated);
+		break;
+	case ASKED_RESET:
+		/* It is off on the way. */
+		if (state == VM_STARTING) {
+			isolated->asked = ASKED_NOTHING;
+			expect_nothing(isolated);
+		}
+		break;
+	default:
+		/* It starts again, or says that it will not. */
+		if (off && !was_off)
+			expect(isolated);
+		else if (was_off && !off)
+			expect_nothing(isolated);
+		break;
+	}
+	return true;
+}
+
+void isolated_off(struct isolated *isolated)
+{
+	if (isolated->child == CHILD_RUNS && is_off(isolated->vm))
+		close_child(isolated);
+}
+
+/* The link has no room for a command that a machine never reads: its time runs all the same. */
+static void ask(struct isolated *isolated, enum asked what)
+{
+	if (isolated->asked == what)
+		return;
+	/* One that is off has its time already. */
+	if (isolated->asked != ASKED_NOTHING || !is_off(isolated->vm))
+		expect(isolated);
+	isolated->asked = what;
 }
 
 bool isolated_command(struct isolated *isolated, enum link_vm_command command)
 {
-	if (isolated->child == CHILD_RUNS) {
-		/* A machine that is switched off has no answer to these, one whose guest crashed only to a reset. */
-		bool on = isolated->vm != VM_NONE && isolated->vm != VM_STOPPED;
-		if (on && (command == LINK_VM_RESET || (command == LINK_VM_STOP && isolated->vm != VM_CRASHED))) {
-			isolated->asked = command == LINK_VM_STOP ? ASKED_STOP : ASKED_RESET;
-			wl_event_source_timer_update(isolated->answer, ANSWER_MS);
+	bool crashed = isolated->vm == VM_CRASHED, off = is_off(isolated->vm);
+	bool starts = off && (command == LINK_VM_START || (command == LINK_VM_RESET && crashed));
+	bool stops = command == LINK_VM_STOP || command == LINK_VM_POWERDOWN;
+	switch (isolated->child) {
+	case CHILD_RUNS:
+		if (starts) {
+			replace_child(isolated);
+			return true;
 		}
+		if (command == LINK_VM_STOP)
+			ask(isolated, ASKED_STOP);
+		else if (command == LINK_VM_RESET && !off)
+			ask(isolated, ASKED_RESET);
 		return false;
-	}
-	switch (command) {
-	case LINK_VM_START:
-	case LINK_VM_RESET:
-		if (isolated->child == CHILD_NONE)
-			start(isolated);
+	case CHILD_ENDS:
+		if (starts)
+			replace_child(isolated);
+		else if (stops)
+			isolated->asked = ASKED_STOP; /* and not started again */
 		break;
-	case LINK_VM_STOP:
-	case LINK_VM_POWERDOWN:
-		if (isolated->restart_due || isolated->child == CHILD_STARTING) {
-			if (isolated->child == CHILD_STARTING)
-				spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
-			isolated->child = CHILD_NONE;
+	case CHILD_STARTING:
+		if (!stops)
+			break;
+		spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
+		isolated->child = CHILD_NONE;
+		expect_nothing(isolated);
+		tell(isolated, VM_STOPPED, "switched off by command");
+		break;
+	case CHILD_NONE:
+		if (starts) {
+			start(isolated);
+		} else if (stops && isolated->restart_due) {
 			isolated->restart_due = false;
 			tell(isolated, VM_STOPPED, "switched off by command");
 		}
-		break;
-	default:
 		break;
 	}
 	return true;

@@ -1,10 +1,11 @@
 /*
  * The machine in another process, as the front thread sees it: takes the spawner's news, joins each new child's link to the panel, turns a
- * child's death into a state of the VM, and does then what on-crash says. Front thread.
+ * child's death into a state of the VM, does then what on-crash says, and sees to it that a VM that is off has no process. Front thread.
  */
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/status.h"
 #include "link/link.h"
@@ -24,6 +25,7 @@ struct isolated_config {
 	void (*state)(void *data, enum vm_state state, const char *text);
 	/* The on-crash policy ends the program. */
 	void (*quit)(void *data, int exit_status);
+	uint32_t answer_ms; /* how long the machine may take over a stop, a reset, or its end; 0: long */
 	void *data;
 };
 
@@ -32,7 +34,9 @@ struct isolated *isolated_create(struct wl_event_loop *loop, const struct isolat
 void isolated_destroy(struct isolated *isolated);
 /* Joins the first child and lets it boot. */
 void isolated_run(struct isolated *isolated);
-/* What the machine says of itself, as far as it was believed. */
-void isolated_heard(struct isolated *isolated, enum vm_state state);
+/* What the machine says of itself. False: it is not to be believed, and nobody is to be told. */
+bool isolated_heard(struct isolated *isolated, enum vm_state state);
+/* The machine says that nothing but a command starts it again: its process ends. */
+void isolated_off(struct isolated *isolated);
 /* True when the command was dealt with here, because there is no machine to send it to. */
 bool isolated_command(struct isolated *isolated, enum link_vm_command command);

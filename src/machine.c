@@ -45,6 +45,7 @@ struct machine {
 	bool autoboot;
 	/* machine thread */
 	enum vm_state state;
+	bool off_told; /* that nothing starts the VM but a command */
 	struct link_message untold[UNTOLD]; /* what the link had no room for, in order */
 	uint32_t n_untold;
 	bool leds_due;
@@ -360,6 +361,16 @@ static void check_leds(struct machine *machine, uint64_t now)
 	machine->leds_ns = now + LED_PACE_NS;
 }
 
+/* The last word of a VM that is off, after its state and what follows from it: where the machine is a process, that may end now. */
+static void tell_off(struct machine *machine)
+{
+	bool off = (machine->state == VM_STOPPED || machine->state == VM_CRASHED) && machine->restart_ns == 0;
+	struct link_message message = { .type = LINK_ACTION, .action = { LINK_ACTION_OFF } };
+	if (off && !machine->off_told)
+		send_panel(machine, &message);
+	machine->off_told = off;
+}
+
 /* What is due by the clock; returns when to look again, UINT64_MAX: never. */
 static uint64_t run_timers(struct machine *machine)
 {
@@ -367,6 +378,7 @@ static uint64_t run_timers(struct machine *machine)
 		start_vm(machine);
 	uint64_t now = clock_now_ns(), next = UINT64_MAX, when;
 	tell_untold(machine);
+	tell_off(machine);
 	check_leds(machine, now);
 	if (machine->n_untold > 0)
 		next = now + UNTOLD_RETRY_NS;

@@ -259,6 +259,10 @@ static bool hear_panel(struct server *server)
 		if (server->pid != 0 && packet.child == server->number)
 			send_packet(server->channel, &packet, NULL, 0, MSG_DONTWAIT);
 		break;
+	case SPAWNER_CLOSE:
+		if (server->pid != 0 && packet.child == server->number)
+			shutdown(server->channel, SHUT_WR);
+		break;
 	case SPAWNER_KILL:
 		server->wanted = 0;
 		if (server->pid != 0)

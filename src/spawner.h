@@ -3,7 +3,7 @@
  * a seat or a card, opens by itself what a machine needs (/dev/kvm, kernel, disks ...), and forks a child whenever the panel asks for
  * one: so a new machine begins from clean memory that no guest has ever reached, and the panel itself never opens any of it.
  *
- *   panel --- START, BEGIN, END ------> spawner --- BEGIN, end of file ---> child (machine)
+ *   panel --- START, BEGIN, CLOSE ... > spawner --- BEGIN, end of file ---> child (machine)
  *         <-- OPENED, READY, DIED ...--         <-- READY or FAILED -------
  *
  * A child speaks once, before it runs guest code: READY with the descriptors of the panel's half of the link. After that the spawner
@@ -30,6 +30,7 @@ enum spawner_word {
 	/* panel -> spawner; BEGIN goes on to the child */
 	SPAWNER_START, /* another child, as soon as the last one is gone; the asker numbers them */
 	SPAWNER_BEGIN,
+	SPAWNER_CLOSE, /* the child is to end in order; the asker says KILL when that takes too long */
 	SPAWNER_KILL, /* the child, at once, and any START before this */
 	SPAWNER_END,  /* the child in order, then the spawner */
 };
@@ -81,7 +82,7 @@ int spawner_fd(const struct spawner *spawner);
 int spawner_take(struct spawner *spawner, struct spawner_event *event);
 /* The same, waiting for one; also -1 when the program is asked to end meanwhile. */
 int spawner_wait(struct spawner *spawner, struct spawner_event *event);
-/* START, BEGIN or KILL, of the child with this number. False when the spawner is gone. */
+/* START, BEGIN, CLOSE or KILL, of the child with this number. False when the spawner is gone. */
 bool spawner_say(struct spawner *spawner, enum spawner_word word, uint32_t child);
 /* Ends the child in order (its disks are flushed; killed after half a minute) and the spawner. Waits. */
 void spawner_destroy(struct spawner *spawner);

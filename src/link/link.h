@@ -38,7 +38,7 @@ enum link_type {
 	LINK_FRAME,       /* show this buffer from now on, with this damage */
 	LINK_NO_FRAME,    /* the head has no picture */
 	LINK_VM_STATE,    /* the machine's life changed */
-	LINK_ACTION,      /* the UI asks for something */
+	LINK_ACTION,      /* the UI, or a machine that is off, asks for something */
 	LINK_LEDS,        /* keyboard lights wanted by this side */
 	LINK_CURSOR,      /* the head's pointer picture: moved, changed, shown or hidden */
 
@@ -51,7 +51,10 @@ enum link_type {
 	LINK_COMMAND,        /* to the machine: start, pause ... */
 };
 
-enum link_action { LINK_ACTION_SHOW, LINK_ACTION_HIDE, LINK_ACTION_TOGGLE, LINK_ACTION_VM, LINK_ACTION_QUIT, LINK_ACTION_GUEST_KEY };
+enum link_action {
+	LINK_ACTION_SHOW, LINK_ACTION_HIDE, LINK_ACTION_TOGGLE, LINK_ACTION_VM, LINK_ACTION_QUIT, LINK_ACTION_GUEST_KEY,
+	LINK_ACTION_OFF, /* the machine: stopped or crashed, and nothing but a command starts it */
+};
 enum link_vm_command { LINK_VM_START, LINK_VM_PAUSE, LINK_VM_RESUME, LINK_VM_POWERDOWN, LINK_VM_RESET, LINK_VM_STOP, LINK_VM_RESIZE_DISK };
 enum link_device { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
 

@@ -173,22 +173,75 @@ def test_dies_and_comes_back_20_times_and_nothing_is_left(machine):
     assert len(pids(machine, "rayvm-machine")) == 1
 
 
-def test_killed_while_switched_off_is_no_crash(machine):
-    rayvm = shared(machine)
-    running(rayvm)
+def nothing_of_it_is_left(machine, rayvm, kept):
+    """The process is gone, and its memory with the panel's view of it. KEPT: descriptors of panel and spawner without a machine, when known."""
+    machine.wait_for(lambda: not pids(machine, "rayvm-machine"), 10, "the end of the process", lambda: machine.sh("ps axl").stdout, 0.1)
+    panel, spawner = rayvm.job.pid, process(machine, "rayvm-spawner")
+    assert not machine.sh(f"cat /proc/{spawner}/task/*/children", check=True).stdout.split(), machine.sh("ps axl").stdout
+    machine.wait_for(lambda: "guest-ram" not in machine.sh(f"cat /proc/{panel}/maps /proc/{spawner}/maps; ls -l /proc/{panel}/fd /proc/{spawner}/fd").stdout, 10,
+                     "the panel lets go of the guest's memory", interval=0.2)
+    held = [int(descriptors(machine, pid)[0]) for pid in (panel, spawner)]
+    assert held == (kept or held), (held, kept, descriptors(machine, panel)[1])
+    return held
+
+
+def test_switched_off_has_no_process(machine):
+    rayvm, kept = shared(machine), None
+    said = len(rayvm.job.log_text())
+    machine.press("KEY_F12")
+    for command, words in (("stop", "switched off by command"), ("powerdown", "the guest powered off"), ("stop", "switched off by command")):
+        running(rayvm)
+        before = boots(machine)
+        old = process(machine, "rayvm-machine")
+        rayvm.ctl("vm", command)        # the second one is for a guest that has booted
+        rayvm.wait("vm:stopped", 30)
+        kept = nothing_of_it_is_left(machine, rayvm, kept)
+        assert vm_line(rayvm) == f"stopped: {words}", vm_line(rayvm)
+        for idle in ("stop", "pause", "reset"):
+            rayvm.ctl("vm", idle)
+        time.sleep(0.5)
+        assert rayvm.status()["vm"] == "stopped" and not pids(machine, "rayvm-machine")
+        rayvm.ctl("vm", "start")
+        machine.wait_for(lambda count=before: boots(machine) > count, 60, "the whole next guest")
+        assert process(machine, "rayvm-machine") != old
     rayvm.ctl("vm", "stop")
     rayvm.wait("vm:stopped", 20)
-    kill_machine(machine)
-    machine.wait_for(lambda: not pids(machine, "rayvm-machine"), 10, "the end of the process")
-    time.sleep(0.5)
-    assert rayvm.status()["vm"] == "stopped"
-    machine.press("KEY_F12")
+    rayvm.ctl("vm", "start")            # at once, while the last process may still be there
+    rayvm.wait("vm:running", 20)
+    rayvm.ctl("vm", "stop")
+    rayvm.wait("vm:stopped", 20)
+    nothing_of_it_is_left(machine, rayvm, kept)
+    log = rayvm.job.log_text()[said:]
+    assert "killed" not in log, log
     before = boots(machine)
-    show_guest(machine, 120)            # showing starts a VM that was stopped, in a process of its own again
+    show_guest(machine, 120)            # showing starts a VM that was stopped
     machine.wait_for(lambda: boots(machine) > before, 60, "the whole guest")
     rayvm.ctl("vm", "pause")
     kill_machine(machine)
     rayvm.wait("vm:crashed", 10)
+
+
+def test_machine_that_hangs_is_killed_for_a_stop(machine):
+    rayvm = shared(machine)
+    running(rayvm)
+    machine.sh(f"kill -STOP {process(machine, 'rayvm-machine')}", check=True)
+    rayvm.ctl("vm", "stop")
+    rayvm.wait("vm:stopped", 40)
+    nothing_of_it_is_left(machine, rayvm, None)
+    assert "does not answer" in rayvm.job.log_text() and "signal 9" in vm_line(rayvm), vm_line(rayvm)
+    rayvm.ctl("vm", "start")
+    rayvm.wait("vm:running", 20)
+
+
+def test_guest_that_crashes_by_itself_leaves_no_process(machine):
+    with own(machine, arguments(options="tiny.exit=reboot reboot=triple tiny.after=2"), log="triple.log") as rayvm:
+        state["ui"] = rayvm.ready()
+        rayvm.wait("vm:crashed", 120)
+        nothing_of_it_is_left(machine, rayvm, None)
+        assert rayvm.status()["vm"] == "crashed" and "process" not in vm_line(rayvm), vm_line(rayvm)
+        rayvm.ctl("vm", "reset")
+        rayvm.wait("vm:running", 20)
+        assert rayvm.quit() == 0
 
 
 def test_machine_that_hangs_is_killed_for_a_reset(machine):

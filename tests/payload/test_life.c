@@ -32,7 +32,7 @@ static struct link *panel;
 static char kernel[64];
 static int kernel_fd;
 /* What the panel heard. */
-static uint32_t starts;
+static uint32_t starts, offs;
 static enum vm_state state;
 
 static void open_machine(const char *code, size_t size)
@@ -60,7 +60,7 @@ static void open_machine(const char *code, size_t size)
 		.kernel = kernel, .memory = 32 << 20, .cpus = 1, .display = DISPLAY_HEADLESS, .serial = SERIAL_NONE, .vmm_hypervisor = true,
 		.vmm_virtio_input = true, .on_poweroff = POLICY_STAY, .on_reboot = POLICY_RESTART, .on_crash = POLICY_STAY,
 	};
-	starts = 0;
+	starts = offs = 0;
 	state = VM_NONE;
 	char error[256] = "";
 	int status = 0;
@@ -97,6 +97,7 @@ static uint64_t listen_for(enum vm_state wanted, uint64_t ns)
 		poll(&fd, 1, (int)((ns - (now - start)) / NSEC_PER_MSEC) + 1);
 		link_ack_panel(panel);
 		while (link_receive_for_panel(panel, &message)) {
+			offs += message.type == LINK_ACTION && message.action.action == LINK_ACTION_OFF;
 			if (message.type != LINK_VM_STATE)
 				continue;
 			state = message.vm_state.state;
@@ -158,12 +159,17 @@ START_TEST(rebooting_for_ever_is_paced_and_can_be_stopped)
 	listen_for(VM_NONE, 2500 * NSEC_PER_MSEC);
 	ck_assert_uint_ge(starts, 2);
 	ck_assert_uint_le(starts, 4);
+	ck_assert_uint_eq(offs, 0); /* it starts again by itself, and at once after a reset */
+	ask(LINK_VM_RESET);
+	listen_for(VM_NONE, 300 * NSEC_PER_MSEC);
+	ck_assert_uint_eq(offs, 0);
 	ask(LINK_VM_STOP);
 	ck_assert_uint_lt(listen_for(VM_STOPPED, SOON_NS), SOON_NS);
 	uint32_t before = starts;
 	listen_for(VM_NONE, 1500 * NSEC_PER_MSEC);
 	ck_assert_uint_eq(starts, before);
 	ck_assert_int_eq(state, VM_STOPPED);
+	ck_assert_uint_eq(offs, 1);
 	/* A person need not wait. */
 	ask(LINK_VM_START);
 	ck_assert_uint_lt(listen_for(VM_STARTING, SOON_NS), SOON_NS);
@@ -204,6 +210,8 @@ START_TEST(a_full_link_hides_no_state)
 	listen_for(VM_STOPPED, SOON_NS);
 	ck_assert_int_eq(state, VM_STOPPED);
 	ck_assert_uint_eq(starts, 1);
+	listen_for(VM_NONE, 50 * NSEC_PER_MSEC);
+	ck_assert_uint_eq(offs, 1);
 	close_machine();
 }
 END_TEST

@@ -222,6 +222,34 @@ START_TEST(start_that_comes_before_the_death_waits_for_it)
 }
 END_TEST
 
+START_TEST(closed_child_ends_in_order_and_another_can_follow)
+{
+	struct spawner *spawner = make();
+	struct spawner_event event = next(spawner, SPAWNER_READY, 1);
+	spawner_event_close(&event);
+	ck_assert(spawner_say(spawner, SPAWNER_BEGIN, 1));
+	ck_assert(wait_until(&shared->begun, 1));
+	/* The word for another one is not for this one. */
+	ck_assert(spawner_say(spawner, SPAWNER_CLOSE, 2));
+	usleep(50000);
+	ck_assert_int_eq(spawner_take(spawner, &event), 0);
+	ck_assert(spawner_say(spawner, SPAWNER_CLOSE, 1));
+	event = next(spawner, SPAWNER_DIED, 1);
+	ck_assert(WIFEXITED(event.wait_status));
+	ck_assert_int_eq(WEXITSTATUS(event.wait_status), 7);
+	ck_assert_int_eq(shared->ended, 1);
+	ck_assert(spawner_say(spawner, SPAWNER_CLOSE, 1)); /* nobody there */
+	ck_assert(spawner_say(spawner, SPAWNER_START, 2));
+	event = next(spawner, SPAWNER_READY, 2);
+	spawner_event_close(&event);
+	/* One that has not begun yet. */
+	ck_assert(spawner_say(spawner, SPAWNER_CLOSE, 2));
+	event = next(spawner, SPAWNER_DIED, 2);
+	ck_assert_int_eq(WEXITSTATUS(event.wait_status), 3);
+	spawner_destroy(spawner);
+}
+END_TEST
+
 START_TEST(child_dies_with_the_spawner)
 {
 	struct spawner *spawner = make();
@@ -282,6 +310,7 @@ static Suite *suite(void)
 	tcase_add_test(c, failure_of_the_first_child_is_told_with_its_status);
 	tcase_add_test(c, death_is_told_and_the_next_child_is_another);
 	tcase_add_test(c, start_that_comes_before_the_death_waits_for_it);
+	tcase_add_test(c, closed_child_ends_in_order_and_another_can_follow);
 	tcase_add_test(c, child_dies_with_the_spawner);
 	tcase_add_test(c, both_die_with_the_program);
 	tcase_add_test(c, what_a_running_child_says_is_not_heard);
