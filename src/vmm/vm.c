@@ -365,6 +365,8 @@ int vm_prepare(struct vm *vm, char *error, size_t error_size)
 			return -1;
 		}
 	}
+	if (!vm->config.payload)
+		log_info("%s: the kernel is entered %s", vm->name, mode == VM_PAYLOAD_FLAT32 ? "by its PVH note" : "in 64-bit mode");
 	for (size_t i = 0; i < ARRAY_LEN(entry.hot); i++)
 		if (entry.hot[i].size)
 			kvm_prefault(&vm->kvm, vm->vcpu[0].fd, entry.hot[i].gpa, entry.hot[i].size);

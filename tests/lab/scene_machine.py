@@ -22,7 +22,8 @@ echo INIT-REACHED
 cd /sys/devices/system/cpu
 echo CORES-$(/bin/busybox cat cpu[0-9]*/topology/core_cpus_list | /bin/busybox sort -u | /bin/busybox wc -l) \
      PACKAGES-$(/bin/busybox cat cpu[0-9]*/topology/package_cpus_list | /bin/busybox sort -u | /bin/busybox tr '\\n' ' ') \
-     CLOCK-$(/bin/busybox cat /sys/devices/system/clocksource/clocksource0/current_clocksource) NPROC-$(/bin/busybox nproc)
+     CLOCK-$(/bin/busybox cat /sys/devices/system/clocksource/clocksource0/current_clocksource) NPROC-$(/bin/busybox nproc) \
+     LOADER-$(/bin/busybox cat /proc/sys/kernel/bootloader_type)
 cd /
 case " $(/bin/busybox cat /proc/cmdline) " in
 *" test=clock "*)
@@ -76,6 +77,8 @@ def check_boot(machine, kernel, cpus, memory):
     every = "0" if cpus == 1 else f"0-{cpus - 1}"
     assert f"CORES-{cpus} PACKAGES-{every} CLOCK-" in text and f"NPROC-{cpus}" in text, re.findall("CORES-.*", text)
     assert re.search(r"CLOCK-(kvm-clock|tsc) ", text), re.findall("CORES-.*", text)
+    # A bzImage, by the 64-bit boot protocol; of the loader the guest knows what the zero page says. For PVH see scene_devices.py.
+    assert "the kernel is entered in 64-bit mode" in text and "LOADER-255" in text, re.findall("CORES-.*", text)
     assert re.search(r"(ECAM|MMCONFIG).*0xe0000000-0xe00fffff.*reserved", text), text
     assert "PCI host bridge to bus 0000:00" in text
     assert "i8042: PNP: No PS/2 controller found" in text
