@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Console, agent port, random numbers, clock and network of a stock guest with a login on hvc0."""
+"""Console, agent port, random numbers, clock, network and disk of a stock guest with a login on hvc0, and what comes of broken rings."""
 
+import json
 import re
 import shlex
 import time
 
-from lab import paths
+from lab import paths, rings
 from lab.rayvm import guest_files
 
 DISPLAYS = ("none",)
 ISOLATED = ("none",)
 MACHINE = {"memory": 2048}
 SOCKET = "/run/devices.sock"
+DISK = "/run/devices.img"
 TAP, HOST, GUEST = "tap7", "10.7.0.1", "10.7.0.2"
+READ_DISK = "dd if=/dev/vda bs=65536 iflag=direct 2>/dev/null"     # not the guest's page cache
+NEEDS_RESET, WORKING = 0x40, 0x0f                                   # device status: virtio 1.2, section 2.1
 state = {}
 
 
@@ -52,10 +56,11 @@ def shell(machine, command, timeout=60):
 
 def setup(machine):
     machine.sh(f"modprobe tun; ip tuntap add {TAP} mode tap; ip addr add {HOST}/24 dev {TAP}; ip link set {TAP} up", check=True)
+    machine.sh(f"head -c 4194304 /dev/urandom >{DISK}", check=True)
     files = guest_files("make-devices")
-    arguments = [paths.built("src/rayvm"), "--display", "none", "--serial", "none", "--control", SOCKET, "--shutdown-timeout", "0", "-m", "256M", "-s", "1",
+    arguments = [paths.built("src/rayvm"), "--display", "headless", "--mode", "640x480", "--serial", "none", "--control", SOCKET, "--shutdown-timeout", "0", "-m", "256M", "-s", "1",
                  "-k", files["vmlinuz"].replace("vmlinuz", "vmlinux"), "-i", files["initrd"], "-a", "console=ttyS0 console=hvc0 cryptomgr.notests",
-                 "--net", f"tap={TAP}", *(["--isolate"] if machine.isolated else [])]
+                 "--net", f"tap={TAP}", "-d", DISK, *(["--isolate"] if machine.isolated else [])]
     state["rayvm"] = machine.spawn(arguments, log="devices.log")
     machine.wait_for(lambda: machine.exists(SOCKET), 30, "the control socket", state["rayvm"].log_text)
 
@@ -71,6 +76,12 @@ def test_login_on_hvc0(machine):
     talk(machine, "hvc0", "root\n", r"/root # ", 60)
     assert shell(machine, "echo $((6 * 7))").strip() == "42"
     assert "hvc0" in shell(machine, "tty")
+
+
+def test_entered_by_its_pvh_note(machine):
+    """rayvm says so, and so does the kernel: that entry is a loader of type 0xb0 (arch/x86/platform/pvh/enlighten.c), a zero page of rayvm's 0xff."""
+    assert "the kernel is entered by its PVH note" in state["rayvm"].log_text(), state["rayvm"].log_text()
+    assert shell(machine, "cat /proc/sys/kernel/bootloader_type").strip() == "176"
 
 
 def test_random_numbers(machine):
@@ -124,6 +135,81 @@ def test_bytes_over_tcp_both_ways(machine):
     shell(machine, f"nc {HOST} 5008 </root/got", 120)
     machine.wait_for(lambda: want in machine.sh("md5sum </run/back").stdout, 30, "the same bytes back", interval=0.5)
     job.signal(15, group=True)
+
+
+def log_lines(since):
+    """What rayvm logged after its log was SINCE; markers are not meant."""
+    return [line for line in state["rayvm"].log_text()[len(since):].splitlines() if re.match(r"\d+\.\d+ (error|warn|info)", line)]
+
+
+def break_ring(machine, driver, queue, how):
+    """Breaks a ring of a driver's device. Returns rayvm's log until then."""
+    changes = how(rings.Ring(shell(machine, f"virtqueue {driver} {queue}")))
+    before = state["rayvm"].log_text()
+    rings.write(machine, changes)
+    return before
+
+
+def check_stopped(machine, driver, device, why, before, commands):
+    """After the COMMANDS the device waits to be reset, and the one line since BEFORE says which and why. Returns what they printed."""
+    said = shell(machine, f"{commands} && cat /sys/bus/virtio/drivers/{driver}/virtio*/status", 120)
+    assert int(said.split()[-1], 16) & NEEDS_RESET, f"{device} did not stop: {said}"
+    state["rayvm"].wait_log(rf"warn virtio: {device}: the guest broke the protocol \({why}\)", 10, again=True)
+    assert len(log_lines(before)) == 1, log_lines(before)
+    return said
+
+
+def reload(machine, driver, then):
+    """The device loses its driver and gets it again, as with rmmod and modprobe, which would do it to every disk at once."""
+    said = shell(machine, f"cd /sys/bus/virtio/drivers/{driver} && device=$(echo virtio*) && echo $device >unbind && [ ! -e $device ] && "
+                          f"echo $device >bind && echo STATUS=$(cat $device/status) && cd && {then}", 120)
+    assert int(re.search(r"STATUS=(\w+)", said)[1], 16) == WORKING, said
+    return said
+
+
+def test_broken_ring_of_random_numbers(machine):
+    """Q6: who reads random numbers waits, nobody else does. With the driver loaded again, which ends that wait, there are some."""
+    before = break_ring(machine, "virtio_rng", 0, rings.Ring.index_ahead)
+    # The driver's next request would write its own index over that one: a notification without a request. What the driver has in store
+    # is soon read then; its next request is not answered.
+    check_stopped(machine, "virtio_rng", "virtio-rng", "available index is more than the queue size ahead", before,
+                  "virtqueue virtio_rng 0 kick && { dd if=/dev/hwrng of=/root/random bs=64 count=64 2>/dev/null & reader=$!; sleep 1; kill -0 $reader; }")
+    # The VM, the panel, COM1, both ports of the console, network and disk.
+    shell(machine, f"ping -c 1 -W 10 {HOST} >/dev/null && {READ_DISK} >/dev/null && echo spoken on COM1 >/dev/ttyS0")
+    assert "agent: still" in talk(machine, "agent", "still\n", r"agent: still", 30)
+    talk(machine, "com1", "", r"spoken on COM1", 30)
+    seen = []
+    for _ in range(2):
+        assert ctl(machine, "show", "toggle").status == 0
+        status = json.loads(ctl(machine, "status", "--json").stdout)
+        assert status["vm"] == "running", status
+        seen.append(status["presentation"])
+    assert sorted(seen) == ["hidden", "presented"], seen
+    shell(machine, "kill -0 $reader && [ $(wc -c </root/random) -lt 4096 ]")
+    reload(machine, "virtio_rng", "{ wait $reader; dd if=/dev/hwrng of=/root/random bs=64 count=64; } && [ $(wc -c </root/random) = 4096 ]")
+    assert len(log_lines(before)) == 1, log_lines(before)
+
+
+def test_broken_ring_of_the_network(machine):
+    """Q3: where arriving packets should go is no memory, and one arrives."""
+    before = break_ring(machine, "virtio_net", 0, rings.Ring.descriptors_nowhere)
+    check_stopped(machine, "virtio_net", "virtio-net", "descriptor outside RAM", before,
+                  f"! ping -c 1 -W 3 {HOST} && head -c 1024 /dev/hwrng >/dev/null && {READ_DISK} >/dev/null")
+    reload(machine, "virtio_net", f"ip link set eth0 up && ip addr add {GUEST}/24 dev eth0 && ping -c 2 -W 10 {HOST}")
+    assert len(log_lines(before)) == 1, log_lines(before)
+
+
+def test_broken_ring_of_the_disk(machine):
+    """Q6: nothing is read while it is stopped, as Linux keeps a disk for as long as a request of it waits."""
+    content = machine.sh(f"md5sum <{DISK}", check=True).stdout.split()[0]
+    before = break_ring(machine, "virtio_blk", 0, rings.Ring.index_ahead)
+    check_stopped(machine, "virtio_blk", "virtio-blk", "available index is more than the queue size ahead", before,
+                  f"virtqueue virtio_blk 0 kick && ping -c 1 -W 10 {HOST} && head -c 1024 /dev/hwrng >/dev/null")
+    said = reload(machine, "virtio_blk", f"{READ_DISK} | md5sum && dd if=/root/random of=/dev/vda bs=4096 seek=7 conv=fsync 2>/dev/null && md5sum </root/random")
+    assert content in said, (content, said)
+    written = machine.sh(f"dd if={DISK} bs=4096 skip=7 count=1 status=none | md5sum", check=True).stdout.split()[0]
+    assert written in said, (written, said)
+    assert len(log_lines(before)) == 1, log_lines(before)
 
 
 def test_flood_of_hvc0_stalls_nobody(machine):
