@@ -56,8 +56,8 @@ static void power_off(void *data)
  * the data port's access leaves the guest. That halves the exits of a kernel that looks through config space or reads the clock.
  *
  * Beside 0xcf8 stands the reset register, 0xcf9, which KVM cannot tell apart. So writes there are kept only while the
- * guest boots and looks for devices, and are looked after meanwhile: a reset waits a tenth of a second at most. That ends
- * some seconds after the last of them, and begins anew at the next start.
+ * guest boots and looks for devices, and are looked after meanwhile: a reset waits a tenth of a second at most, and any other end that
+ * the guest may have comes after what was kept. That ends some seconds after the last of them, and begins anew at the next start.
  */
 #define KEPT_PERIOD_NS (100 * NSEC_PER_MSEC)
 #define KEPT_QUIET_PERIODS 50 /* a kernel looks early in its boot and again when it sets its devices up */
@@ -94,6 +94,13 @@ void vm_ports_keep_writes(struct vm *vm)
 	vm->kept_look_ns = clock_now_ns() + KEPT_PERIOD_NS;
 	if (vm->kept && kvm_coalesce_port(&vm->kvm, PORT_RTC, 1, true) < 0)
 		log_debug("writes to index ports are not kept: %s", strerror(errno));
+	pthread_mutex_unlock(&vm->kept_lock);
+}
+
+void vm_ports_take_kept(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->kept_lock);
+	drain_kept(vm);
 	pthread_mutex_unlock(&vm->kept_lock);
 }
 
@@ -217,12 +224,13 @@ static void byte_write(struct vm *vm, uint32_t port, uint8_t untrusted_value)
 
 void vm_port(struct vm *vm, uint16_t port, void *data, uint32_t size, bool write)
 {
-	/* The data ports of indexes that may have been kept, and the indexes themselves when the ring was full. */
-	if ((port >= PORT_RTC && port <= PORT_RTC + 1) || (port >= PORT_PCI_ADDRESS && port < PORT_PCI_DATA + 4)) {
-		pthread_mutex_lock(&vm->kept_lock);
-		drain_kept(vm);
-		pthread_mutex_unlock(&vm->kept_lock);
-	}
+	bool power = write && port >= PORT_PM && port < PORT_PM + PORT_PM_SIZE;
+	/*
+	 * The data ports of indexes that may have been kept, and the indexes themselves when the ring was full. And what may switch the machine off: a
+	 * reset that was written before comes first.
+	 */
+	if ((port >= PORT_RTC && port <= PORT_RTC + 1) || (port >= PORT_PCI_ADDRESS && port < PORT_PCI_DATA + 4) || power)
+		vm_ports_take_kept(vm);
 	port_access(vm, port, data, size, write);
 }
 

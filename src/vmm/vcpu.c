@@ -185,6 +185,8 @@ void vcpu_dump(struct vcpu *vcpu)
 /* False: the VM ends for another reason already. */
 static bool crash(struct vcpu *vcpu, const char *why)
 {
+	/* Maybe a reset that KVM has kept, after which a kernel tries a triple fault. */
+	vm_ports_take_kept(vcpu->vm);
 	/* Only the first one tells: the others are stopped because of it. */
 	if (!vm_post_event(vcpu->vm, VM_EVENT_CRASH, "vCPU %u: %s", vcpu->index, why))
 		return false;
@@ -263,6 +265,7 @@ static void handle_exit(struct vcpu *vcpu)
 		crash(vcpu, "triple fault");
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
+		vm_ports_take_kept(vcpu->vm);
 		if (run->system_event.type == KVM_SYSTEM_EVENT_RESET)
 			vm_post_event(vcpu->vm, VM_EVENT_RESET, "the guest reset the machine");
 		else if (run->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN)

@@ -121,6 +121,8 @@ void vm_ports_reset(struct vm *vm);
 void vm_ports_finish(struct vm *vm);
 /* The vCPUs exist and do not run: what they write to index ports is kept in KVM from here on, where it can. */
 void vm_ports_keep_writes(struct vm *vm);
+/* Performs kept writes, so that what the guest wanted first happens before what comes now. Any thread that holds no lock. */
+void vm_ports_take_kept(struct vm *vm);
 /* Looks after kept writes when that is due. How many milliseconds until it is again, -1: it is not. I/O thread. */
 int vm_ports_poll(struct vm *vm);
 

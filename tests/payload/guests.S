@@ -222,6 +222,27 @@ GUEST(guest_reset)
 	jmp 1b
 GUEST_END(guest_reset)
 
+/* A kernel that reboots tries one way after the other: 0xcf9, whose write KVM keeps while the guest boots, then a triple fault. */
+GUEST(guest_reset_then_fault)
+	mov $0xcf9, %dx
+	mov $0x02, %al
+	out %al, %dx
+	mov $0x06, %al
+	out %al, %dx
+	movw $0, 0x5ff0
+	movl $0, 0x5ff2
+	lidt 0x5ff0
+	ud2
+GUEST_END(guest_reset_then_fault)
+
+/* The same, and then it powers off. */
+GUEST(guest_reset_then_power_off)
+	mov $0xcf9, %dx
+	mov $0x06, %al
+	out %al, %dx
+	power_off
+GUEST_END(guest_reset_then_power_off)
+
 /* 1000 times vendor and device of the host bridge by ports, each time checked; then the address register as it reads. */
 GUEST(guest_many_configs)
 	mov $1000, %ecx

@@ -177,6 +177,19 @@ START_TEST(rebooting_for_ever_is_paced_and_can_be_stopped)
 }
 END_TEST
 
+/* out 0xcf9, 6; a triple fault: the first is a reboot, and the second never happened. */
+START_TEST(a_reboot_is_no_crash)
+{
+	static const char guest[] = "\x66\xba\xf9\x0c\xb0\x06\xee\x6a\x00\x6a\x00\x0f\x01\x1c\x24\x0f\x0b"; /* push 0, push 0, lidt (%rsp), ud2 */
+	open_machine(guest, sizeof(guest) - 1);
+	ck_assert_int_eq(machine_start(machine, true), 0);
+	listen_for(VM_CRASHED, 2500 * NSEC_PER_MSEC);
+	ck_assert_int_ne(state, VM_CRASHED);
+	ck_assert_uint_ge(starts, 2);
+	close_machine();
+}
+END_TEST
+
 /* The stop arrives while the VM starts, and finds a guest that has asked for a reboot meanwhile. */
 START_TEST(a_stop_is_not_undone_by_a_reboot)
 {
@@ -223,6 +236,7 @@ static Suite *make_suite(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, stop_is_prompt, 0, ARRAY_LEN(busy));
 	tcase_add_test(c, rebooting_for_ever_is_paced_and_can_be_stopped);
+	tcase_add_test(c, a_reboot_is_no_crash);
 	tcase_add_test(c, a_stop_is_not_undone_by_a_reboot);
 	tcase_add_test(c, a_full_link_hides_no_state);
 	suite_add_tcase(s, c);
