@@ -291,10 +291,15 @@ static void handle_exit(struct vcpu *vcpu)
 		crash(vcpu, why);
 		break;
 	}
-	if (run->flags & KVM_RUN_X86_BUS_LOCK) {
-		struct timespec penalty = { .tv_nsec = BUS_LOCK_PENALTY_NS };
-		nanosleep(&penalty, NULL);
-	}
+}
+
+/* However KVM_RUN ended: with EINTR, too, the guest may have locked the bus. KVM clears the flag when it begins. */
+static void penalize_bus_lock(const struct vcpu *vcpu)
+{
+	if (!(vcpu->run->flags & KVM_RUN_X86_BUS_LOCK))
+		return;
+	struct timespec penalty = { .tv_nsec = BUS_LOCK_PENALTY_NS };
+	nanosleep(&penalty, NULL);
 }
 
 /* Written by whoever wants the vCPU out of KVM_RUN, read by its thread and by KVM: never a plain access. */
@@ -345,8 +350,10 @@ void *vcpu_thread(void *data)
 			int result = ioctl(vcpu->fd, KVM_RUN, 0);
 			pending = false;
 			if (result < 0) {
-				if (errno == EINTR || errno == EAGAIN)
+				if (errno == EINTR || errno == EAGAIN) {
+					penalize_bus_lock(vcpu);
 					continue;
+				}
 				char why[80];
 				snprintf(why, sizeof(why), "KVM_RUN failed: %s", strerror(errno));
 				crash(vcpu, why);
@@ -356,6 +363,7 @@ void *vcpu_thread(void *data)
 			if (vm->config.stats)
 				atomic_fetch_add_explicit(&vm->config.stats->vcpu_exits, 1, memory_order_relaxed);
 			handle_exit(vcpu);
+			penalize_bus_lock(vcpu);
 			/* A kick misses a thread that is just being started. */
 			if (atomic_load(&vm->stop))
 				break;

@@ -132,12 +132,12 @@ static int vcpu_ioctl(uint32_t number, unsigned long request, void *argument)
 	if (request != KVM_RUN)
 		return 0;
 	struct kvm_run *run = pages[number];
+	run->flags = 0;
 	if (__atomic_load_n(&run->immediate_exit, __ATOMIC_RELAXED)) {
 		errno = EINTR;
 		return -1;
 	}
 	fake_kvm.runs++;
-	run->flags = 0;
 	return fake_kvm.run(number, run);
 }
 

@@ -218,6 +218,17 @@ static int locks_the_bus(uint32_t vcpu, struct kvm_run *run)
 	return 0;
 }
 
+/* A signal came with it. */
+static int locks_and_is_interrupted(uint32_t vcpu, struct kvm_run *run)
+{
+	locks_the_bus(vcpu, run);
+	if (fake_kvm.runs > limit)
+		return 0;
+	run->exit_reason = KVM_EXIT_INTR;
+	errno = EINTR;
+	return -1;
+}
+
 static int harmless(uint32_t vcpu, struct kvm_run *run)
 {
 	(void)vcpu;
@@ -233,7 +244,7 @@ START_TEST(bus_locks_are_throttled)
 	fake_kvm.cap[fake_kvm.n_caps].cap = KVM_CAP_X86_BUS_LOCK_EXIT;
 	fake_kvm.cap[fake_kvm.n_caps++].value = KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT;
 	limit = 200;
-	open_vm(locks_the_bus, 1);
+	open_vm(_i == 0 ? locks_the_bus : locks_and_is_interrupted, 1);
 	const struct kvm_enable_cap *cap = fake_kvm_enabled(KVM_CAP_X86_BUS_LOCK_EXIT);
 	ck_assert_ptr_nonnull(cap);
 	ck_assert_uint_eq(cap->args[0], KVM_BUS_LOCK_DETECTION_EXIT);
@@ -342,7 +353,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(c, fake_kvm_open, NULL);
 	tcase_add_loop_test(c, ends_are_crashes, 0, sizeof(ends) / sizeof(ends[0]));
 	tcase_add_test(c, words_are_bounded);
-	tcase_add_test(c, bus_locks_are_throttled);
+	tcase_add_loop_test(c, bus_locks_are_throttled, 0, 2);
 	tcase_add_test(c, others_are_not_throttled);
 	tcase_add_test(c, locked_bus_stops_promptly);
 	tcase_add_test(c, stuck_event_windows);
