@@ -201,8 +201,7 @@ static void halt_vm(struct machine *machine, enum vm_state state, const char *wh
 	vm_take_event(machine->vm, none, sizeof none);
 	machine->restart_ns = 0;
 	/* The devices forget the guest: nothing of it stays on the panel or in a ring. */
-	for (uint32_t i = 0; i < machine->devices.n; i++)
-		virtio_pci_reset(machine->devices.device[i].transport);
+	machine_devices_reset(&machine->devices);
 	for (uint32_t i = 0; i < machine->devices.n_inputs; i++)
 		vinput_backlog_forget(machine->devices.backlog[i]);
 	tell(machine, state, why);

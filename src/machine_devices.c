@@ -81,6 +81,8 @@ static struct virtio_device *create_disk(struct machine_devices *devices, const 
 static void destroy_disks(struct machine_devices *devices)
 {
 	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
+		blk_begin_destroy(devices->disk[i]);
+	for (uint32_t i = 0; i < OPTIONS_DISKS; i++)
 		blk_destroy(devices->disk[i]);
 }
 
@@ -201,8 +203,23 @@ int machine_devices_create(struct machine_devices *devices, const struct machine
 	return 0;
 }
 
+/* However many disks the host does not answer for: this lasts as long as the wait for one, which those who wait for the machine count on. */
+static void begin_reset(struct machine_devices *devices)
+{
+	for (uint32_t i = 0; i < devices->n; i++)
+		virtio_pci_begin_reset(devices->device[i].transport);
+}
+
+void machine_devices_reset(struct machine_devices *devices)
+{
+	begin_reset(devices);
+	for (uint32_t i = 0; i < devices->n; i++)
+		virtio_pci_reset(devices->device[i].transport);
+}
+
 void machine_devices_destroy(struct machine_devices *devices)
 {
+	begin_reset(devices);
 	while (devices->n > 0)
 		virtio_pci_destroy(devices->device[--devices->n].transport);
 	for (size_t k = ARRAY_LEN(kinds); k-- > 0;)

@@ -60,4 +60,6 @@ struct machine_devices {
  * was made so far is left for machine_devices_destroy(). `devices` is zeroed by the caller.
  */
 int machine_devices_create(struct machine_devices *devices, const struct machine_parts *parts, char *error, size_t error_size, int *exit_status);
+/* All of them, as after power-on; no vCPU runs. What some wait for, the host's answers, they wait for at the same time. */
+void machine_devices_reset(struct machine_devices *devices);
 void machine_devices_destroy(struct machine_devices *devices);

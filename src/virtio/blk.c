@@ -49,13 +49,16 @@ static void blk_config_write(struct virtio_device *device, uint32_t offset, cons
 	blk->config.writeback = untrusted_mode & 1;
 }
 
-/* Waits on `idle`, lock held, until `over` or the deadline. Returns whether it is over. */
-static bool wait_idle(struct blk *blk, bool (*over)(const struct blk *blk))
+/* The end of a wait for the host that begins now. */
+static uint64_t deadline(const struct blk *blk)
 {
-	struct timespec until;
-	uint64_t ns = clock_now_ns() + (blk->disk->drain_ms != 0 ? blk->disk->drain_ms : DRAIN_MS) * NSEC_PER_MSEC;
-	until.tv_sec = (time_t)(ns / NSEC_PER_SEC);
-	until.tv_nsec = (long)(ns % NSEC_PER_SEC);
+	return clock_now_ns() + (blk->disk->drain_ms != 0 ? blk->disk->drain_ms : DRAIN_MS) * NSEC_PER_MSEC;
+}
+
+/* Waits on `idle`, lock held, until `over` or the deadline. Returns whether it is over. */
+static bool wait_idle(struct blk *blk, bool (*over)(const struct blk *blk), uint64_t until_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(until_ns / NSEC_PER_SEC), .tv_nsec = (long)(until_ns % NSEC_PER_SEC) };
 	while (!over(blk))
 		if (pthread_cond_clockwait(&blk->idle, &blk->device.lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
 			return over(blk);
@@ -73,16 +76,29 @@ static bool has_ended(const struct blk *blk)
 }
 
 /* Lock held, and let go while it waits: nothing new is taken meanwhile. False: the host still has requests. */
-static bool drain(struct blk *blk)
+static bool drain(struct blk *blk, uint64_t until_ns)
 {
 	if (is_idle(blk))
 		return true;
 	blk->draining++;
 	wake(blk);
-	bool idle = wait_idle(blk, is_idle);
+	bool idle = wait_idle(blk, is_idle, until_ns);
 	blk->draining--;
 	wake(blk);
 	return idle;
+}
+
+/* From here on what is in flight is nobody's, and the host is asked to give it back. */
+static void blk_begin_reset(struct virtio_device *device)
+{
+	struct blk *blk = of(device);
+	blk->generation++;
+	blk->untold = blk->n_untold = 0;
+	blk->until_ns = deadline(blk);
+	if (is_idle(blk))
+		return;
+	blk->cancel = true;
+	wake(blk);
 }
 
 /*
@@ -92,11 +108,11 @@ static bool drain(struct blk *blk)
 static void blk_reset(struct virtio_device *device)
 {
 	struct blk *blk = of(device);
-	blk->generation++;
-	blk->untold = blk->n_untold = 0;
-	blk->cancel = true;
-	bool idle = drain(blk);
+	if (blk->until_ns == 0)
+		blk_begin_reset(device);
+	bool idle = drain(blk, blk->until_ns);
 	blk->cancel = false;
+	blk->until_ns = 0;
 	if (!idle) {
 		blk->stuck = blk->in_flight;
 		blk->stuck_before = blk->generation;
@@ -118,7 +134,7 @@ static void blk_activate(struct virtio_device *device)
 static void blk_pause(struct virtio_device *device)
 {
 	struct blk *blk = of(device);
-	if (!drain(blk))
+	if (!drain(blk, deadline(blk)))
 		log_warn("disk %s: paused with %" PRIu32 " requests that do not come back from the host", blk->disk->name, blk->in_flight - blk->stuck);
 	blk->paused = true;
 }
@@ -142,6 +158,7 @@ static const struct virtio_device_ops blk_ops = {
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
 	.activate = blk_activate,
+	.begin_reset = blk_begin_reset,
 	.reset = blk_reset,
 	.run = blk_run,
 	.pause = blk_pause,
@@ -284,14 +301,25 @@ fail:
 	return NULL;
 }
 
-void blk_destroy(struct blk *blk)
+void blk_begin_destroy(struct blk *blk)
 {
 	if (blk == NULL)
 		return;
 	pthread_mutex_lock(&blk->device.lock);
 	blk->stop = true;
+	blk->until_ns = deadline(blk);
 	wake(blk);
-	bool ended = wait_idle(blk, has_ended);
+	pthread_mutex_unlock(&blk->device.lock);
+}
+
+void blk_destroy(struct blk *blk)
+{
+	if (blk == NULL)
+		return;
+	if (!blk->stop)
+		blk_begin_destroy(blk);
+	pthread_mutex_lock(&blk->device.lock);
+	bool ended = wait_idle(blk, has_ended, blk->until_ns);
 	pthread_mutex_unlock(&blk->device.lock);
 	if (!ended) {
 		/* It waits for storage that is dead, and the kernel with it: all it needs is left to it. The process ends all the same. */

@@ -18,6 +18,8 @@ struct blk;
  * the process may give up what rights it likes, but for the system calls that use descriptors. NULL, and a line in error.
  */
 struct blk *blk_create(const struct guest_memory *memory, const struct disk *disk, struct stats *stats, char *error, size_t error_size);
+/* Before blk_destroy(), of several disks: they wait for the host at the same time. */
+void blk_begin_destroy(struct blk *blk);
 /* Waits, not for ever, for requests in flight and a last flush. The device is off the bus. */
 void blk_destroy(struct blk *blk);
 struct virtio_device *blk_device(struct blk *blk);

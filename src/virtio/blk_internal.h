@@ -112,6 +112,7 @@ struct blk {
 	uint32_t stuck;          /* of these, given up */
 	uint32_t draining;       /* who waits for in_flight */
 	bool paused, stop, ended, resize, cancel;
+	uint64_t until_ns;       /* how long a reset or the end, which has begun, waits for the host; 0: none has */
 
 	int wake_fd;
 	pthread_t thread;

@@ -37,6 +37,11 @@ struct virtio_device_ops {
 	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *data, uint32_t size);
 	/* DRIVER_OK was set; negotiated features are in device->driver_features. Under lock, vCPU thread. May be NULL. */
 	void (*activate)(struct virtio_device *device);
+	/*
+	 * A reset follows: asks for what that one will have to wait for, and waits for nothing. The time that the reset may take begins here, so that
+	 * several devices have it together. Under lock, `live` is false. May be NULL, and a reset may come without it.
+	 */
+	void (*begin_reset)(struct virtio_device *device);
 	/* Back to the state after creation; nothing of the device may touch a ring afterwards. Under lock. */
 	void (*reset)(struct virtio_device *device);
 	/* Device thread: queue `index` was kicked. Takes the lock itself, in bounded batches. Returns true when work is left (call again). */
@@ -86,6 +91,8 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct pci_bu
 void virtio_pci_destroy(struct virtio_pci *transport);
 /* System reset: the device's part of power-on, as when the driver writes 0 to the status register. No vCPU runs. */
 void virtio_pci_reset(struct virtio_pci *transport);
+/* Before that, of several devices: they wait for the host at the same time. */
+void virtio_pci_begin_reset(struct virtio_pci *transport);
 
 /* The device's pause and resume, for who does not hold its lock. */
 void virtio_pci_pause(struct virtio_pci *transport);

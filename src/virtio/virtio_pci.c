@@ -513,6 +513,16 @@ void virtio_pci_reset(struct virtio_pci *transport)
 	pthread_mutex_unlock(&transport->device->lock);
 }
 
+void virtio_pci_begin_reset(struct virtio_pci *transport)
+{
+	struct virtio_device *device = transport->device;
+	virtio_pci_lock(device);
+	device->live = false;
+	if (device->ops->begin_reset != NULL)
+		device->ops->begin_reset(device);
+	pthread_mutex_unlock(&device->lock);
+}
+
 bool virtio_notify_queue(struct virtio_device *device, uint32_t index)
 {
 	struct virtio_pci *transport = device->transport;
