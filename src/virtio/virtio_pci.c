@@ -422,13 +422,15 @@ static void config_read(struct pci_device *pci, uint32_t offset, uint32_t size)
 		bar_read(pci, BAR, at, pci->config + transport->pci_cap + 16, length);
 }
 
-static void config_written(struct pci_device *pci, uint32_t offset, uint32_t size)
+/* A reset of a disk waits for its host. */
+static bool config_written(struct pci_device *pci, uint32_t offset, uint32_t size, struct pci_bar_write *then)
 {
-	struct virtio_pci *transport = container_of(pci, struct virtio_pci, pci);
-	uint64_t at;
-	uint32_t length;
-	if (window_access(transport, offset, size, &at, &length))
-		bar_write(pci, BAR, at, pci->config + transport->pci_cap + 16, length);
+	const struct virtio_pci *transport = container_of(pci, struct virtio_pci, pci);
+	*then = (struct pci_bar_write){ .bar = BAR };
+	if (!window_access(transport, offset, size, &then->offset, &then->size))
+		return false;
+	memcpy(then->data, pci->config + transport->pci_cap + 16, then->size);
+	return true;
 }
 
 static const struct pci_device_ops pci_ops = {

@@ -310,23 +310,27 @@ void pci_bus_reset(struct pci_bus *bus)
 
 /* --- guest accesses ----------------------------------------------------------------------------------------------- */
 
-/* Config access at `offset` (4096 bytes of ECAM space); data of a read is already all ones. Bus lock held. */
-static void config_access(struct pci_bus *bus, uint32_t slot, uint32_t function, uint32_t offset, void *data, uint32_t size, bool write)
+/*
+ * Config access at `offset` (4096 bytes of ECAM space); data of a read is already all ones. Bus lock held. Returns the device that wants
+ * `then` written to its BAR after that, or NULL.
+ */
+static struct pci_device *config_access(struct pci_bus *bus, uint32_t slot, uint32_t function, uint32_t offset, void *data, uint32_t size,
+	bool write, struct pci_bar_write *then)
 {
 	struct pci_device *device = function == 0 ? bus->slot[slot] : NULL;
 	if (!device)
-		return;
+		return NULL;
 	if (offset + size > PCI_CONFIG_SIZE) {
 		/* Extended config space of a device without extended capabilities reads as zero (PCIe 7.6). */
 		if (!write)
 			memset(data, 0, size);
-		return;
+		return NULL;
 	}
 	if (!write) {
 		if (device->ops && device->ops->config_read)
 			device->ops->config_read(device, offset, size);
 		memcpy(data, device->config + offset, size);
-		return;
+		return NULL;
 	}
 	const uint8_t *untrusted_bytes = data;
 	for (uint32_t i = 0; i < size; i++) {
@@ -336,8 +340,14 @@ static void config_access(struct pci_bus *bus, uint32_t slot, uint32_t function,
 	if (offset < PCI_BAR0 + 4 * PCI_BARS && offset + size > PCI_COMMAND)
 		update_bars(bus);
 	msix_config_written(device, offset, size);
-	if (device->ops && device->ops->config_written)
-		device->ops->config_written(device, offset, size);
+	return device->ops && device->ops->config_written && device->ops->config_written(device, offset, size, then) ? device : NULL;
+}
+
+/* Bus lock not held: no device goes while a vCPU runs. */
+static void write_then(struct pci_device *device, const struct pci_bar_write *then)
+{
+	if (device)
+		device->ops->bar_write(device, then->bar, then->offset, then->data, then->size);
 }
 
 bool pci_mmio(struct pci_bus *bus, uint64_t gpa, void *data, uint32_t size, bool write)
@@ -349,9 +359,11 @@ bool pci_mmio(struct pci_bus *bus, uint64_t gpa, void *data, uint32_t size, bool
 		uint32_t slot = (uint32_t)(offset >> 15) & 31, function = (uint32_t)(offset >> 12) & 7, reg = offset & 0xfff;
 		bool bus0 = offset >> 20 == 0;
 		if (bus0 && reg + size <= 4096) {
+			struct pci_bar_write then;
 			pthread_mutex_lock(&bus->lock);
-			config_access(bus, slot, function, reg, data, size, write);
+			struct pci_device *writer = config_access(bus, slot, function, reg, data, size, write, &then);
 			pthread_mutex_unlock(&bus->lock);
+			write_then(writer, &then);
 		}
 		return true;
 	}
@@ -399,12 +411,15 @@ bool pci_port(struct pci_bus *bus, uint16_t port, void *data, uint32_t size, boo
 	}
 	if (port < PORT_PCI_DATA || port + size > PORT_PCI_DATA + 4u)
 		return false;
+	struct pci_device *writer = NULL;
+	struct pci_bar_write then;
 	pthread_mutex_lock(&bus->lock);
 	/* Mechanism #1 (PCI 3.0, 3.2.2.3.2): enable bit, bus, device, function, dword. */
 	uint32_t address = bus->address;
 	if ((address & 0x80000000u) && ((address >> 16) & 0xff) == 0)
-		config_access(bus, (address >> 11) & 31, (address >> 8) & 7, (address & 0xfc) + (port - PORT_PCI_DATA), data, size, write);
+		writer = config_access(bus, (address >> 11) & 31, (address >> 8) & 7, (address & 0xfc) + (port - PORT_PCI_DATA), data, size, write, &then);
 	pthread_mutex_unlock(&bus->lock);
+	write_then(writer, &then);
 	return true;
 }
 

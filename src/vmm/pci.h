@@ -21,6 +21,14 @@
 struct pci_bus;
 struct pci_device;
 
+/* A write to a BAR that a write to config space stands for. */
+struct pci_bar_write {
+	int bar;
+	uint64_t offset;
+	uint8_t data[8];
+	uint32_t size;
+};
+
 struct pci_device_ops {
 	/* A guest access to BAR `bar` at `offset`, size 1, 2, 4 or 8 bytes, any alignment; inside the BAR. vCPU threads. */
 	void (*bar_read)(struct pci_device *device, int bar, uint64_t offset, void *data, uint32_t size);
@@ -32,10 +40,11 @@ struct pci_device_ops {
 	void (*bar_moved)(struct pci_device *device, int bar, uint64_t gpa);
 	/*
 	 * Config space reads and writes of a capability the device owns (e.g. the virtio PCI access capability); called
-	 * before a read and after a write of bytes [offset, offset + size) that the write mask let through. NULL when it does not care.
+	 * before a read and after a write of bytes [offset, offset + size) that the write mask let through, under the bus lock. True: `then` goes to
+	 * bar_write() once the bus is unlocked, because that may wait, and all other accesses would wait with it. NULL when it does not care.
 	 */
 	void (*config_read)(struct pci_device *device, uint32_t offset, uint32_t size);
-	void (*config_written)(struct pci_device *device, uint32_t offset, uint32_t size);
+	bool (*config_written)(struct pci_device *device, uint32_t offset, uint32_t size, struct pci_bar_write *then);
 };
 
 struct pci_bar {

@@ -240,6 +240,44 @@ START_TEST(dead_storage)
 }
 END_TEST
 
+static _Atomic bool window_done;
+
+static void *reset_by_window(void *unused)
+{
+	(void)unused;
+	driver_config_write(&d, d.window_cap + 4, 0, 1);
+	driver_config_write(&d, d.window_cap + 8, (uint32_t)(d.common - d.bar) + R_STATUS, 4);
+	driver_config_write(&d, d.window_cap + 12, 1, 4);
+	driver_config_write(&d, d.window_cap + 16, 0, 1);
+	window_done = true;
+	return NULL;
+}
+
+/* A vCPU that resets through config space waits alone: the bus is there for all others. */
+START_TEST(reset_by_window_holds_nobody_up)
+{
+	pthread_t thread;
+	disk.drain_ms = 3000;
+	send_held(IN, 7);
+	ck_assert_int_eq(pthread_create(&thread, NULL, reset_by_window, NULL), 0);
+	for (int i = 0; i < 5000 && between.cancels == 0; i++)
+		nap();
+	ck_assert_uint_eq(between.cancels, 1);
+	uint64_t before = clock_now_ns();
+	ck_assert_uint_eq(driver_config_read(&d, 0, 2), 0x1af4);
+	uint32_t address = 0x80000000, id;
+	ck_assert(pci_port(d.bus, 0xcf8, &address, 4, true));
+	ck_assert(pci_port(d.bus, 0xcfc, &id, 4, false));
+	driver_get(&d, R_NUM_QUEUES, 2);
+	ck_assert_uint_lt((clock_now_ns() - before) / NSEC_PER_MSEC, 1000);
+	ck_assert(!window_done);
+	pthread_join(thread, NULL);
+	ck_assert(blk_is_stuck(blk));
+	ck_assert_uint_eq(driver_status(&d), 0);
+	release();
+}
+END_TEST
+
 START_TEST(pause_drains) /* _i: the host answers before the deadline, or after it */
 {
 	struct virtio_device *device = blk_device(blk);
@@ -522,6 +560,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, wrong_directions);
 	tcase_add_test(tc, reset_waits_for_the_host);
 	tcase_add_test(tc, dead_storage);
+	tcase_add_test(tc, reset_by_window_holds_nobody_up);
 	tcase_add_loop_test(tc, pause_drains, 0, 2);
 	tcase_add_test(tc, reset_while_paused);
 	tcase_add_test(tc, failing_host);
