@@ -46,7 +46,7 @@ END_TEST
 START_TEST(accepted_by_edid_decode)
 {
 	if (system("command -v edid-decode >/dev/null 2>&1") != 0)
-		return; /* the other tests look at the same bytes */
+		UNIT_SKIP("no edid-decode");
 	uint8_t e[EDID_SIZE];
 	ck_assert(edid_make(&modes[_i], e));
 	char path[] = "/tmp/edid-XXXXXX", line[128];
