@@ -12,6 +12,7 @@
 #include "link/link.h"
 #include "link/synthetic.h"
 #include "link/table.h"
+#include "smaps.h"
 #include "unit.h"
 
 #define XRGB 0x34325258u
@@ -361,6 +362,8 @@ START_TEST(halves_of_two_processes)
 	ck_assert_uint_eq(link_pixels_size(panel), PIXELS);
 	ck_assert_int_eq(pwrite(fd, "picture", 7, 4096), 7);
 	ck_assert_mem_eq(link_pixels(panel) + 4096, "picture", 7);
+	/* It is the guest's memory, which is for no core file. */
+	ck_assert(smaps_not_dumped(link_pixels(panel), PIXELS));
 
 	ck_assert(!readable(link_panel_fd(panel)));
 	ck_assert(link_send_to_panel(producer, &message));

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "smaps.h"
 #include "unit.h"
 #include "vmm/layout.h"
 #include "vmm/memory.h"
@@ -96,6 +97,21 @@ START_TEST(refused_sizes)
 }
 END_TEST
 
+/* What the guest knows is for no core file. */
+START_TEST(not_in_a_core)
+{
+	ck_assert_uint_eq(memory.n_regions, 2);
+	for (uint32_t i = 0; i < memory.n_regions; i++)
+		ck_assert(smaps_not_dumped(memory.region[i].host, memory.region[i].size));
+	ck_assert_int_eq(guest_memory_clear(&memory), 0);
+	for (uint32_t i = 0; i < memory.n_regions; i++)
+		ck_assert(smaps_not_dumped(memory.region[i].host, memory.region[i].size));
+	/* And the flag can be seen at all. */
+	static char other[8192];
+	ck_assert(!smaps_not_dumped(other, sizeof(other)));
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("memory");
@@ -105,6 +121,7 @@ static Suite *suite(void)
 	tcase_add_test(c, edges);
 	tcase_add_test(c, copies_reach_the_file);
 	tcase_add_test(c, refused_sizes);
+	tcase_add_test(c, not_in_a_core);
 	suite_add_tcase(s, c);
 	return s;
 }
