@@ -26,7 +26,13 @@ static uint32_t make(uint32_t vendor_ebx, uint32_t max_leaf)
 		{ .function = 0x80000001, .ecx = 0x01800007 },
 		{ .function = 0x80000008, .eax = 0x3028, .ecx = 0xff },
 		{ .function = 0x8000000a, .eax = 1, .ebx = 8 },
-		{ .function = 0x8000001e, .eax = 5, .ebx = 7, .ecx = 3 },
+		/* A host's: L1 of a core's two threads, the L3 of sixteen, nothing more. */
+		{ .function = 0x8000001d, .index = 0, .flags = 1, .eax = 0x00004121, .ebx = 0x01c0003f, .ecx = 63, .edx = 0 },
+		{ .function = 0x8000001d, .index = 1, .flags = 1, .eax = 0x00004122, .ebx = 0x01c0003f, .ecx = 63, .edx = 0 },
+		{ .function = 0x8000001d, .index = 2, .flags = 1, .eax = 0x00004143, .ebx = 0x01c0003f, .ecx = 2047, .edx = 2 },
+		{ .function = 0x8000001d, .index = 3, .flags = 1, .eax = 0x0003c163, .ebx = 0x03c0003f, .ecx = 32767, .edx = 1 },
+		{ .function = 0x8000001d, .index = 4, .flags = 1 },
+		{ .function = 0x8000001e, .eax = 5, .ebx = 0x107, .ecx = 0x703, .edx = 0 },
 	};
 	memset(entries, 0, sizeof(entries));
 	memcpy(entries, list, sizeof(list));
@@ -77,6 +83,37 @@ START_TEST(topology)
 		ck_assert_uint_eq(find(n, 0x8000001e, 0)->eax, last);
 		ck_assert_uint_eq(find(n, 4, 0)->eax >> 14 & 0xfff, 0);
 		ck_assert_uint_eq(find(n, 4, 3)->eax >> 14 & 0xfff, (1u << table[i].bits) - 1);
+	}
+}
+END_TEST
+
+/* AMD's own leaves agree with those: one thread a core, one node, and the last cache level is everybody's. */
+START_TEST(topology_of_amd)
+{
+	static const uint32_t counts[] = { 1, 2, 3, 4, 7, 16, 128, 254 }, kind[] = { 0x121, 0x122, 0x143, 0x163 }, sets[] = { 63, 63, 2047, 32767 };
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		uint32_t cpus = counts[i];
+		for (uint32_t id = 0; id < cpus; id += cpus > 4 ? cpus / 4 : 1) {
+			struct cpuid_config config = { .apic_id = id, .cpus = cpus };
+			uint32_t n = cpuid_apply(entries, make(AMD_EBX, 0x1f), sizeof(entries) / sizeof(entries[0]), &config);
+			const struct kvm_cpuid_entry2 *leaf = find(n, 0x8000001e, 0);
+			ck_assert_uint_eq(leaf->eax, id);
+			ck_assert_uint_eq(leaf->ebx, id);  /* core id; threads per core - 1 in bits 15:8 is 0 */
+			ck_assert_uint_eq(leaf->ecx, 0);   /* node 0; nodes - 1 in bits 10:8 is 0 */
+			ck_assert_uint_eq(find(n, 0xb, 0)->ebx, (leaf->ebx >> 8 & 0xff) + 1);
+			for (uint32_t index = 0; index < 4; index++) {
+				const struct kvm_cpuid_entry2 *cache = find(n, 0x8000001d, index), *core = find(n, 0xb, 1);
+				uint32_t sharing = (cache->eax >> 14 & 0xfff) + 1;
+				ck_assert_uint_eq(sharing, index == 3 ? cpus : 1);
+				ck_assert_uint_le(sharing, core->ebx);
+				/* What it is, and how large, stays the host's. */
+				ck_assert_uint_eq(cache->eax & 0x3fff, kind[index]);
+				ck_assert_uint_eq(cache->eax >> 26, 0);
+				ck_assert_uint_eq(cache->ebx, index == 3 ? 0x03c0003f : 0x01c0003f);
+				ck_assert_uint_eq(cache->ecx, sets[index]);
+			}
+			ck_assert_uint_eq(find(n, 0x8000001d, 4)->eax, 0); /* the list's end stays one */
+		}
 	}
 }
 END_TEST
@@ -157,6 +194,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("cpuid");
 	TCase *c = tcase_create("cpuid");
 	tcase_add_test(c, topology);
+	tcase_add_test(c, topology_of_amd);
 	tcase_add_test(c, features);
 	tcase_add_test(c, frequencies);
 	tcase_add_test(c, physical_bits);
