@@ -304,6 +304,93 @@ GUEST(guest_clock)
 	jmp 1b
 GUEST_END(guest_clock)
 
+/*
+ * The local APIC's timer in TSC-deadline mode, vector 0x40: once for a moment to come, once for one that is past, once disarmed before it comes.
+ * The TSC is read as an MSR: where ring 0 is interpreted, RDTSC gives the host's. Results: 0 interrupts; 1 CPUID 1 ecx; 2, 3 interrupts
+ * after the first and the second; 4 the deadline's low half as it reads while armed, 5 as it reads after; 6 how late the first came, TSC cycles, high half.
+ */
+#define TSC 0x10
+#define TSC_DEADLINE 0x6e0
+#define AHEAD 20000000
+GUEST(guest_tsc_deadline)
+	mov $1, %eax
+	cpuid
+	mov %ecx, PAYLOAD_RESULTS + 4
+	mov $AT(guest_tsc_deadline, deadline_handler), %eax
+	mov %eax, %ecx
+	and $0xffff, %eax
+	or $(PAYLOAD_CS32 << 16), %eax
+	mov %eax, PAYLOAD_IDT + 0x40 * 8
+	and $0xffff0000, %ecx
+	or $0x8e00, %ecx
+	mov %ecx, PAYLOAD_IDT + 0x40 * 8 + 4
+	movw $0x7ff, 0x5ff0
+	movl $PAYLOAD_IDT, 0x5ff2
+	lidt 0x5ff0
+	movl $0x1ff, 0xfee000f0
+	movl $0x40040, 0xfee00320 /* LVT timer: TSC-deadline, not masked */
+	/* to come */
+	mov $TSC, %ecx
+	rdmsr
+	add $AHEAD, %eax
+	adc $0, %edx
+	mov %eax, %esi
+	mov %edx, %edi
+	mov $TSC_DEADLINE, %ecx
+	wrmsr
+	rdmsr
+	sub %esi, %eax
+	RESULT(4)
+	sti
+	hlt
+	cli
+	mov $TSC, %ecx
+	rdmsr
+	sub %esi, %eax
+	sbb %edi, %edx
+	mov %edx, PAYLOAD_RESULTS + 4 * 6
+	mov $TSC_DEADLINE, %ecx
+	rdmsr
+	RESULT(5)
+	mov PAYLOAD_RESULTS, %eax
+	RESULT(2)
+	/* past */
+	mov $1, %eax
+	xor %edx, %edx
+	wrmsr
+	sti
+	hlt
+	cli
+	mov PAYLOAD_RESULTS, %eax
+	RESULT(3)
+	/* disarmed: waited for twice as long by the clock */
+	mov $TSC, %ecx
+	rdmsr
+	add $AHEAD, %eax
+	adc $0, %edx
+	mov %eax, %esi
+	mov $TSC_DEADLINE, %ecx
+	wrmsr
+	xor %eax, %eax
+	xor %edx, %edx
+	wrmsr
+	sti
+1:	mov $TSC, %ecx
+	rdmsr
+	sub %esi, %eax
+	sub $AHEAD, %eax
+	js 1b
+	cli
+	power_off
+deadline_handler:
+	incl PAYLOAD_RESULTS
+	movl $0, 0xfee000b0
+	pop %eax
+	add $4, %esp
+	popf
+	jmp *%eax
+GUEST_END(guest_tsc_deadline)
+
 GUEST(guest_keyboard_reset)
 	mov $0x64, %dx
 1:	in %dx, %al

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../unit/unit.h"
 #include "base/stats.h"
 #include "vmm/vm.h"
 #include "vmm/vm_internal.h"
@@ -52,7 +53,7 @@ uint32_t payload_result(struct payload_machine *machine, uint32_t n);
 /* Reads exactly `size` bytes that the guest sent, or what came within 5 s; returns how many. */
 uint32_t payload_serial(struct payload_machine *machine, void *to, uint32_t size);
 
-/* main() of a payload test: skips (77) with a reason where there is no usable KVM. */
+/* main() of a payload test: skips all with a reason where there is no usable KVM. */
 int payload_main(Suite *(*make_suite)(void));
 
 #endif
