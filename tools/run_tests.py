@@ -4,6 +4,7 @@
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -241,8 +242,9 @@ def main():
             run_meson(suite, counts, suite in options.suite)
 
     say(f"== done in {time.monotonic() - begin:.0f} s")
-    for name, reason in counts.skips:
-        say(f"skipped: {name} ({reason})")
+    for (_, reason), skips in itertools.groupby(counts.skips, lambda skip: (skip[0].split(": ")[:2], skip[1])):
+        name, *others = [name for name, _ in skips]
+        say(f"skipped: {name}{f' and {len(others)} more' if others else ''} ({reason})")     # of one program, for one reason
     for name in counts.failures:
         say(f"failed: {name}")
     say(counts.line())
