@@ -318,6 +318,13 @@ static void first_frame(void *data, uint32_t width, uint32_t height)
 	log_marker("RAYOS_LINUX_DESKTOP_FIRST_FRAME:ok:%ux%u", width, height);
 }
 
+static void joined(void *data)
+{
+	struct front *front = data;
+	if (front->isolated != NULL)
+		isolated_joined(front->isolated);
+}
+
 static void scanout(void *data, uint32_t width, uint32_t height)
 {
 	struct front *front = data;
@@ -401,6 +408,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.message = front_message,
 		.first_frame = first_frame,
 		.scanout = scanout,
+		.joined = joined,
 		.data = front,
 	};
 	front->panel = panel_create(front->loop, &panel, error, error_size, exit_status);

@@ -131,15 +131,15 @@ int front_listen_to_guest(struct front *front)
 	return front->guest_messages != NULL ? 0 : -1;
 }
 
-/* Another machine's link, or none, in place of the last one. */
-static void join_guest(void *data, struct link *link)
+/* Another machine's link, or none, in place of the last one, as struct isolated_config wants it. */
+static bool join_guest(void *data, struct link *link)
 {
 	struct front *front = data;
 	struct link *old = front->link;
 	front->link = link;
 	if (front->panel != NULL) {
 		panel_join_guest(front->panel, link);
-		return;
+		return false;
 	}
 	if (front->guest_messages != NULL)
 		wl_event_source_remove(front->guest_messages);
@@ -147,6 +147,7 @@ static void join_guest(void *data, struct link *link)
 	link_destroy(old);
 	if (link != NULL && front_listen_to_guest(front) < 0)
 		log_error("the machine's messages cannot be read: %s", strerror(errno));
+	return true;
 }
 
 static void isolated_state(void *data, enum vm_state state, const char *text)

@@ -27,6 +27,8 @@ struct isolated {
 	uint32_t number; /* of the child; news of others is old */
 	bool lost;             /* the spawner is gone */
 	bool restart_due;
+	bool leaving;   /* the panel still has the last machine's memory. Another one is made when it has not: both need not fit, in a pool of huge pages least of all */
+	bool start_due; /* and is waited for (CHILD_STARTING) */
 	enum asked { ASKED_NOTHING, ASKED_STOP, ASKED_RESET } asked; /* of a machine that has not answered yet */
 	uint64_t started_ns;
 	enum vm_state vm;
@@ -55,16 +57,40 @@ static void tell(struct isolated *isolated, enum vm_state state, const char *tex
 	isolated->config.state(isolated->config.data, state, text);
 }
 
+static bool make_child(struct isolated *isolated)
+{
+	isolated->start_due = false;
+	if (!isolated->lost && spawner_say(isolated->config.spawner, SPAWNER_START, isolated->number))
+		return true;
+	isolated->child = CHILD_NONE;
+	expect_nothing(isolated);
+	tell(isolated, VM_STOPPED, "no process can be made for it any more: restart rayvm");
+	return false;
+}
+
 static void start(struct isolated *isolated)
 {
 	isolated->restart_due = false;
 	isolated->started_ns = clock_now_ns();
-	if (isolated->lost || !spawner_say(isolated->config.spawner, SPAWNER_START, ++isolated->number)) {
-		tell(isolated, VM_STOPPED, "no process can be made for it any more: restart rayvm");
-		return;
-	}
 	isolated->child = CHILD_STARTING;
-	tell(isolated, VM_STARTING, "");
+	isolated->number++; /* what is heard of the last one is old from here on */
+	isolated->start_due = isolated->leaving;
+	if (isolated->start_due || make_child(isolated))
+		tell(isolated, VM_STARTING, "");
+}
+
+/* Gives the panel another link, or none. */
+static void join(struct isolated *isolated, struct link *link)
+{
+	if (!isolated->config.join(isolated->config.data, link))
+		isolated->leaving = true;
+}
+
+void isolated_joined(struct isolated *isolated)
+{
+	isolated->leaving = false;
+	if (isolated->start_due)
+		make_child(isolated);
 }
 
 static int restart(void *data)
@@ -112,7 +138,7 @@ static void replace_child(struct isolated *isolated)
 	isolated->child = CHILD_NONE;
 	isolated->asked = ASKED_NOTHING;
 	spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
-	isolated->config.join(isolated->config.data, NULL);
+	join(isolated, NULL);
 	start(isolated); /* the next one, when this one is gone */
 	if (isolated->child == CHILD_STARTING)
 		expect(isolated);
@@ -156,7 +182,7 @@ static void ready(struct isolated *isolated, struct spawner_event *event)
 		return;
 	}
 	isolated->child = CHILD_RUNS;
-	isolated->config.join(isolated->config.data, link);
+	join(isolated, link);
 	spawner_say(isolated->config.spawner, SPAWNER_BEGIN, isolated->number);
 }
 
@@ -187,9 +213,10 @@ static void ended(struct isolated *isolated, const char *why)
 	enum asked asked = isolated->asked;
 	expect_nothing(isolated);
 	if (ordered || isolated->child == CHILD_RUNS)
-		isolated->config.join(isolated->config.data, NULL);
+		join(isolated, NULL);
 	isolated->asked = ASKED_NOTHING;
 	isolated->child = CHILD_NONE;
+	isolated->start_due = false;
 	snprintf(text, sizeof text, "its process was %s", why);
 	if (!is_off(isolated->vm) && asked == ASKED_NOTHING) {
 		log_error("the machine's process was %s", why);
@@ -363,7 +390,9 @@ bool isolated_command(struct isolated *isolated, enum link_vm_command command)
 	case CHILD_STARTING:
 		if (!stops)
 			break;
-		spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
+		if (!isolated->start_due)
+			spawner_say(isolated->config.spawner, SPAWNER_KILL, isolated->number);
+		isolated->start_due = false;
 		isolated->child = CHILD_NONE;
 		expect_nothing(isolated);
 		tell(isolated, VM_STOPPED, "switched off by command");

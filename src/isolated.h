@@ -19,8 +19,11 @@ struct isolated_config {
 	const struct options *options;
 	struct spawner *spawner; /* borrowed; its first child is ready */
 	struct status_board *board;
-	/* A link takes the place of the last one, which is over: the callee's to destroy. NULL: no machine. */
-	void (*join)(void *data, struct link *link);
+	/*
+	 * A link takes the place of the last one, which is over: the callee's to destroy. NULL: no machine. True: nothing is kept of the last one's memory;
+	 * else isolated_joined() follows when that is so.
+	 */
+	bool (*join)(void *data, struct link *link);
 	/* The VM's state changed without the machine saying so. */
 	void (*state)(void *data, enum vm_state state, const char *text);
 	/* The on-crash policy ends the program. */
@@ -36,6 +39,8 @@ void isolated_destroy(struct isolated *isolated);
 void isolated_run(struct isolated *isolated);
 /* What the machine says of itself. False: it is not to be believed, and nobody is to be told. */
 bool isolated_heard(struct isolated *isolated, enum vm_state state);
+/* The panel keeps nothing of the links before the one it was given last. */
+void isolated_joined(struct isolated *isolated);
 /* The machine says that nothing but a command starts it again: its process ends. */
 void isolated_off(struct isolated *isolated);
 /* True when the command was dealt with here, because there is no machine to send it to. */

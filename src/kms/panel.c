@@ -177,6 +177,8 @@ static void joined(struct panel *panel)
 		panel_let_go(panel, PANEL_FACE_GUEST, panel->set, face->latest);
 	}
 	news(panel, PANEL_FACE_GUEST);
+	if (panel->config.joined)
+		panel->config.joined(panel->config.data);
 }
 
 static int on_events(int fd, uint32_t mask, void *data)

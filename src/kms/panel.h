@@ -39,6 +39,8 @@ struct panel_config {
 	void (*first_frame)(void *data, uint32_t width, uint32_t height);
 	/* The guest's scanout appeared (size) or went (0, 0). Front thread. */
 	void (*scanout)(void *data, uint32_t width, uint32_t height);
+	/* Nothing is kept of the guest's links before the last panel_join_guest(). Front thread. May be NULL. */
+	void (*joined)(void *data);
 	void *data;
 };
 

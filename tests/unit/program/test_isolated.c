@@ -19,7 +19,7 @@
 #include "spawner.h"
 
 #define PIXELS (1u << 20)
-#define ANSWER_MS 600
+#define ANSWER_MS 1000 /* an honest process ends in less, also on a busy machine */
 
 static struct shared {
 	_Atomic pid_t child, spawner, stays; /* the last: a child that never ends by itself */
@@ -125,12 +125,15 @@ static int machine_run(void *data, struct spawner_child *child)
 	}
 }
 
-static void on_join(void *data, struct link *link)
+static bool keeps; /* the panel is slow to let go */
+
+static bool on_join(void *data, struct link *link)
 {
 	(void)data;
 	link_destroy(link_now);
 	link_now = link;
 	joins += link != NULL;
+	return !keeps;
 }
 
 static void on_state(void *data, enum vm_state new_state, const char *text)
@@ -226,6 +229,7 @@ static void begin(enum policy on_crash)
 	signal(SIGPIPE, SIG_IGN);
 	options = (struct options){ .on_crash = on_crash };
 	joins = quits = heard = 0;
+	keeps = false;
 	state = VM_NONE;
 	link_now = NULL;
 	struct spawner_ops ops = { .open = machine_open, .run = machine_run };
@@ -364,7 +368,7 @@ START_TEST(machine_that_only_says_that_it_stopped_is_killed)
 	ck_assert(reaches(VM_STOPPED));
 	uint64_t took = leaves(child);
 	ck_assert_uint_ge(took, ANSWER_MS / 2); /* it had its time */
-	ck_assert_uint_lt(took, 3 * ANSWER_MS);
+	ck_assert_uint_lt(took, 8 * ANSWER_MS);
 	ck_assert_int_eq(state, VM_STOPPED);
 	starts_again(child);
 	/* And one that somebody starts before that: it is not this one that runs. */
@@ -432,7 +436,7 @@ START_TEST(machine_that_does_not_stop_is_killed)
 		command(LINK_VM_STOP);
 		uint64_t took = leaves(child);
 		ck_assert_uint_gt(heard, 0);
-		ck_assert_uint_lt(took, 3 * ANSWER_MS);
+		ck_assert_uint_lt(took, 8 * ANSWER_MS);
 		ck_assert_int_eq(state, VM_STOPPED);
 		starts_again(child);
 	}
@@ -552,9 +556,41 @@ START_TEST(death_of_a_machine_that_is_switched_off_is_no_crash)
 	command(LINK_VM_STOP);
 	ck_assert(reaches(VM_STOPPED));
 	kill(child, SIGKILL);
-	ck_assert_uint_lt(leaves(child), ANSWER_MS / 2);
+	ck_assert_uint_lt(leaves(child), ANSWER_MS);
 	ck_assert_int_eq(state, VM_STOPPED);
 	starts_again(child);
+	end();
+}
+END_TEST
+
+/* The panel may hold the last machine's memory for a while. A pool of huge pages may have no room for both. */
+START_TEST(next_machine_waits_for_the_last_ones_memory)
+{
+	begin(POLICY_RESTART);
+	pid_t child = shared->child;
+	keeps = true;
+	turn_for(1100); /* a restart would be due at once */
+	kill(child, SIGKILL);
+	ck_assert(reaches(VM_CRASHED));
+	ck_assert(reaches(VM_STARTING));
+	turn_for(300);
+	ck_assert_int_eq(shared->child, child);
+	isolated_joined(isolated);
+	ck_assert(reaches(VM_RUNNING));
+	ck_assert_int_ne(shared->child, child);
+	/* It is not made at all when it is not wanted any more. */
+	isolated_joined(isolated);
+	child = shared->child;
+	kill(child, SIGKILL);
+	ck_assert(reaches(VM_STARTING));
+	ck_assert(isolated_command(isolated, LINK_VM_STOP));
+	ck_assert_int_eq(state, VM_STOPPED);
+	isolated_joined(isolated);
+	turn_for(300);
+	ck_assert_int_eq(shared->child, child);
+	ck_assert_int_eq(state, VM_STOPPED);
+	ck_assert(isolated_command(isolated, LINK_VM_START));
+	ck_assert(reaches(VM_RUNNING));
 	end();
 }
 END_TEST
@@ -602,6 +638,7 @@ static Suite *suite(void)
 	tcase_add_test(c, last_process_that_cannot_end_is_named);
 	tcase_add_test(c, death_of_a_machine_that_is_switched_off_is_no_crash);
 	tcase_add_test(c, next_machine_that_fails_says_why);
+	tcase_add_test(c, next_machine_waits_for_the_last_ones_memory);
 	suite_add_tcase(s, c);
 	return s;
 }
