@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""`--isolate`: the machine's process dies in every way there is, and the panel lives."""
+"""`--isolate`: the machine's process dies in every way there is, and the panel lives. Beside it, what the one process does in the same case."""
 
 import re
 import signal
 import time
 
-from lab import desktop
+from lab import desktop, paths
+from lab.errors import Skip
 from lab.rayvm import SOCKET, Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
 
 DISPLAYS = ("virtio-vga",)
@@ -305,6 +306,44 @@ def test_out_of_memory_ends_the_machine_and_not_the_panel(machine):
         machine.press("KEY_F11")
         rayvm.ctl("vm", "reset")        # the same spawner makes another
         machine.wait_screen(tiny, 120, "the next guest's picture").save(machine.results / "after-oom.png")
+        assert rayvm.quit() == 0
+
+
+def test_out_of_memory_without_isolation_is_one_clear_end(machine):
+    """H3: panel and machine are one process, which the kernel ends; the console is back, and nothing of rayvm is left."""
+    if machine.isolated:
+        raise Skip("it is about one process")
+    group = "/sys/fs/cgroup/rayvm-oom-one"
+    machine.sh(f"echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {group} && echo {400 * MIB} > {group}/memory.max", check=True)
+    one = [word for word in arguments("1G", options="tiny.exit=eat tiny.after=10") if word != "--isolate"]
+    with own(machine, one, log="oom-one.log", cgroup="rayvm-oom-one") as rayvm:
+        state["ui"] = rayvm.ready()
+        show_guest(machine, 120)
+        assert console_state(machine) == (False, K_OFF)
+        assert rayvm.job.wait(120) == -signal.SIGKILL, rayvm.job.log_text()[-1500:]
+    events = dict(line.split() for line in machine.read_file(f"{group}/memory.events").decode().splitlines())
+    assert int(events["oom_kill"]) == 1, f"another one than the program was killed, too: {events}"
+    machine.wait_for(lambda: console_state(machine)[0] and console_state(machine)[1] != K_OFF, 10, "text mode and a keyboard", interval=0.3)
+    machine.wait_for(lambda: not machine.sh("pgrep rayvm").stdout, 10, "the end of the seat's helper", lambda: machine.sh("ps axl").stdout)
+
+
+def test_accesses_to_nothing_leave_the_display_alone(machine):
+    """I7: all CPUs touch ports and memory that nobody has, as fast as they can; toggles are held to the bound they are always held to."""
+    def rounds():
+        path = machine.results / "nobody.log"
+        said = path.read_text() if path.exists() else ""
+        return said.count("m"), said.count("p")
+
+    with own(machine, ["-k", paths.built("tests/payload/nobody"), "-m", "16M", "-s", "2", "--serial", "file:/lab/nobody.log"], log="nobody-rayvm.log") as rayvm:
+        rayvm.ready()
+        machine.wait_for(lambda: min(rounds()) > 0, 60, "accesses of both kinds", lambda: f"{rounds()}\n{rayvm.job.log_text()[-1500:]}")
+        before, begin = rounds(), time.monotonic()
+        measure_toggles(machine, rayvm)
+        seconds = time.monotonic() - begin
+        memory, ports = ((after - earlier) * 256 / seconds for earlier, after in zip(before, rounds()))
+        print(f"         rounds a second meanwhile: {memory:.0f} of accesses to memory, {ports:.0f} to ports", flush=True)
+        assert memory > 100 and ports > 100, "the guest was stopped, or waits for something"
+        assert rayvm.status()["vm"] == "running"
         assert rayvm.quit() == 0
 
 

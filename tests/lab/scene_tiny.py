@@ -6,6 +6,7 @@ import re
 import signal
 import time
 
+from lab import desktop
 from lab.rayvm import Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
 
 DISPLAYS = ("virtio-vga", "bochs-display")
@@ -15,13 +16,15 @@ MACHINE = {"memory": 2560}
 K_OFF = 4
 KEY_A, KEY_B, KEY_LEFTSHIFT, KEY_GRAVE, KEY_F11, KEY_F12 = 30, 48, 42, 41, 87, 88
 TOGGLES = (KEY_GRAVE, KEY_F11, KEY_F12)
+# Alt+SysRq+C panics the guest, which then restarts at once, and by a triple fault.
+CRASHES = "sysrq_always_enabled panic=-1 reboot=t"
 state = {}
 
 
 def arguments(extra=()):
     files = guest_files("make-tiny")
     return ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "-d", "mem:16M",
-            "-a", "console=ttyS0 quiet loglevel=3 tiny.disktest=1", "--serial", "file:/lab/guest.log", *extra]
+            "-a", f"console=ttyS0 quiet loglevel=3 tiny.disktest=1 {CRASHES}", "--serial", "file:/lab/guest.log", *extra]
 
 
 def setup(machine):
@@ -68,7 +71,7 @@ def show_ui(machine):
 
 def test_boots_hidden_in_the_background(machine):
     rayvm = state["rayvm"]
-    rayvm.ready()
+    state["ui"] = rayvm.ready()
     assert rayvm.presentations() == []
     rayvm.marker("VIRTIO_BLK:DISK_INIT_MEMORY", 20)
 
@@ -236,6 +239,35 @@ def test_pixels_are_copied_at_most_once(machine):
     assert stats["frames_presented"] > 5, stats
     # At most once into each of the two scanout buffers.
     assert 0 < stats["bytes_copied"] <= 2 * stats["bytes_damaged"], stats
+
+
+def test_a_guest_that_crashes_leaves_the_panel(machine):
+    """I6: a triple fault is a state of the VM's, with a placeholder that says so, and toggles go on."""
+    rayvm = state["rayvm"]
+    show_guest(machine)
+    rayvm.ctl("press", "--guest", "KEY_LEFTALT+KEY_SYSRQ+KEY_C")
+    rayvm.wait("vm:crashed", 30)
+
+    def is_placeholder(picture):
+        return desktop.is_placeholder(picture, state["ui"]) and not tiny(picture)
+
+    machine.wait_screen(is_placeholder, 10, "the placeholder").save(machine.results / "crashed.png")
+    status, modesets, changes = rayvm.status(), rayvm.stats()["modesets"], len(rayvm.presentations())
+    assert status["presentation"] == "presented" and status["scanout"]["width"] == 0, status
+    assert "triple fault" in status["lines"]["vm"]["text"], status["lines"]
+    for _ in range(10):
+        machine.press("KEY_GRAVE")
+        machine.wait_screen(is_ui, 10, "the UI")
+        machine.press("KEY_GRAVE")
+        machine.wait_screen(is_placeholder, 10, "the placeholder")
+    assert rayvm.presentations()[changes:] == ["HIDDEN", "PRESENTED"] * 10 and rayvm.stats()["modesets"] == modesets
+    assert rayvm.status()["vm"] == "crashed", "a show request does not start a VM that crashed"
+    # Either command brings it back; each display tries one.
+    rayvm.ctl("vm", "reset" if machine.options.display == "bochs-display" else "start")
+    machine.wait_screen(tiny, 120, "the guest's picture after its crash")
+    assert rayvm.status()["vm"] == "running"
+    assert rayvm.job.status is None
+    show_ui(machine)
 
 
 def test_reset_and_poweroff_by_command(machine):

@@ -3,12 +3,14 @@
 
     DISPLAYS = ("virtio-vga",)      # a machine for each of these (default: the three display drivers); (None,): no machine
     ISOLATED = ("virtio-vga",)      # and on these once more with `rayvm --isolate`, under the name NAME-isolated (default: on none)
+    ISOLATED_ALL = ("none",)        # as ISOLATED, but only when everything is asked for
     SUITE = "lab"                   # or "all": only when everything is asked for
     ALONE = True                    # it measures times: nothing else runs beside it (default: False)
     MACHINE = {"memory": 2048}      # fields of qemu.Options; or a function machine(display) that returns them
     def setup(machine): ...         # once after boot; may raise Skip
     def recover(machine): ...       # after a test that failed: end what it left, so that the next one can pass
     def test_something(machine): ...    # in file order, in the same machine; without a machine: no argument
+    test_something.suite = "all"    # this one only when everything is asked for
 
 Each test that does not raise passes; Skip("reason") skips. A machine that was lost is started anew for the next test.
 """
@@ -233,12 +235,15 @@ def main(arguments=None):
         ways = [(display, options.isolate) for display in getattr(module, "DISPLAYS", DEFAULT_DISPLAYS)]
         if not options.isolate:
             ways += [(display, True) for display in getattr(module, "ISOLATED", ())]
+            if options.all or options.pattern:
+                ways += [(display, True) for display in getattr(module, "ISOLATED_ALL", ())]
         for display, isolated in ways:
             if options.display and display not in options.display:
                 continue
             scene = _Scene(path, module, display, isolated, options)
             tests = [(name, function) for name, function in _tests(module)
-                     if not options.pattern or any(word in f"{scene.name}/{name}" for word in options.pattern)]
+                     if (any(word in f"{scene.name}/{name}" for word in options.pattern) if options.pattern
+                         else options.all or getattr(function, "suite", "lab") != "all")]
             chosen += len(tests)
             if options.list:
                 for name, _ in tests:
