@@ -334,7 +334,7 @@ def test_accesses_to_nothing_leave_the_display_alone(machine):
         said = path.read_text() if path.exists() else ""
         return said.count("m"), said.count("p")
 
-    with own(machine, ["-k", paths.built("tests/payload/nobody"), "-m", "16M", "-s", "2", "--serial", "file:/lab/nobody.log"], log="nobody-rayvm.log") as rayvm:
+    with own(machine, ["-k", paths.built("tests/payload/nobody"), "-m", "64M", "-s", "2", "--serial", "file:/lab/nobody.log"], log="nobody-rayvm.log") as rayvm:
         rayvm.ready()
         machine.wait_for(lambda: min(rounds()) > 0, 60, "accesses of both kinds", lambda: f"{rounds()}\n{rayvm.job.log_text()[-1500:]}")
         before, begin = rounds(), time.monotonic()
