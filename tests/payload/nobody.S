@@ -4,7 +4,7 @@
  * The tests in guests.S look at the values; this one is for what happens beside it.
  */
 #define NOBODY 0xd0000000
-#define AP_PAGE 9 /* where the others start, in real mode */
+#define AP_PAGE 0x10 /* where the others start, in real mode; the page tables are at 9 to 0xe */
 #define COM1 0x3f8
 
 .section .note.GNU-stack, "", @progbits
