@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/base.h"
+#include "link/table.h"
 
 /* One framebuffer, XRGB8888. Made and freed on the worker; the front only names it in commits. */
 struct scanout_buffer {
@@ -17,6 +18,7 @@ struct scanout_buffer {
 	uint32_t width, height;
 	uint64_t size; /* bytes of the mapping */
 	uint32_t fb, handle;
+	bool imported; /* pages of a producer's memory: no pixels here, and only its producer draws into it */
 	bool readable; /* ordinary cached memory: pictures for people may be taken from it */
 };
 
@@ -38,6 +40,13 @@ struct commit {
 	bool full;          /* whole state, may set the mode; done when the call returns */
 };
 
+/* A producer's picture that may go to the screen from where it is. */
+struct backend_pages {
+	int fd; /* the memory, a memfd; borrowed for the call */
+	const struct link_buffer *buffer;
+	struct rect source; /* the part shown, inside the buffer */
+};
+
 struct backend;
 
 struct backend_ops {
@@ -56,6 +65,11 @@ struct backend_ops {
 	/* Worker. 0, or -1 with errno. */
 	int (*make_buffer)(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer);
 	void (*free_buffer)(struct backend *backend, struct scanout_buffer *buffer);
+	/*
+	 * Worker: a framebuffer of the size of pages->source over these pages, no copy. -1 with errno when the card, its driver or udmabuf do
+	 * not take them; then they are copied. NULL, or backend->copies set: never asked.
+	 */
+	int (*import_buffer)(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer);
 	void (*destroy)(struct backend *backend);
 };
 
@@ -63,6 +77,8 @@ struct backend {
 	const struct backend_ops *ops;
 	int fd;         /* flip events */
 	int hotplug_fd; /* -1: outputs never change */
+	char copies[96]; /* why every picture has to be copied; empty: imports may work. Set at creation. */
+	bool flush; /* the display does not see the CPU's caches: lines written into imported pages are flushed first */
 	void (*flipped)(void *data, uint32_t epoch, uint64_t time_ns);
 	void *data;
 };

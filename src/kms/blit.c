@@ -4,6 +4,13 @@
 
 #include <drm_fourcc.h>
 
+#define CACHE_LINE 64u /* bytes: of every x86-64 CPU */
+
+static bool inside(struct rect r, uint32_t width, uint32_t height)
+{
+	return !rect_empty(&r) && (uint64_t)r.x + r.w <= width && (uint64_t)r.y + r.h <= height;
+}
+
 /* How a 32-bit little-endian pixel becomes XRGB8888. */
 enum conversion { CONVERT_NONE, CONVERT_SWAP_RB, CONVERT_RGBX, CONVERT_BGRX, CONVERT_UNKNOWN };
 
@@ -30,6 +37,11 @@ static enum conversion conversion_of(uint32_t format)
 bool blit_format_supported(uint32_t format)
 {
 	return conversion_of(format) != CONVERT_UNKNOWN;
+}
+
+bool blit_format_is_xrgb(uint32_t format)
+{
+	return conversion_of(format) == CONVERT_NONE;
 }
 
 static void convert(uint32_t *p, uint32_t n, enum conversion how)
@@ -100,6 +112,34 @@ static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, c
 	return link_buffer_runs(buffer, start, length, walk_run, &walk);
 }
 
+static void flush_run(void *data, uint64_t pixels_offset, uint64_t length)
+{
+	struct walk *walk = data;
+	const uint8_t *in = walk->memory + pixels_offset;
+	while (length > 0) {
+		uint64_t x = walk->at % walk->stride, step = (x < walk->row ? walk->row : walk->stride) - x;
+		step = step < length ? step : length;
+		/* Lines begin at multiples of their size, the row may not. */
+		uintptr_t line = (uintptr_t)in & ~(uintptr_t)(CACHE_LINE - 1);
+		for (; x < walk->row && line < (uintptr_t)in + step; line += CACHE_LINE)
+			__builtin_ia32_clflush((const void *)line);
+		in += step;
+		length -= step;
+		walk->at += step;
+	}
+}
+
+void blit_flush(const uint8_t *memory, const struct link_buffer *buffer, struct rect r)
+{
+	struct walk walk = {.memory = memory, .stride = buffer->stride, .row = (uint64_t)r.w * 4};
+	if (!inside(r, buffer->width, buffer->height))
+		return;
+	__builtin_ia32_mfence();
+	link_buffer_runs(buffer, buffer->offset + (uint64_t)r.y * buffer->stride + (uint64_t)r.x * 4, (uint64_t)(r.h - 1) * buffer->stride + walk.row,
+		flush_run, &walk);
+	__builtin_ia32_mfence();
+}
+
 /* Premultiplied source over one channel pair at a time: a * b / 255 rounded, both channels in one multiplication. */
 static uint32_t over(uint32_t s, uint32_t d)
 {
@@ -143,11 +183,6 @@ bool blit_read_cursor(uint32_t *image, const uint8_t *memory, const struct link_
 		image[i] = (image[i] & 0xffffffu) | a << 24;
 	}
 	return true;
-}
-
-static bool inside(struct rect r, uint32_t width, uint32_t height)
-{
-	return !rect_empty(&r) && (uint64_t)r.x + r.w <= width && (uint64_t)r.y + r.h <= height;
 }
 
 /* First target pixel whose source pixel may be >= s: nearest sampling takes (2d + 1) * source / (2 * dest). */

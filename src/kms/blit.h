@@ -41,5 +41,9 @@ uint64_t blit_picture(const struct blit_target *target, struct rect dest, const 
 	struct rect source, struct rect damage, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched);
 /* Copies a LINK_CURSOR_SIDE x LINK_CURSOR_SIDE buffer to image as ARGB8888; formats without alpha are opaque. False when it is none. */
 bool blit_read_cursor(uint32_t *image, const uint8_t *memory, const struct link_buffer *buffer);
+/* Whether a framebuffer in XRGB8888 over these pixels would look right without a copy. */
+bool blit_format_is_xrgb(uint32_t format);
+/* Writes the rows of `r` (inside the buffer) back from the CPU's caches to memory, for a display that does not look there. */
+void blit_flush(const uint8_t *memory, const struct link_buffer *buffer, struct rect r);
 /* Fills everything outside `hole` with black. */
 void blit_bars(const struct blit_target *target, struct rect hole);

@@ -45,3 +45,16 @@ int drm_card_open(struct session *session, struct udev *udev, const char *card, 
 struct drm_output *drm_output_probe(int fd, struct drm_wish wish);
 /* Refreshes of a mode in millihertz, from its pixel clock and totals. */
 uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode);
+
+/* drm_import.c */
+/*
+ * Whether the card may show other memory: an open /dev/udmabuf for drm_import_buffer() (the caller closes it), or -1 and a text in why. A driver that
+ * passes may still refuse a real picture, by its size or when it is committed.
+ */
+int drm_import_probe(int card, const char *driver, char *why, size_t size);
+/* As backend_ops.import_buffer. Worker. */
+int drm_import_buffer(int card, int udmabuf, const struct backend_pages *pages, struct scanout_buffer *buffer);
+/* Frees such a buffer; must not be on the screen. */
+void drm_forget_import(int card, struct scanout_buffer *buffer);
+/* False: what the CPU wrote has to be flushed from its caches before this driver's display shows it. */
+bool drm_sees_caches(const char *driver);

@@ -25,6 +25,7 @@ struct drm {
 	uint32_t mode_blob;
 	char path[128], driver[32], text[48];
 	dev_t devnum;
+	int udmabuf; /* -1: imports do not work */
 	bool clips_refused, clear_refused; /* what the driver would not take is not tried again */
 };
 
@@ -187,6 +188,10 @@ static const char *drm_describe(const struct backend *backend)
 
 static void drm_free_buffer(struct backend *backend, struct scanout_buffer *buffer)
 {
+	if (buffer->imported) {
+		drm_forget_import(backend->fd, buffer);
+		return;
+	}
 	if (buffer->pixels)
 		munmap(buffer->pixels, buffer->size);
 	if (buffer->fb)
@@ -220,9 +225,16 @@ fail:;
 	return -1;
 }
 
+static int drm_import(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
+{
+	return drm_import_buffer(backend->fd, from(backend)->udmabuf, pages, buffer);
+}
+
 static void drm_destroy(struct backend *backend)
 {
 	struct drm *drm = from(backend);
+	if (drm->udmabuf >= 0)
+		close(drm->udmabuf);
 	if (backend->fd >= 0) {
 		drm_adopt(backend, NULL);
 		session_close_device(drm->session, backend->fd);
@@ -243,6 +255,7 @@ static const struct backend_ops drm_ops = {
 	.describe = drm_describe,
 	.make_buffer = drm_make_buffer,
 	.free_buffer = drm_free_buffer,
+	.import_buffer = drm_import,
 	.destroy = drm_destroy,
 };
 
@@ -255,6 +268,7 @@ struct backend *drm_create(struct session *session, const char *card, uint32_t w
 		snprintf(error, error_size, "display: out of memory");
 		return NULL;
 	}
+	drm->udmabuf = -1;
 	drm->base = (struct backend){.ops = &drm_ops, .fd = -1, .hotplug_fd = -1};
 	drm->session = session;
 	drm->wish = (struct drm_wish){wish_width, wish_height, wish_refresh_mhz};
@@ -282,6 +296,12 @@ struct backend *drm_create(struct session *session, const char *card, uint32_t w
 	else
 		log_warn("no news of monitors plugged in later: %s", strerror(errno));
 	log_info("card %s: %s", drm->path, drm->text);
+	drm->udmabuf = drm_import_probe(drm->base.fd, drm->driver, drm->base.copies, sizeof(drm->base.copies));
+	drm->base.flush = !drm_sees_caches(drm->driver);
+	if (drm->udmabuf >= 0)
+		log_info("zero-copy: the guest's own pages are shown where size and format fit%s", drm->base.flush ? ", flushed from the CPU's caches" : "");
+	else
+		log_info("zero-copy: no, pictures are copied once: %s", drm->base.copies);
 	return &drm->base;
 fail:
 	drm_destroy(&drm->base);

@@ -145,6 +145,7 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	uint32_t old = face->latest;
 	face->buffer[event->index] = event->buffer;
 	face->sequence[event->index] = event->sequence;
+	face->serial[event->index] = event->serial;
 	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {
 		face->complete = false;
 		panel_let_go(panel, event->face, event->set, event->index);
@@ -152,6 +153,7 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	}
 	face->latest = event->index;
 	face->complete = true;
+	face->refused = false;
 	face->damage = rect_union(face->damage, event->damage);
 	if (had)
 		panel_let_go(panel, event->face, panel->set, old);
@@ -166,7 +168,7 @@ static void joined(struct panel *panel)
 	if (--panel->joining > 0)
 		return;
 	face->newest = face->presented = panel->last_guest = 0;
-	for (uint32_t i = 0; i < FACE_BUFFERS; i++)
+	for (uint32_t i = 0; i < FACE_SLOTS; i++)
 		face->sequence[i] = 0;
 	if (panel->now.face == PANEL_FACE_GUEST)
 		panel->now.sequence = 0;
@@ -302,7 +304,7 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 		}
 	}
 	panel_update_status(panel);
-	status_board_line(config->board, STATUS_PATH, STATUS_OK, "copy");
+	panel_tell_path(panel);
 	return panel;
 fail:
 	panel_destroy(panel);

@@ -40,7 +40,8 @@ static bool holds(const struct panel *panel, enum panel_face face, uint32_t set,
 void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
 {
 	if (set == panel->set && !holds(panel, face, set, index))
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index});
+		worker_post(panel->worker,
+			&(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index, .serial = panel->face[face].serial[index]});
 }
 
 /* `next` takes the place of `now`, whose framebuffer may go. */
@@ -66,6 +67,8 @@ static void shown(struct panel *panel, uint64_t time)
 		now->toggle_ns = 0;
 	}
 	if (now->face == PANEL_FACE_GUEST) {
+		if (panel->direct != (now->index >= FACE_BUFFERS))
+			panel_tell_path(panel);
 		if (now->sequence > panel->last_guest) {
 			atomic_fetch_add(&panel->config.stats->frames_presented, 1);
 			atomic_fetch_add(&panel->config.stats->frames_dropped, now->sequence - panel->last_guest - 1);
@@ -84,6 +87,20 @@ static void shown(struct panel *panel, uint64_t time)
 	panel_arm_tick(panel);
 }
 
+/* The card does not show the guest's own buffer. The worker copies it from now on; what is on the screen stays until then. */
+static enum latch_result refuse(struct panel *panel, struct face *face, int error)
+{
+	uint32_t left_out;
+	if (panel->now.valid && panel->now.face == PANEL_FACE_GUEST && panel->now.set == panel->set && panel->now.index == face->latest)
+		return LATCH_REFUSED; /* it is on the screen already: the trouble is another one */
+	if (log_limit_pass(&panel->commit_limit, &left_out))
+		log_info("%s does not show the guest's own pages (%s): copying", panel->output.name, strerror(error));
+	worker_post(panel->worker, &(struct front_event){.type = FRONT_REFUSED, .set = panel->set, .face = PANEL_FACE_GUEST, .index = face->latest,
+		.serial = face->serial[face->latest]});
+	face->refused = true;
+	return LATCH_NOTHING;
+}
+
 static enum latch_result try_commit(struct panel *panel)
 {
 	enum panel_face want = panel_wanted_face(panel);
@@ -94,7 +111,9 @@ static enum latch_result try_commit(struct panel *panel)
 	bool same_face = panel->now.valid && panel->now.face == want && panel->now.set == panel->set;
 	/* What stands in for a face that is not drawn yet is no answer to a toggle. */
 	bool answers = (panel->presentation == PRESENTATION_PRESENTED) == (want != PANEL_FACE_UI);
-	if (same_face && panel->now.index == face->latest && !full) {
+	if (face->refused)
+		return LATCH_NOTHING; /* until its copy is ready; what is on the screen stays */
+	if (same_face && panel->now.index == face->latest && panel->now.serial == face->serial[face->latest] && !full) {
 		if (panel->toggled && answers) {
 			/* There and back between two flips: nothing to be seen, nothing to be timed. */
 			atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
@@ -114,6 +133,8 @@ static enum latch_result try_commit(struct panel *panel)
 		uint32_t left_out;
 		if (error == EBUSY)
 			return LATCH_BUSY;
+		if (buffer->imported && error != EACCES && error != EPERM)
+			return refuse(panel, face, error);
 		if (log_limit_pass(&panel->commit_limit, &left_out))
 			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, panel->output.name, strerror(error),
 				error == EACCES || error == EPERM ? " (another program holds the display, trying again)" : "");
@@ -121,7 +142,8 @@ static enum latch_result try_commit(struct panel *panel)
 	}
 	atomic_fetch_add(&panel->config.stats->commits, 1);
 	struct shown unreported = panel->next; /* valid only when its flip was never reported */
-	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest]};
+	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest],
+		.serial = face->serial[face->latest]};
 	face->damage = (struct rect){0};
 	if (unreported.valid)
 		panel_let_go(panel, unreported.face, unreported.set, unreported.index);

@@ -14,8 +14,9 @@
 struct face {
 	bool complete;    /* `latest` is a finished framebuffer of the present set */
 	uint32_t latest;
-	const struct scanout_buffer *buffer[FACE_BUFFERS];
-	uint64_t sequence[FACE_BUFFERS];
+	bool refused;     /* the card did not take `latest`, a buffer of the guest's; the worker is copying it */
+	const struct scanout_buffer *buffer[FACE_SLOTS];
+	uint64_t sequence[FACE_SLOTS], serial[FACE_SLOTS];
 	struct rect damage; /* since the face's last commit */
 	uint64_t newest;    /* sequence of the newest frame the worker knows */
 	uint64_t presented; /* last sequence told to the producer */
@@ -27,7 +28,7 @@ struct shown {
 	bool valid;
 	enum panel_face face;
 	uint32_t set, index;
-	uint64_t sequence;
+	uint64_t sequence, serial;
 	uint64_t toggle_ns; /* time stamp of the key that asked for it; 0: none */
 };
 
@@ -59,6 +60,7 @@ struct panel {
 	uint64_t last_guest; /* sequence from which guest frames are counted as dropped */
 	uint64_t tick_ns;    /* last tick */
 	bool tick_armed;
+	bool direct;         /* status: the guest's own buffer was shown last */
 	uint32_t lost;       /* flip events lost, already logged */
 	struct log_limit commit_limit;
 };
@@ -97,3 +99,5 @@ void panel_tick(struct panel *panel);
 void panel_update_visible(struct panel *panel);
 void panel_tell_display(struct panel *panel);
 void panel_update_status(struct panel *panel);
+/* The way the guest's picture takes, for the status page. */
+void panel_tell_path(struct panel *panel);

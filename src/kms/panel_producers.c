@@ -87,7 +87,7 @@ static void write_status(struct status *status, void *data)
 	output->connected = panel->output.connected;
 	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
-	status->zero_copy = false;
+	status->zero_copy = panel->direct;
 	status->session = panel->active ? SESSION_ACTIVE : SESSION_INACTIVE;
 }
 
@@ -101,4 +101,21 @@ void panel_update_status(struct panel *panel)
 			(output->refresh_mhz + 500) / 1000, what);
 	else
 		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_BUSY, "no monitor connected, %s", what);
+}
+
+void panel_tell_path(struct panel *panel)
+{
+	const char *why = panel->backend->copies;
+	const struct shown *now = &panel->now;
+	bool direct = panel->direct;
+	if (now->valid && now->face == PANEL_FACE_GUEST)
+		direct = now->index >= FACE_BUFFERS;
+	bool changed = direct != panel->direct;
+	panel->direct = direct;
+	if (changed)
+		panel_update_status(panel);
+	if (direct)
+		status_board_line(panel->config.board, STATUS_PATH, STATUS_OK, "the guest's own pages, no copy");
+	else
+		status_board_line(panel->config.board, STATUS_PATH, STATUS_OK, "copy%s%s", why[0] ? ": " : "", why);
 }

@@ -43,6 +43,8 @@ struct face {
 	bool outstanding; /* a frame that is in no framebuffer yet */
 	uint64_t next_ns; /* not before, while hidden */
 	struct rect touched; /* target damage not yet told to the front */
+	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
+	bool direct;         /* what the front was told of last is the guest's own buffer */
 	struct {
 		bool visible, loaded;
 		int32_t x, y;    /* on the head */
@@ -71,6 +73,10 @@ struct worker {
 	struct producer producer[2]; /* 0 the UI, 1 the guest */
 	struct face face[PANEL_FACES];
 	struct set set[SETS];
+	struct imports imports; /* of the guest's */
+	uint64_t serial;
+	bool ready_due; /* WORKER_READY found no room */
+	struct log_limit import_limit;
 	uint32_t current; /* number of the set drawn into; 0: no output */
 	uint32_t visible;
 	bool joined_due; /* WORKER_JOINED found no room */
@@ -200,38 +206,83 @@ static void draw(struct worker *worker, enum panel_face face, const struct link_
 		atomic_fetch_add_explicit(&worker->config.stats->bytes_copied, bytes, memory_order_relaxed);
 }
 
-/* Draws a face's outstanding frame when there is a free framebuffer, and hands it to the front. */
+/*
+ * The guest's own buffer, where it can go to the screen as it is: the output's size, a format that the plane has, no pointer picture to be
+ * blended in. NULL: copy.
+ */
+static struct import *import_of(struct worker *worker, const struct set *set, const struct link_head *head, uint64_t now)
+{
+	struct backend *backend = worker->config.backend;
+	const struct face *face = &worker->face[PANEL_FACE_GUEST];
+	const struct backend_pages pages = {link_pixels_fd(worker->producer[1].link), head->buffer, head->source};
+	uint32_t left_out;
+	int why;
+	if (!backend->ops->import_buffer || backend->copies[0] || pages.fd < 0 || head->source.w != set->width || head->source.h != set->height ||
+		!blit_format_is_xrgb(head->buffer->format) || (face->cursor.visible && face->cursor.loaded))
+		return NULL;
+	struct import *import = imports_find(&worker->imports, backend, set->number, &pages, now, &why);
+	if (why && log_limit_pass(&worker->import_limit, &left_out))
+		log_info("a picture of the guest's is copied: %s (%u like it left out)", strerror(why), left_out);
+	return import;
+}
+
+/* The framebuffer for the face's newest frame: the guest's buffer, or a free one that the frame is copied into. False: none is free. */
+static bool prepare(struct worker *worker, enum panel_face face, struct set *set, const struct link_head *head, uint64_t now, struct worker_event *event)
+{
+	struct face *state = &worker->face[face];
+	struct import *import = face == PANEL_FACE_GUEST ? import_of(worker, set, head, now) : NULL;
+	const struct rect everything = {0, 0, set->width, set->height};
+	if (import) {
+		if (worker->config.backend->flush)
+			blit_flush(memory_of(worker, face), head->buffer, rect_intersect(import->stale, head->source));
+		import->stale = (struct rect){0};
+		struct rect fresh = rect_intersect(state->fresh, head->source);
+		event->index = (uint32_t)(FACE_BUFFERS + (import - worker->imports.slot));
+		event->buffer = &import->buffer;
+		event->damage = everything;
+		if (state->direct)
+			event->damage = rect_empty(&fresh) ? (struct rect){0} : (struct rect){fresh.x - head->source.x, fresh.y - head->source.y, fresh.w, fresh.h};
+		return true;
+	}
+	struct framebuffer *fb = free_framebuffer(worker, set, face, &event->index);
+	if (!fb)
+		return false;
+	draw(worker, face, head, fb);
+	event->buffer = &fb->buffer;
+	event->damage = state->direct ? everything : state->touched;
+	return true;
+}
+
+/* Hands a face's outstanding frame to the front. */
 static void compose(struct worker *worker, enum panel_face face, uint64_t now)
 {
 	struct set *set = find_set(worker, worker->current);
 	const struct link_head *head = head_of(worker, face);
-	uint32_t index;
-	if (!set || !head || !worker->face[face].outstanding)
+	struct face *state = &worker->face[face];
+	if (!set || !head || !state->outstanding)
 		return;
-	if (!(worker->visible & 1u << face) && now < worker->face[face].next_ns)
+	if (!(worker->visible & 1u << face) && now < state->next_ns)
 		return;
-	struct framebuffer *fb = free_framebuffer(worker, set, face, &index);
-	if (!fb)
+	struct worker_event event = {.type = WORKER_READY, .face = face, .set = set->number, .sequence = head->sequence, .serial = worker->serial + 1};
+	if (!prepare(worker, face, set, head, now, &event))
 		return;
-	draw(worker, face, head, fb);
-	fb->free = false;
-	struct worker_event event = {
-		.type = WORKER_READY,
-		.face = face,
-		.set = set->number,
-		.index = index,
-		.buffer = &fb->buffer,
-		.sequence = head->sequence,
-		.damage = worker->face[face].touched,
-	};
 	if (!mailbox_post(worker->config.events, &event)) {
-		/* Cannot happen while the front lives: there is room for every framebuffer. The next turn tries again. */
-		fb->free = true;
+		worker->ready_due = true; /* the front has much to do; nothing is lost, the next turn does it again */
 		return;
 	}
-	worker->face[face].touched = (struct rect){0};
-	worker->face[face].outstanding = false;
-	worker->face[face].next_ns = now + WORKER_HIDDEN_NS;
+	worker->serial++;
+	state->direct = event.index >= FACE_BUFFERS;
+	if (state->direct) {
+		struct import *import = &worker->imports.slot[event.index - FACE_BUFFERS];
+		import->held = true;
+		import->serial = event.serial;
+	} else {
+		set->fb[face][event.index].free = false;
+	}
+	state->touched = state->fresh = (struct rect){0};
+	state->outstanding = false;
+	/* Nothing is copied for a buffer of the guest's, and the guest may go on drawing into the one before: a toggle finds the newest. */
+	state->next_ns = state->direct ? now : now + WORKER_HIDDEN_NS;
 }
 
 static void tell_news(struct worker *worker, enum panel_face face, uint64_t sequence, uint32_t w, uint32_t h)
@@ -270,6 +321,9 @@ static void frame_changed(struct worker *worker, uint32_t p, uint32_t untrusted_
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
 			if (worker->set[s].number)
 				damage_add(&worker->set[s].fb[face][i].damage, damage);
+	worker->face[face].fresh = rect_union(worker->face[face].fresh, damage);
+	if (p == 1)
+		imports_damage(&worker->imports, damage);
 	worker->face[face].outstanding = true;
 	if (face == PANEL_FACE_GUEST)
 		atomic_fetch_add_explicit(&worker->config.stats->bytes_damaged, (uint64_t)damage.w * damage.h * 4, memory_order_relaxed);
@@ -313,6 +367,26 @@ static bool chat(struct worker *worker, uint32_t p, const struct worker_chatter 
 	return false;
 }
 
+/* Tells the producer of each buffer of which nothing is kept any more. False when the mailbox is full. */
+static bool tell_released(struct worker *worker, uint32_t p)
+{
+	struct producer *producer = &worker->producer[p];
+	struct worker_chatter released = {
+		.face = p == 0 ? PANEL_FACE_UI : PANEL_FACE_GUEST,
+		.epoch = producer->epoch,
+		.released = true,
+		.message = {.type = LINK_RELEASED},
+	};
+	struct link_buffer_id *name = &released.message.dead;
+	while (link_table_next_released(producer->table, name))
+		if ((p != 1 || !imports_dead(&worker->imports, *name)) && !chat(worker, p, &released))
+			return false;
+	while (p == 1 && imports_settle(&worker->imports, worker->config.backend, name))
+		if (!chat(worker, p, &released))
+			return false;
+	return true;
+}
+
 static void read_producer(struct worker *worker, uint32_t p)
 {
 	struct producer *producer = &worker->producer[p];
@@ -327,13 +401,11 @@ static void read_producer(struct worker *worker, uint32_t p)
 		if (!chat(worker, p, &held))
 			return;
 	}
-	struct worker_chatter released = {.face = main_face, .epoch = producer->epoch, .released = true, .message = {.type = LINK_RELEASED}};
 	link_ack_panel(producer->link);
 	producer->more = true;
 	for (uint32_t i = 0; i < MESSAGES_PER_TURN; i++) {
-		while (link_table_next_released(producer->table, &released.message.dead))
-			if (!chat(worker, p, &released))
-				return;
+		if (!tell_released(worker, p))
+			return;
 		if (!link_receive_for_panel(producer->link, &message)) {
 			producer->more = false;
 			return;
@@ -393,6 +465,7 @@ static void join(struct worker *worker, struct link *link, uint32_t epoch)
 			producer->link = NULL;
 		}
 	}
+	imports_orphan(&worker->imports);
 	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = producer->link != NULL};
 	for (uint32_t s = 0; s < SETS; s++) {
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
@@ -443,7 +516,7 @@ static void shoot(struct worker *worker, const struct front_event *event)
 	const struct link_head *head = face < PANEL_FACES ? head_of(worker, face) : NULL;
 	struct set *set = find_set(worker, event->set);
 
-	if (event->shot.what == PANEL_SHOT_SCREEN && event->shot.on_screen && set && set->fb[face][event->index].made &&
+	if (event->shot.what == PANEL_SHOT_SCREEN && event->shot.on_screen && set && event->index < FACE_BUFFERS && set->fb[face][event->index].made &&
 	    set->fb[face][event->index].buffer.readable) {
 		const struct scanout_buffer *buffer = &set->fb[face][event->index].buffer;
 		width = buffer->width;
@@ -470,14 +543,33 @@ static void shoot(struct worker *worker, const struct front_event *event)
 	event->shot.done(event->shot.data, pixels, width, height);
 }
 
-static void handle(struct worker *worker, const struct front_event *event)
+/* The front is done with a framebuffer, or it cannot be shown. */
+static void free_or_spoil(struct worker *worker, const struct front_event *event)
 {
-	struct set *set;
-	switch (event->type) {
-	case FRONT_FREE:
-		set = find_set(worker, event->set);
+	struct set *set = find_set(worker, event->set);
+	if (event->index < FACE_BUFFERS) {
 		if (set)
 			set->fb[event->face][event->index].free = true;
+		return;
+	}
+	struct import *import = &worker->imports.slot[event->index - FACE_BUFFERS];
+	if (import->serial == event->serial)
+		import->held = false;
+	if (event->type == FRONT_FREE)
+		return;
+	/* A newer frame in it may be on its way to the front, which then refuses again. */
+	if (!import->held)
+		import_spoil(worker->config.backend, import);
+	worker->face[PANEL_FACE_GUEST].outstanding = head_of(worker, PANEL_FACE_GUEST) != NULL;
+	worker->face[PANEL_FACE_GUEST].next_ns = 0;
+}
+
+static void handle(struct worker *worker, const struct front_event *event)
+{
+	switch (event->type) {
+	case FRONT_FREE:
+	case FRONT_REFUSED:
+		free_or_spoil(worker, event);
 		break;
 	case FRONT_GEOMETRY:
 		new_geometry(worker, event->set, event->width, event->height);
@@ -486,6 +578,7 @@ static void handle(struct worker *worker, const struct front_event *event)
 		for (uint32_t i = 0; i < SETS; i++)
 			if (worker->set[i].number && worker->set[i].number < event->set)
 				free_set(worker, &worker->set[i]);
+		imports_drop_sets(&worker->imports, worker->config.backend, event->set);
 		break;
 	case FRONT_VISIBLE:
 		worker->visible = event->visible;
@@ -511,7 +604,7 @@ static void handle(struct worker *worker, const struct front_event *event)
 /* Milliseconds until something is due without an event; -1: never. */
 static int wait_ms(struct worker *worker, uint64_t now)
 {
-	int ms = worker->joined_due ? RETRY_MS : -1;
+	int ms = worker->joined_due || worker->ready_due ? RETRY_MS : -1;
 	for (uint32_t p = 0; p < 2; p++) {
 		if (worker->producer[p].stuck)
 			ms = RETRY_MS;
@@ -554,6 +647,7 @@ static void *run(void *arg)
 			if (worker->producer[p].link)
 				read_producer(worker, p);
 		uint64_t now = clock_now_ns();
+		worker->ready_due = false;
 		for (uint32_t f = 0; f < PANEL_FACES; f++)
 			compose(worker, (enum panel_face)f, now);
 	}
@@ -624,6 +718,7 @@ void worker_destroy(struct worker *worker)
 	}
 	for (uint32_t i = 0; i < SETS; i++)
 		free_set(worker, &worker->set[i]);
+	imports_free(&worker->imports, worker->config.backend);
 	for (uint32_t p = 0; p < 2; p++) {
 		link_table_destroy(worker->producer[p].table);
 		if (worker->producer[p].owned)

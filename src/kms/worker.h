@@ -3,7 +3,9 @@
  * connectors and makes pictures for people. It hands finished framebuffers to the front and gets them back; both ways
  * are mailboxes, nobody waits for anybody.
  *
- * Who owns a framebuffer (face, index): the worker, until it posts WORKER_READY; the front, until it posts FRONT_FREE.
+ * Who owns a framebuffer (face, index): the worker, until it posts WORKER_READY; the front, until it posts FRONT_FREE. A buffer of the
+ * guest's own (index from FACE_BUFFERS on) becomes ready again with each frame in it, also while the front has it; FRONT_FREE counts when it names
+ * the last time.
  */
 #pragma once
 
@@ -11,9 +13,11 @@
 
 #include "base/mailbox.h"
 #include "kms/backend.h"
+#include "kms/imports.h"
 #include "kms/panel.h"
 
-#define FACE_BUFFERS 2
+#define FACE_BUFFERS 2                         /* framebuffers of a face that pictures are copied into */
+#define FACE_SLOTS (FACE_BUFFERS + IMPORTS)    /* index of a framebuffer: those, then the guest's own buffers */
 #define WORKER_HIDDEN_NS 100000000ull /* a hidden face is kept current at most this often */
 
 /* worker -> front */
@@ -31,6 +35,7 @@ struct worker_event {
 	uint32_t index;
 	const struct scanout_buffer *buffer; /* valid until FRONT_DROP of its set */
 	uint64_t sequence; /* of the producer's frame in it */
+	uint64_t serial;   /* counts WORKER_READYs of all faces */
 	struct rect damage; /* against the face's framebuffer before */
 	struct output *output;
 };
@@ -45,7 +50,8 @@ struct worker_chatter {
 
 /* front -> worker */
 enum front_event_type {
-	FRONT_FREE,     /* set, face, index: the front is done with it */
+	FRONT_FREE,     /* set, face, index, serial: the front is done with it */
+	FRONT_REFUSED,  /* set, index, serial: the card does not show this buffer of the guest's; copy it. Also frees it. */
 	FRONT_GEOMETRY, /* set, width, height: make framebuffers of this size; 0: none */
 	FRONT_DROP,     /* set: every set before it may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
@@ -59,6 +65,7 @@ struct front_event {
 	enum front_event_type type;
 	enum panel_face face;
 	uint32_t set, index;
+	uint64_t serial;
 	uint32_t width, height;
 	uint32_t visible;
 	struct link *link;

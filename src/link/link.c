@@ -39,6 +39,7 @@ struct link {
 	struct shared *shared;
 	const uint8_t *pixels; /* the panel's; NULL in the producer's half */
 	uint64_t pixels_size;
+	int pixels_fd; /* with them */
 	/* Threads of one process: two eventfds. Two processes: one end of a socket pair, in the field of the side that is here; the other is -1. */
 	bool apart;
 	bool guarded; /* the pixels, by guard.c */
@@ -82,7 +83,7 @@ static struct link *allocate(uint64_t pixels_size)
 {
 	struct link *link = calloc(1, sizeof *link);
 	if (link != NULL) {
-		link->panel_fd = link->producer_fd = -1;
+		link->panel_fd = link->producer_fd = link->pixels_fd = -1;
 		link->pixels_size = pixels_size;
 	}
 	return link;
@@ -99,9 +100,10 @@ struct link *link_create(int pixels_fd, uint64_t pixels_size)
 	close(rings);
 	if (map_pixels(link, pixels_fd) < 0)
 		goto fail;
+	link->pixels_fd = fcntl(pixels_fd, F_DUPFD_CLOEXEC, 0);
 	link->panel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	link->producer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (link->panel_fd < 0 || link->producer_fd < 0)
+	if (link->pixels_fd < 0 || link->panel_fd < 0 || link->producer_fd < 0)
 		goto fail;
 	return link;
 
@@ -189,7 +191,8 @@ struct link *link_open(const struct link_handles *given)
 		goto fail;
 	}
 	link->panel_fd = handles.wake;
-	handles.wake = -1;
+	link->pixels_fd = handles.pixels;
+	handles.wake = handles.pixels = -1;
 	link_handles_close(&handles);
 	return link;
 
@@ -209,6 +212,8 @@ void link_destroy(struct link *link)
 		close(link->panel_fd);
 	if (link->producer_fd >= 0)
 		close(link->producer_fd);
+	if (link->pixels_fd >= 0)
+		close(link->pixels_fd);
 	if (link->guarded)
 		guard_remove((void *)(uintptr_t)link->pixels);
 	if (link->pixels != NULL)
@@ -226,6 +231,11 @@ const uint8_t *link_pixels(const struct link *link)
 uint64_t link_pixels_size(const struct link *link)
 {
 	return link->pixels_size;
+}
+
+int link_pixels_fd(const struct link *link)
+{
+	return link->pixels_fd;
 }
 
 int link_panel_fd(const struct link *link)

@@ -174,8 +174,7 @@ struct link_handles {
  */
 struct link *link_create_apart(int pixels_fd, uint64_t pixels_size, struct link_handles *panel);
 /*
- * The panel's half of such a link. The handles belong to it now, also after a failure; the memory's descriptors are closed once it is
- * mapped. NULL with errno: EPERM when the memory could shrink under the panel, EINVAL when it is not what the other half made.
+ * The panel's half of such a link. The handles belong to it now, also after a failure. NULL with errno: EPERM when the memory could shrink under the panel, EINVAL when it is not what the other half made.
  */
 struct link *link_open(const struct link_handles *handles);
 void link_handles_close(struct link_handles *handles);
@@ -183,6 +182,8 @@ void link_handles_close(struct link_handles *handles);
 /* The panel's mapping of the producer's pixel memory: read only, pixels_size bytes. */
 const uint8_t *link_pixels(const struct link *link);
 uint64_t link_pixels_size(const struct link *link);
+/* Its memfd, for handing pages of it to a display driver; in the panel's half of a link between processes an opening that cannot write. Owned by the link. -1 in the producer's half. */
+int link_pixels_fd(const struct link *link);
 
 /* Readable when the named side has messages; owned by the link. -1 once the other process is gone, and for the half that is not here. */
 int link_panel_fd(const struct link *link);

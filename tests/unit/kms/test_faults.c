@@ -1,10 +1,7 @@
 /* A card that misbehaves: EBUSY, EACCES, EINVAL, flip events that never come or come late, monitors that come and go. */
 #define LOG_MODULE "test"
-#include "unit.h"
+#include "fake_card.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,124 +9,6 @@
 
 #include "base/stats.h"
 #include "kms/panel_private.h"
-
-#define W 64
-#define H 48
-
-/* Fields marked atomic are also used by the worker. */
-struct fake {
-	struct backend base;
-	_Atomic bool connected;
-	_Atomic uint32_t width;
-	_Atomic uint32_t made, freed;
-	int fail;            /* errno of the next commits */
-	uint32_t fail_count; /* so many of them */
-	bool hold_flips;     /* no flip events */
-	uint32_t commits, full, failed;
-	uint32_t epoch;
-	bool pending;
-	struct commit last;
-	bool adopted;
-	bool destroyed;
-};
-
-static struct fake *from(struct backend *backend)
-{
-	return container_of(backend, struct fake, base);
-}
-
-static struct output *fake_probe(struct backend *backend)
-{
-	struct output *output = calloc(1, sizeof(*output));
-	output->connected = from(backend)->connected;
-	if (output->connected)
-		*output = (struct output){.connected = true, .name = "Fake-1", .width = from(backend)->width, .height = H, .refresh_mhz = 200000};
-	return output;
-}
-
-static void fake_adopt(struct backend *backend, struct output *output)
-{
-	from(backend)->adopted = output && output->connected;
-	free(output);
-}
-
-static int fake_commit(struct backend *backend, const struct commit *commit)
-{
-	struct fake *fake = from(backend);
-	ck_assert(fake->adopted);
-	ck_assert_uint_ne(commit->buffer->fb, 0);
-	ck_assert_uint_eq(commit->buffer->width, fake->width);
-	if (fake->fail_count > 0) {
-		fake->fail_count--;
-		fake->failed++;
-		errno = fake->fail;
-		return -1;
-	}
-	ck_assert(commit->full || !fake->pending); /* one flip in flight */
-	fake->commits++;
-	fake->full += commit->full;
-	fake->last = *commit;
-	fake->epoch = commit->epoch;
-	fake->pending = !commit->full;
-	if (!commit->full && !fake->hold_flips)
-		eventfd_write(backend->fd, 1);
-	return 0;
-}
-
-static void fake_dispatch(struct backend *backend)
-{
-	struct fake *fake = from(backend);
-	eventfd_t n;
-	eventfd_read(backend->fd, &n);
-	fake->pending = false;
-	backend->flipped(backend->data, fake->epoch, clock_now_ns());
-}
-
-static bool fake_hotplug(struct backend *backend)
-{
-	eventfd_t n;
-	return eventfd_read(backend->hotplug_fd, &n) == 0;
-}
-
-static const char *fake_describe(const struct backend *backend)
-{
-	(void)backend;
-	return "fake";
-}
-
-static int fake_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
-{
-	struct fake *fake = from(backend);
-	*buffer = (struct scanout_buffer){.pixels = calloc(height, width * 4), .pitch = width * 4, .width = width, .height = height, .readable = true};
-	buffer->fb = ++fake->made;
-	return 0;
-}
-
-static void fake_free_buffer(struct backend *backend, struct scanout_buffer *buffer)
-{
-	free(buffer->pixels);
-	memset(buffer, 0, sizeof(*buffer));
-	from(backend)->freed++;
-}
-
-static void fake_destroy(struct backend *backend)
-{
-	close(backend->fd);
-	close(backend->hotplug_fd);
-	from(backend)->destroyed = true;
-}
-
-static const struct backend_ops fake_ops = {
-	.probe = fake_probe,
-	.adopt = fake_adopt,
-	.commit = fake_commit,
-	.dispatch = fake_dispatch,
-	.hotplug = fake_hotplug,
-	.describe = fake_describe,
-	.make_buffer = fake_make_buffer,
-	.free_buffer = fake_free_buffer,
-	.destroy = fake_destroy,
-};
 
 static struct fake fake;
 static struct wl_event_loop *loop;

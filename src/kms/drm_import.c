@@ -1,0 +1,130 @@
+/* Pages of other memory as framebuffers of the card: udmabuf (Documentation/driver-api/udmabuf), PRIME, AddFB2. */
+#define LOG_MODULE "drm"
+#include "kms/card.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <drm_fourcc.h>
+#include <linux/udmabuf.h>
+
+#include "base/log.h"
+
+#define PAGE 4096u
+#define UDMABUF_PATH "/dev/udmabuf"
+
+/* Drivers that read a framebuffer with the CPU, or are no hardware: they see its caches. Of all others it is not known that their display does. */
+static const char *const coherent[] = {
+	"ast", "bochs-drm", "cirrus", "cirrus-qemu", "gud", "hyperv_drm", "mgag200", "ofdrm", "qxl", "simpledrm", "udl", "vboxvideo", "virtio_gpu", "vkms", "vmwgfx",
+};
+
+bool drm_sees_caches(const char *driver)
+{
+	for (size_t i = 0; i < ARRAY_LEN(coherent); i++)
+		if (strcmp(driver, coherent[i]) == 0)
+			return true;
+	return false;
+}
+
+/* The pages of a picture as a dma-buf. -1 with errno: EINVAL also when they are not whole pages, or too many pieces for the kernel's limits. */
+static int make_dmabuf(int udmabuf, const struct backend_pages *pages)
+{
+	const struct link_buffer *buffer = pages->buffer;
+	struct udmabuf_create_list *list = malloc(sizeof(*list) + buffer->n_segments * sizeof(list->list[0]));
+	if (!list)
+		return -1;
+	*list = (struct udmabuf_create_list){.flags = UDMABUF_FLAGS_CLOEXEC};
+	for (uint32_t i = 0; i < buffer->n_segments; i++) {
+		const struct link_segment *segment = &buffer->segment[i];
+		struct udmabuf_create_item *last = list->count ? &list->list[list->count - 1] : NULL;
+		if (segment->offset % PAGE || segment->length % PAGE) {
+			free(list);
+			errno = EINVAL;
+			return -1;
+		}
+		if (last && last->offset + last->size == segment->offset)
+			last->size += segment->length;
+		else
+			list->list[list->count++] = (struct udmabuf_create_item){.memfd = (uint32_t)pages->fd, .offset = segment->offset, .size = segment->length};
+	}
+	int fd = ioctl(udmabuf, UDMABUF_CREATE_LIST, list);
+	int error = errno;
+	free(list);
+	errno = error;
+	return fd;
+}
+
+int drm_import_buffer(int card, int udmabuf, const struct backend_pages *pages, struct scanout_buffer *buffer)
+{
+	const struct link_buffer *picture = pages->buffer;
+	uint64_t offset = picture->offset + (uint64_t)pages->source.y * picture->stride + (uint64_t)pages->source.x * 4;
+	*buffer = (struct scanout_buffer){.pitch = picture->stride, .width = pages->source.w, .height = pages->source.h, .imported = true};
+	if (offset > UINT32_MAX) {
+		errno = EOVERFLOW;
+		return -1;
+	}
+	int fd = make_dmabuf(udmabuf, pages);
+	if (fd < 0)
+		return -1;
+	uint32_t handles[4] = {0}, pitches[4] = {picture->stride}, offsets[4] = {(uint32_t)offset};
+	int result = drmPrimeFDToHandle(card, fd, &handles[0]);
+	int error = errno;
+	close(fd);
+	buffer->handle = handles[0];
+	if (result == 0) {
+		result = drmModeAddFB2(card, buffer->width, buffer->height, DRM_FORMAT_XRGB8888, handles, pitches, offsets, &buffer->fb, 0);
+		error = result < 0 ? -result : 0;
+	}
+	if (result != 0)
+		drm_forget_import(card, buffer);
+	errno = error;
+	return result == 0 ? 0 : -1;
+}
+
+void drm_forget_import(int card, struct scanout_buffer *buffer)
+{
+	struct drm_gem_close close_it = {.handle = buffer->handle};
+	if (buffer->fb)
+		drmModeRmFB(card, buffer->fb);
+	if (buffer->handle)
+		drmIoctl(card, DRM_IOCTL_GEM_CLOSE, &close_it);
+	memset(buffer, 0, sizeof(*buffer));
+}
+
+int drm_import_probe(int card, const char *driver, char *why, size_t size)
+{
+	enum { SIDE = 64, BYTES = SIDE * SIDE * 4 };
+	struct link_segment segment = {0, BYTES};
+	struct link_buffer picture = {.width = SIDE, .height = SIDE, .stride = SIDE * 4, .format = DRM_FORMAT_XRGB8888, .n_segments = 1, .segment = &segment};
+	struct backend_pages pages = {.fd = -1, .buffer = &picture, .source = {0, 0, SIDE, SIDE}};
+	struct scanout_buffer buffer;
+	uint64_t prime = 0;
+	if (drmGetCap(card, DRM_CAP_PRIME, &prime) != 0 || !(prime & DRM_PRIME_CAP_IMPORT)) {
+		snprintf(why, size, "%s shows no memory but its own", driver);
+		return -1;
+	}
+	int udmabuf = open(UDMABUF_PATH, O_RDWR | O_CLOEXEC);
+	if (udmabuf < 0) {
+		snprintf(why, size, "%s: %s", UDMABUF_PATH, errno == ENOENT ? "the kernel has none (CONFIG_UDMABUF)" : strerror(errno));
+		return -1;
+	}
+	pages.fd = memfd_create("rayvm-probe", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	bool works = pages.fd >= 0 && ftruncate(pages.fd, BYTES) == 0 && fcntl(pages.fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0 &&
+		     drm_import_buffer(card, udmabuf, &pages, &buffer) == 0;
+	int error = errno;
+	if (pages.fd >= 0)
+		close(pages.fd);
+	if (works) {
+		drm_forget_import(card, &buffer);
+		return udmabuf;
+	}
+	close(udmabuf);
+	snprintf(why, size, "%s does not show memory of others (%s)", driver, strerror(error));
+	return -1;
+}

@@ -1,0 +1,161 @@
+/* A card that does what a test wants: behind the panel instead of drm.c. One a test. */
+#pragma once
+
+#include "unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "kms/backend.h"
+
+#define W 64
+#define H 48
+
+/* Fields marked atomic are also used by the worker. */
+struct fake {
+	struct backend base;
+	_Atomic bool connected;
+	_Atomic uint32_t width;
+	_Atomic uint32_t made, freed;
+	int fail;            /* errno of the next commits */
+	uint32_t fail_count; /* so many of them */
+	bool hold_flips;     /* no flip events */
+	uint32_t commits, full, failed;
+	uint32_t epoch;
+	bool pending;
+	struct commit last;
+	struct scanout_buffer shown; /* of the last commit, as it was then */
+	_Atomic int refuse_import;   /* errno of imports; 0: they work */
+	_Atomic uint32_t imported;   /* made and not freed */
+	_Atomic uint32_t imports;    /* asked for */
+	bool refuse_imported;        /* commits of imported buffers fail with EINVAL */
+	bool adopted;
+	bool destroyed;
+};
+
+static struct fake *from(struct backend *backend)
+{
+	return container_of(backend, struct fake, base);
+}
+
+static struct output *fake_probe(struct backend *backend)
+{
+	struct output *output = calloc(1, sizeof(*output));
+	output->connected = from(backend)->connected;
+	if (output->connected)
+		*output = (struct output){.connected = true, .name = "Fake-1", .width = from(backend)->width, .height = H, .refresh_mhz = 200000};
+	return output;
+}
+
+static void fake_adopt(struct backend *backend, struct output *output)
+{
+	from(backend)->adopted = output && output->connected;
+	free(output);
+}
+
+static int fake_commit(struct backend *backend, const struct commit *commit)
+{
+	struct fake *fake = from(backend);
+	ck_assert(fake->adopted);
+	ck_assert_uint_ne(commit->buffer->fb, 0);
+	ck_assert_uint_eq(commit->buffer->width, fake->width);
+	if (fake->fail_count > 0) {
+		fake->fail_count--;
+		fake->failed++;
+		errno = fake->fail;
+		return -1;
+	}
+	if (fake->refuse_imported && commit->buffer->imported) {
+		fake->failed++;
+		errno = EINVAL;
+		return -1;
+	}
+	ck_assert(commit->full || !fake->pending); /* one flip in flight */
+	fake->commits++;
+	fake->full += commit->full;
+	fake->last = *commit;
+	fake->shown = *commit->buffer;
+	fake->epoch = commit->epoch;
+	fake->pending = !commit->full;
+	if (!commit->full && !fake->hold_flips)
+		eventfd_write(backend->fd, 1);
+	return 0;
+}
+
+static void fake_dispatch(struct backend *backend)
+{
+	struct fake *fake = from(backend);
+	eventfd_t n;
+	eventfd_read(backend->fd, &n);
+	fake->pending = false;
+	backend->flipped(backend->data, fake->epoch, clock_now_ns());
+}
+
+static bool fake_hotplug(struct backend *backend)
+{
+	eventfd_t n;
+	return eventfd_read(backend->hotplug_fd, &n) == 0;
+}
+
+static const char *fake_describe(const struct backend *backend)
+{
+	(void)backend;
+	return "fake";
+}
+
+static int fake_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
+{
+	struct fake *fake = from(backend);
+	*buffer = (struct scanout_buffer){.pixels = calloc(height, width * 4), .pitch = width * 4, .width = width, .height = height, .readable = true};
+	buffer->fb = ++fake->made;
+	return 0;
+}
+
+static void fake_free_buffer(struct backend *backend, struct scanout_buffer *buffer)
+{
+	if (buffer->imported)
+		from(backend)->imported--;
+	free(buffer->pixels);
+	memset(buffer, 0, sizeof(*buffer));
+	from(backend)->freed++;
+}
+
+static int fake_import_buffer(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
+{
+	struct fake *fake = from(backend);
+	ck_assert_int_ge(pages->fd, 0);
+	fake->imports++;
+	if (fake->refuse_import) {
+		errno = fake->refuse_import;
+		return -1;
+	}
+	*buffer = (struct scanout_buffer){.pitch = pages->buffer->stride, .width = pages->source.w, .height = pages->source.h, .imported = true,
+		.handle = pages->buffer->name.id};
+	buffer->fb = ++fake->made;
+	fake->imported++;
+	return 0;
+}
+
+static void fake_destroy(struct backend *backend)
+{
+	close(backend->fd);
+	close(backend->hotplug_fd);
+	from(backend)->destroyed = true;
+}
+
+static const struct backend_ops fake_ops = {
+	.probe = fake_probe,
+	.adopt = fake_adopt,
+	.commit = fake_commit,
+	.dispatch = fake_dispatch,
+	.hotplug = fake_hotplug,
+	.describe = fake_describe,
+	.make_buffer = fake_make_buffer,
+	.free_buffer = fake_free_buffer,
+	.import_buffer = fake_import_buffer,
+	.destroy = fake_destroy,
+};

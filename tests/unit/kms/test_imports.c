@@ -1,0 +1,399 @@
+/* The guest's own buffers on the screen: which frames go there without a copy, who keeps a buffer how long, and what happens when a card will not have it. */
+#define LOG_MODULE "test"
+#include "fake_card.h"
+
+#include <sys/mman.h>
+
+#include <drm_fourcc.h>
+#include <wayland-server-core.h>
+
+#include "base/stats.h"
+#include "kms/panel_private.h"
+
+#define BUFFER_BYTES 16384u /* from one buffer's pixels to the next one's */
+#define MEMORY (64 * BUFFER_BYTES)
+
+static struct fake fake;
+static struct wl_event_loop *loop;
+static struct panel *panel;
+static struct status_board *board;
+static struct stats stats;
+static struct link *ui, *guest;
+static int memory;
+static uint64_t sequence, presented;
+static struct link_buffer_id released[64];
+static uint32_t n_released;
+static uint32_t placeholder_shown;
+
+static void hear(void)
+{
+	struct link_message message;
+	while (link_receive_for_producer(ui, &message))
+		continue;
+	while (guest && link_receive_for_producer(guest, &message)) {
+		if (message.type == LINK_PRESENTED)
+			presented = message.presented.sequence;
+		else if (message.type == LINK_RELEASED)
+			released[n_released++ % ARRAY_LEN(released)] = message.dead;
+	}
+	placeholder_shown += panel->now.valid && panel->now.face == PANEL_FACE_PLACEHOLDER;
+}
+
+#define UNTIL(what)                                                      \
+	do {                                                             \
+		uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC;  \
+		while (!(what)) {                                        \
+			ck_assert_msg(clock_now_ns() < deadline, #what); \
+			wl_event_loop_dispatch(loop, 5);                 \
+			hear();                                          \
+		}                                                        \
+	} while (0)
+
+/* Long enough for the worker to have said whatever it has to say. */
+static void settle(void)
+{
+	uint64_t end = clock_now_ns() + 60 * NSEC_PER_MSEC;
+	while (clock_now_ns() < end) {
+		wl_event_loop_dispatch(loop, 5);
+		hear();
+	}
+}
+
+static void announce(struct link *link, uint32_t id, uint32_t w, uint32_t h, uint32_t format)
+{
+	struct link_segment segment = {(uint64_t)id * BUFFER_BYTES, BUFFER_BYTES};
+	ck_assert(link_send_buffer(link, (struct link_buffer_id){id, 1}, w, h, w * 4, format, 0, &segment, 1));
+}
+
+static void show(struct link *link, uint32_t head, uint32_t id, uint64_t number, struct rect source, struct rect damage)
+{
+	struct link_message message = {.type = LINK_FRAME, .head = head};
+	message.frame.buffer = (struct link_buffer_id){id, 1};
+	message.frame.sequence = number;
+	message.frame.source = source;
+	message.frame.damage = damage;
+	ck_assert(link_send_to_panel(link, &message));
+}
+
+static const struct rect whole = {0, 0, W, H};
+
+static void guest_frame(uint32_t id)
+{
+	show(guest, 0, id, ++sequence, whole, whole);
+}
+
+static void give_up(uint32_t id)
+{
+	struct link_message message = {.type = LINK_BUFFER_DEAD, .dead = {id, 1}};
+	ck_assert(link_send_to_panel(guest, &message));
+}
+
+static void no_frame(void)
+{
+	ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME}));
+}
+
+/* A panel with a UI and a guest whose buffers 1 to 4 have the output's size, Presented, nothing shown of the guest yet. */
+static void setup(void)
+{
+	char error[200];
+	memset(&stats, 0, sizeof(stats));
+	memset(&fake, 0, sizeof(fake));
+	sequence = presented = 0;
+	n_released = placeholder_shown = 0;
+	fake.base = (struct backend){.ops = &fake_ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	fake.connected = true;
+	fake.width = W;
+	loop = wl_event_loop_create();
+	board = status_board_create();
+	struct panel_config config = {.board = board, .stats = &stats};
+	panel = panel_create_on(loop, &config, &fake.base, error, sizeof(error));
+	ck_assert_ptr_nonnull(panel);
+	memory = memfd_create("pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ck_assert_int_eq(ftruncate(memory, MEMORY), 0);
+	ui = link_create(memory, MEMORY);
+	guest = link_create(memory, MEMORY);
+	ck_assert(ui && guest);
+	panel_add_producer(panel, PANEL_FACE_UI, ui);
+	panel_add_producer(panel, PANEL_FACE_GUEST, guest);
+	ck_assert_int_eq(panel_start(panel), 0);
+	announce(ui, 1, W, H, DRM_FORMAT_XRGB8888);
+	show(ui, 0, 1, 1, whole, whole);
+	show(ui, 1, 1, 1, whole, whole);
+	UNTIL(fake.commits == 1);
+	for (uint32_t id = 1; id <= 4; id++)
+		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
+	UNTIL(panel->face[PANEL_FACE_PLACEHOLDER].complete);
+	panel_present(panel, PRESENTATION_PRESENTED, 0);
+	UNTIL(panel->now.face == PANEL_FACE_PLACEHOLDER);
+	placeholder_shown = 0;
+}
+
+static void teardown(void)
+{
+	panel_destroy(panel);
+	ck_assert(fake.destroyed);
+	ck_assert_uint_eq(fake.made, fake.freed);
+	ck_assert_uint_eq(fake.imported, 0);
+	link_destroy(ui);
+	link_destroy(guest);
+	close(memory);
+	status_board_destroy(board);
+	wl_event_loop_destroy(loop);
+}
+
+static uint64_t copied(void)
+{
+	return atomic_load(&stats.bytes_copied);
+}
+
+START_TEST(flips_without_a_copy)
+{
+	for (uint32_t i = 0; i < 20; i++) {
+		guest_frame(1 + i % 2);
+		UNTIL(presented == sequence);
+		ck_assert(fake.shown.imported);
+		ck_assert_uint_eq(fake.shown.handle, 1 + i % 2);
+	}
+	ck_assert_uint_eq(copied(), 0);
+	ck_assert_uint_eq(fake.imports, 2); /* once a buffer, never once a frame */
+	ck_assert_uint_eq(atomic_load(&stats.frames_presented), 20);
+	ck_assert(panel->direct);
+	struct status status;
+	status_board_read(board, &status);
+	ck_assert(status.zero_copy);
+}
+END_TEST
+
+/* fbcon: the same buffer again and again, small damage. Each is a commit with that damage, so that drivers that copy by themselves see it. */
+START_TEST(one_buffer_many_frames)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	for (uint32_t i = 0; i < 10; i++) {
+		struct rect damage = {i, 2 * i, 8, 4};
+		uint32_t before = fake.commits;
+		show(guest, 0, 1, ++sequence, whole, damage);
+		UNTIL(presented == sequence);
+		ck_assert_uint_eq(fake.commits, before + 1);
+		ck_assert_mem_eq(&fake.last.damage, &damage, sizeof(damage));
+	}
+	ck_assert_uint_eq(copied(), 0);
+	ck_assert_uint_eq(fake.imports, 1);
+}
+END_TEST
+
+/* The buffer on the screen stays its own until another one is there: then, and only then, its producer is told. */
+START_TEST(kept_until_the_flip_of_its_successor)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	fake.hold_flips = true;
+	guest_frame(2);
+	give_up(1);
+	UNTIL(fake.pending);
+	settle();
+	ck_assert_uint_eq(n_released, 0);
+	ck_assert_uint_eq(fake.imported, 2);
+	fake.hold_flips = false;
+	eventfd_write(fake.base.fd, 1);
+	UNTIL(n_released == 1);
+	ck_assert_uint_eq(released[0].id, 1);
+	ck_assert_uint_eq(fake.imported, 1);
+	/* Without a successor of its own the placeholder follows. */
+	no_frame();
+	give_up(2);
+	UNTIL(n_released == 2);
+	ck_assert_uint_eq(released[1].id, 2);
+	ck_assert_int_eq(panel->now.face, PANEL_FACE_PLACEHOLDER);
+	ck_assert_uint_eq(fake.imported, 0);
+	settle();
+	ck_assert_uint_eq(n_released, 2); /* once each */
+}
+END_TEST
+
+START_TEST(refused_imports_are_copied)
+{
+	fake.refuse_import = ENODEV;
+	for (uint32_t i = 0; i < 6; i++) {
+		guest_frame(1 + i % 2);
+		UNTIL(presented == sequence);
+		ck_assert(!fake.shown.imported);
+	}
+	ck_assert_uint_eq(fake.imports, 2); /* not tried again */
+	ck_assert_uint_ge(copied(), 6 * W * H * 4);
+	ck_assert(!panel->direct);
+	give_up(1);
+	UNTIL(n_released == 1);
+}
+END_TEST
+
+/* The card takes the buffer and then does not show it: no placeholder, no black, the copy comes next. */
+START_TEST(refused_commits_are_copied)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	fake.refuse_imported = true;
+	placeholder_shown = 0;
+	uint32_t failed = fake.failed;
+	guest_frame(2);
+	UNTIL(presented == 2);
+	ck_assert(!fake.shown.imported);
+	ck_assert_uint_eq(fake.failed, failed + 1);
+	ck_assert_uint_eq(placeholder_shown, 0);
+	/* The buffer is known to be no good, others are tried. */
+	guest_frame(2);
+	UNTIL(presented == 3);
+	ck_assert_uint_eq(fake.failed, failed + 1);
+	fake.refuse_imported = false;
+	guest_frame(3);
+	UNTIL(presented == 4);
+	ck_assert(fake.shown.imported);
+	guest_frame(2);
+	UNTIL(presented == 5);
+	ck_assert(!fake.shown.imported);
+}
+END_TEST
+
+/* Also when it is a toggle that finds out: the UI stays until the copy is there. */
+START_TEST(refused_by_a_toggle)
+{
+	panel_present(panel, PRESENTATION_HIDDEN, 0);
+	UNTIL(panel->now.face == PANEL_FACE_UI);
+	guest_frame(1);
+	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
+	fake.refuse_imported = true;
+	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
+	UNTIL(panel->now.face == PANEL_FACE_GUEST);
+	ck_assert(!fake.shown.imported);
+	ck_assert_uint_eq(placeholder_shown, 0);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_is_copied)
+{
+	announce(guest, 5, W / 2, H, DRM_FORMAT_XRGB8888);
+	announce(guest, 6, W, H, DRM_FORMAT_XBGR8888);
+	show(guest, 0, 5, ++sequence, (struct rect){0, 0, W / 2, H}, (struct rect){0, 0, W / 2, H});
+	UNTIL(presented == 1);
+	guest_frame(6);
+	UNTIL(presented == 2);
+	ck_assert_uint_eq(fake.imports, 0);
+	ck_assert(!fake.shown.imported);
+	/* A pointer picture has to be blended in; without it the pages are enough again. */
+	announce(guest, 7, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE, DRM_FORMAT_ARGB8888);
+	struct link_message cursor = {.type = LINK_CURSOR};
+	cursor.cursor.buffer = (struct link_buffer_id){7, 1};
+	cursor.cursor.visible = 1;
+	ck_assert(link_send_to_panel(guest, &cursor));
+	guest_frame(1);
+	UNTIL(presented == 3);
+	ck_assert(!fake.shown.imported);
+	cursor.cursor.visible = 0;
+	ck_assert(link_send_to_panel(guest, &cursor));
+	guest_frame(1);
+	UNTIL(presented == 4);
+	ck_assert(fake.shown.imported);
+	/* All of it is new to the card: what it showed was another buffer, with a pointer in it. */
+	ck_assert_mem_eq(&fake.last.damage, &whole, sizeof(whole));
+}
+END_TEST
+
+/* A new buffer for each frame costs more than a copy: beyond its budget it gets copies, and what is kept of it stays bounded. */
+START_TEST(a_storm_of_buffers)
+{
+	uint64_t begin = clock_now_ns();
+	for (uint32_t i = 0; i < 200; i++) {
+		uint32_t id = 8 + i % 40;
+		if (i >= 40) {
+			give_up(id);
+			UNTIL(n_released == i - 39);
+		}
+		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
+		guest_frame(id);
+		UNTIL(presented == sequence);
+		ck_assert_uint_le(fake.imported, IMPORTS);
+	}
+	uint64_t allowed = IMPORT_BURST + (clock_now_ns() - begin) / IMPORT_EVERY_NS + 1;
+	ck_assert_uint_le(fake.imports, allowed);
+	ck_assert_uint_gt(copied(), 0);
+}
+END_TEST
+
+START_TEST(another_machine)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	guest_frame(2);
+	UNTIL(presented == 2);
+	struct link *old = guest, *fresh = link_create(memory, MEMORY);
+	guest = NULL;
+	panel_join_guest(panel, fresh);
+	UNTIL(panel->joining == 0 && panel->now.face == PANEL_FACE_PLACEHOLDER);
+	UNTIL(fake.imported == 0);
+	guest = fresh;
+	sequence = presented = 0;
+	announce(guest, 1, W, H, DRM_FORMAT_XRGB8888);
+	guest_frame(1);
+	UNTIL(presented == 1);
+	ck_assert(fake.shown.imported);
+	guest = old; /* the panel frees the other */
+}
+END_TEST
+
+START_TEST(another_mode)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	fake.width = W * 2;
+	eventfd_write(fake.base.hotplug_fd, 1);
+	UNTIL(panel->output.width == W * 2 && panel->now.valid && panel->now.set == panel->set);
+	ck_assert(!fake.shown.imported);
+	UNTIL(fake.imported == 0); /* those of the old mode are off the screen */
+	give_up(1);
+	no_frame();
+	UNTIL(n_released == 1);
+}
+END_TEST
+
+START_TEST(budget_of_imports)
+{
+	struct import_budget budget = {0};
+	uint64_t now = 1000 * IMPORT_EVERY_NS;
+	for (uint32_t i = 0; i < IMPORT_BURST; i++)
+		ck_assert(import_allowed(&budget, now));
+	ck_assert(!import_allowed(&budget, now));
+	ck_assert(!import_allowed(&budget, now + IMPORT_EVERY_NS - 1));
+	ck_assert(import_allowed(&budget, now + IMPORT_EVERY_NS));
+	ck_assert(!import_allowed(&budget, now + IMPORT_EVERY_NS));
+	now += 100 * IMPORT_EVERY_NS;
+	uint32_t n = 0;
+	while (import_allowed(&budget, now))
+		n++;
+	ck_assert_uint_eq(n, IMPORT_BURST);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+	Suite *suite = suite_create("imports");
+	TCase *tc = tcase_create("panel");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, flips_without_a_copy);
+	tcase_add_test(tc, one_buffer_many_frames);
+	tcase_add_test(tc, kept_until_the_flip_of_its_successor);
+	tcase_add_test(tc, refused_imports_are_copied);
+	tcase_add_test(tc, refused_commits_are_copied);
+	tcase_add_test(tc, refused_by_a_toggle);
+	tcase_add_test(tc, what_does_not_fit_is_copied);
+	tcase_add_test(tc, a_storm_of_buffers);
+	tcase_add_test(tc, another_machine);
+	tcase_add_test(tc, another_mode);
+	suite_add_tcase(suite, tc);
+	TCase *pure = tcase_create("budget");
+	tcase_add_test(pure, budget_of_imports);
+	suite_add_tcase(suite, pure);
+	return suite;
+}
+
+UNIT_MAIN(make_suite)
