@@ -646,6 +646,8 @@ static void *run(void *arg)
 		for (uint32_t p = 0; p < 2; p++)
 			if (worker->producer[p].link)
 				read_producer(worker, p);
+		if (!worker->producer[1].link)
+			imports_settle(&worker->imports, worker->config.backend, &(struct link_buffer_id){0}); /* nobody is to be told */
 		uint64_t now = clock_now_ns();
 		worker->ready_due = false;
 		for (uint32_t f = 0; f < PANEL_FACES; f++)

@@ -320,6 +320,7 @@ START_TEST(a_storm_of_buffers)
 }
 END_TEST
 
+/* A machine's memory is free when its process is gone: nothing is kept of it but what is on the screen, and that not for long. */
 START_TEST(another_machine)
 {
 	guest_frame(1);
@@ -328,9 +329,11 @@ START_TEST(another_machine)
 	UNTIL(presented == 2);
 	struct link *old = guest, *fresh = link_create(memory, MEMORY);
 	guest = NULL;
-	panel_join_guest(panel, fresh);
+	panel_join_guest(panel, NULL);
 	UNTIL(panel->joining == 0 && panel->now.face == PANEL_FACE_PLACEHOLDER);
 	UNTIL(fake.imported == 0);
+	panel_join_guest(panel, fresh);
+	UNTIL(panel->joining == 0);
 	guest = fresh;
 	sequence = presented = 0;
 	announce(guest, 1, W, H, DRM_FORMAT_XRGB8888);
