@@ -93,8 +93,8 @@ static void walk_run(void *data, uint64_t pixels_offset, uint64_t length)
 	}
 }
 
-/* Copies a rectangle of the buffer to out. Rectangles are inside the buffer, so the sums below fit. */
-static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, const struct link_buffer *buffer, struct rect r)
+/* Copies a rectangle of the buffer to out. Rectangles are inside the buffer, so the sums below fit. place: as for link_buffer_runs(). */
+static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, const struct link_buffer *buffer, struct link_place *place, struct rect r)
 {
 	struct walk walk = {
 		.memory = memory,
@@ -109,7 +109,7 @@ static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, c
 		/* One piece on both sides: whole runs are copied at a time. */
 		walk.stride = walk.row = length;
 	}
-	return link_buffer_runs(buffer, start, length, walk_run, &walk);
+	return link_buffer_runs(buffer, place, start, length, walk_run, &walk);
 }
 
 static void flush_run(void *data, uint64_t pixels_offset, uint64_t length)
@@ -135,7 +135,7 @@ void blit_flush(const uint8_t *memory, const struct link_buffer *buffer, struct 
 	if (!inside(r, buffer->width, buffer->height))
 		return;
 	__builtin_ia32_mfence();
-	link_buffer_runs(buffer, buffer->offset + (uint64_t)r.y * buffer->stride + (uint64_t)r.x * 4, (uint64_t)(r.h - 1) * buffer->stride + walk.row,
+	link_buffer_runs(buffer, NULL, buffer->offset + (uint64_t)r.y * buffer->stride + (uint64_t)r.x * 4, (uint64_t)(r.h - 1) * buffer->stride + walk.row,
 		flush_run, &walk);
 	__builtin_ia32_mfence();
 }
@@ -173,7 +173,7 @@ bool blit_read_cursor(uint32_t *image, const uint8_t *memory, const struct link_
 {
 	enum conversion how = conversion_of(buffer->format);
 	if (how == CONVERT_UNKNOWN || buffer->width != LINK_CURSOR_SIDE || buffer->height != LINK_CURSOR_SIDE ||
-	    !copy_rows((uint8_t *)image, LINK_CURSOR_SIDE * 4, memory, buffer, (struct rect){0, 0, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE}))
+	    !copy_rows((uint8_t *)image, LINK_CURSOR_SIDE * 4, memory, buffer, NULL, (struct rect){0, 0, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE}))
 		return false;
 	bool alpha = buffer->format == DRM_FORMAT_ARGB8888 || buffer->format == DRM_FORMAT_ABGR8888 || buffer->format == DRM_FORMAT_RGBA8888 ||
 		     buffer->format == DRM_FORMAT_BGRA8888;
@@ -214,11 +214,12 @@ static uint64_t scale(const struct blit_target *target, struct rect dest, const 
 	uint32_t sx0 = sample(x0, source.w, dest.w), sx1 = sample(x1 - 1, source.w, dest.w);
 	uint64_t bytes = 0;
 	uint32_t have = UINT32_MAX;
+	struct link_place place = {0};
 	for (uint32_t y = y0; y < y1; y++) {
 		uint32_t sy = sample(y, source.h, dest.h);
 		if (sy != have) {
 			struct rect line = {source.x + sx0, source.y + sy, sx1 - sx0 + 1, 1};
-			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, line))
+			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, &place, line))
 				return bytes;
 			convert(scratch->in, line.w, how);
 			if (cursor)
@@ -251,12 +252,13 @@ uint64_t blit_picture(const struct blit_target *target, struct rect dest, const 
 	struct rect at = {dest.x + damage.x - source.x, dest.y + damage.y - source.y, damage.w, damage.h};
 	uint8_t *out = target->pixels + (uint64_t)at.y * target->pitch + (uint64_t)at.x * 4;
 	if (how == CONVERT_NONE && !cursor) {
-		if (!copy_rows(out, target->pitch, memory, buffer, damage))
+		if (!copy_rows(out, target->pitch, memory, buffer, NULL, damage))
 			return 0;
 	} else {
+		struct link_place place = {0};
 		for (uint32_t y = 0; y < damage.h; y++) {
 			struct rect line = {damage.x, damage.y + y, damage.w, 1};
-			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, line))
+			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, &place, line))
 				return 0;
 			convert(scratch->in, line.w, how);
 			if (cursor)

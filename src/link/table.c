@@ -310,15 +310,17 @@ bool link_table_next_released(struct link_table *table, struct link_buffer_id *b
 	return true;
 }
 
-bool link_buffer_runs(const struct link_buffer *buffer, uint64_t offset, uint64_t length,
+bool link_buffer_runs(const struct link_buffer *buffer, struct link_place *place, uint64_t offset, uint64_t length,
 	void (*run)(void *data, uint64_t pixels_offset, uint64_t length), void *data)
 {
-	for (uint32_t i = 0; i < buffer->n_segments && length > 0; i++) {
+	struct link_place at = place != NULL && place->offset <= offset ? *place : (struct link_place){ 0 };
+	while (at.segment < buffer->n_segments && offset - at.offset >= buffer->segment[at.segment].length)
+		at.offset += buffer->segment[at.segment++].length;
+	if (place != NULL)
+		*place = at;
+	offset -= at.offset;
+	for (uint32_t i = at.segment; i < buffer->n_segments && length > 0; i++) {
 		const struct link_segment *segment = &buffer->segment[i];
-		if (offset >= segment->length) {
-			offset -= segment->length;
-			continue;
-		}
 		uint64_t here = segment->length - offset < length ? segment->length - offset : length;
 		run(data, segment->offset + offset, here);
 		length -= here;

@@ -45,6 +45,15 @@ const struct link_head *link_table_head(const struct link_table *table, uint32_t
 struct rect link_table_take_damage(struct link_table *table, uint32_t head);
 /* Names of buffers that became free (dead and shown by no head) since the last call; false when there is none left. The caller answers LINK_RELEASED. */
 bool link_table_next_released(struct link_table *table, struct link_buffer_id *buffer);
-/* Bytes at offset of the buffer's segments as runs: calls run(data, offset in pixel memory, length) for [offset, offset+length). False when out of range. */
-bool link_buffer_runs(const struct link_buffer *buffer, uint64_t offset, uint64_t length,
+/* Where a walk over a buffer's segments has come to: row after row costs no search from the first one. Zeros: at the beginning. */
+struct link_place {
+	uint32_t segment;
+	uint64_t offset; /* of its first byte in the buffer */
+};
+
+/*
+ * Bytes at offset of the buffer's segments as runs: calls run(data, offset in pixel memory, length) for [offset, offset+length). False when out of range.
+ * place: of this buffer, moved to the offset; NULL for a single walk.
+ */
+bool link_buffer_runs(const struct link_buffer *buffer, struct link_place *place, uint64_t offset, uint64_t length,
 	void (*run)(void *data, uint64_t pixels_offset, uint64_t length), void *data);

@@ -202,7 +202,7 @@ static void look(struct scene *scene, uint32_t index)
 	FUZZ_CHECK(damage.x + damage.w <= buffer->width && damage.y + damage.h <= buffer->height, "damage outside the buffer");
 	uint64_t start = buffer->offset + (uint64_t)head->source.y * buffer->stride + (uint64_t)head->source.x * 4;
 	uint64_t length = (uint64_t)(head->source.h - 1) * buffer->stride + (uint64_t)head->source.w * 4;
-	FUZZ_CHECK(link_buffer_runs(buffer, start, length, copy_run, (void *)(uintptr_t)link_pixels(scene->link)), "a picture that its segments do not hold");
+	FUZZ_CHECK(link_buffer_runs(buffer, NULL, start, length, copy_run, (void *)(uintptr_t)link_pixels(scene->link)), "a picture that its segments do not hold");
 }
 
 static void take(struct scene *scene, uint8_t how)

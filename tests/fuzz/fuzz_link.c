@@ -228,7 +228,7 @@ static void check_heads(const struct scene *scene)
 	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++) {
 		const struct link_buffer *buffer = link_table_head(scene->worker->producer[1].table, i)->buffer;
 		if (buffer != NULL)
-			FUZZ_CHECK(link_buffer_runs(buffer, buffer->offset, (uint64_t)buffer->stride * (buffer->height - 1) + 4ull * buffer->width, no_run, NULL),
+			FUZZ_CHECK(link_buffer_runs(buffer, NULL, buffer->offset, (uint64_t)buffer->stride * (buffer->height - 1) + 4ull * buffer->width, no_run, NULL),
 				"a picture of %ux%u is larger than its segments", buffer->width, buffer->height);
 	}
 }

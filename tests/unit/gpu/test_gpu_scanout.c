@@ -115,7 +115,7 @@ START_TEST(pixels_are_where_the_panel_looks)
 			*((uint8_t *)driver_ptr(&f.d, entry[i].addr) + k) = wanted[at] = (uint8_t)(at * 7 + at / 251);
 	ck_assert_uint_eq(flush(1, whole), OK);
 	ck_assert_uint_eq(head()->buffer->n_segments, 3); /* the two neighbours are one run */
-	ck_assert(link_buffer_runs(head()->buffer, 0, sizeof seen, see, NULL));
+	ck_assert(link_buffer_runs(head()->buffer, NULL, 0, sizeof seen, see, NULL));
 	ck_assert_mem_eq(seen, wanted, sizeof seen);
 }
 END_TEST

@@ -215,11 +215,39 @@ START_TEST(runs_cross_segments)
 	struct link_segment segment[3] = { { 4096, 100 }, { 0, 200 }, { 8192, 300 } };
 	struct link_buffer buffer = { .n_segments = 3, .segment = segment };
 	struct total total = { 0 };
-	ck_assert(link_buffer_runs(&buffer, 50, 300, count_run, &total));
+	ck_assert(link_buffer_runs(&buffer, NULL, 50, 300, count_run, &total));
 	ck_assert_uint_eq(total.bytes, 300);
 	ck_assert_uint_eq(total.runs, 3);
 	ck_assert_uint_eq(total.first, 4146);
-	ck_assert(!link_buffer_runs(&buffer, 500, 101, count_run, &total));
+	ck_assert(!link_buffer_runs(&buffer, NULL, 500, 101, count_run, &total));
+}
+END_TEST
+
+/* A walk that goes on where the last one was finds what one from the beginning finds, also backwards and past the end. */
+START_TEST(runs_from_a_place)
+{
+	enum { SEGMENTS = 500 };
+	struct link_segment segment[SEGMENTS];
+	struct link_buffer buffer = { .n_segments = SEGMENTS, .segment = segment };
+	struct link_place place = { 0 };
+	uint64_t size = 0;
+	srandom(1);
+	for (uint32_t i = 0; i < SEGMENTS; i++) {
+		segment[i] = (struct link_segment){ (uint64_t)i * 4096, 4 * (1 + (uint64_t)random() % 64) };
+		size += segment[i].length;
+	}
+	for (uint32_t i = 0; i < 10000; i++) {
+		uint64_t offset = (uint64_t)random() % (size + 100), length = 4 + (uint64_t)random() % 1000;
+		struct total from_start = { 0 }, from_place = { 0 };
+		ck_assert_int_eq(link_buffer_runs(&buffer, NULL, offset, length, count_run, &from_start),
+			link_buffer_runs(&buffer, &place, offset, length, count_run, &from_place));
+		ck_assert_mem_eq(&from_start, &from_place, sizeof from_start);
+	}
+	/* And it does go on: what lies before is not looked at again. */
+	uint64_t last = size - segment[SEGMENTS - 1].length;
+	link_buffer_runs(&buffer, &place, last, 4, count_run, &(struct total){ 0 });
+	ck_assert_uint_eq(place.segment, SEGMENTS - 1);
+	ck_assert_uint_eq(place.offset, last);
 }
 END_TEST
 
@@ -506,6 +534,7 @@ static Suite *suite(void)
 	tcase_add_test(c, damage_is_united_never_dropped);
 	tcase_add_test(c, dead_buffer_lives_until_its_successor);
 	tcase_add_test(c, runs_cross_segments);
+	tcase_add_test(c, runs_from_a_place);
 	tcase_add_test(c, pointer_picture_must_be_known_and_64x64);
 	tcase_add_test(c, halves_of_two_processes);
 	tcase_add_test(c, panel_cannot_write_the_producers_pixels);
