@@ -314,8 +314,8 @@ def test_out_of_memory_without_isolation_is_one_clear_end(machine):
     if machine.isolated:
         raise Skip("it is about one process")
     group = "/sys/fs/cgroup/rayvm-oom-one"
-    machine.sh(f"echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {group} && echo {400 * MIB} > {group}/memory.max", check=True)
-    one = [word for word in arguments("1G", options="tiny.exit=eat tiny.after=10") if word != "--isolate"]
+    machine.sh(f"echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir -p {group} && echo {300 * MIB} > {group}/memory.max", check=True)
+    one = [word for word in arguments("1G", options="tiny.exit=eat tiny.after=5") if word != "--isolate"]
     with own(machine, one, log="oom-one.log", cgroup="rayvm-oom-one") as rayvm:
         state["ui"] = rayvm.ready()
         show_guest(machine, 120)
