@@ -51,8 +51,12 @@ struct import *imports_find(struct imports *imports, struct backend *backend, ui
 		if (import->state == IMPORT_NONE || import->dead || import->set != set || !same_name(import->name, pages->buffer->name) ||
 			memcmp(&import->source, &pages->source, sizeof(import->source)) != 0)
 			continue;
+		if (import->state == IMPORT_BAD && now >= import->until_ns) {
+			drop(import, backend);
+			break;
+		}
 		import->used = ++imports->count;
-		return import->state == IMPORT_GOOD ? import : NULL;
+		return import->state == IMPORT_GOOD && !import->refused ? import : NULL;
 	}
 	if (!import_allowed(&imports->budget, now))
 		return NULL;
@@ -68,6 +72,7 @@ struct import *imports_find(struct imports *imports, struct backend *backend, ui
 		return import;
 	*why = errno ? errno : EINVAL;
 	import->state = IMPORT_BAD;
+	import->until_ns = now + IMPORT_BAD_NS;
 	return NULL;
 }
 
@@ -77,13 +82,23 @@ void imports_damage(struct imports *imports, struct rect damage)
 		imports->slot[i].stale = rect_union(imports->slot[i].stale, damage);
 }
 
-void import_spoil(struct backend *backend, struct import *import)
+void import_let_go(struct import *import, struct backend *backend, uint64_t now)
 {
-	if (import->state != IMPORT_GOOD)
+	import->held = false;
+	if (import->state != IMPORT_GOOD || !import->refused)
 		return;
 	backend->ops->free_buffer(backend, &import->buffer);
 	import->state = IMPORT_BAD;
-	import->held = false;
+	import->until_ns = now + IMPORT_BAD_NS;
+	import->refused = false;
+}
+
+bool imports_orphaned(const struct imports *imports)
+{
+	for (uint32_t i = 0; i < IMPORTS; i++)
+		if (imports->slot[i].state != IMPORT_NONE && imports->slot[i].name.id == 0)
+			return true;
+	return false;
 }
 
 /* Whether any slot has to do with this buffer. */

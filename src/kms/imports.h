@@ -12,11 +12,12 @@
 #define IMPORTS 8                   /* framebuffers kept: what a guest flips between, and some that are on their way out */
 #define IMPORT_EVERY_NS 100000000ull /* one more import is allowed each time */
 #define IMPORT_BURST 8              /* and so many at once */
+#define IMPORT_BAD_NS 5000000000ull /* what was refused is copied for so long: the reason may have been a moment's */
 
 enum import_state {
 	IMPORT_NONE, /* slot is free */
 	IMPORT_GOOD, /* buffer is a framebuffer */
-	IMPORT_BAD,  /* cannot be shown from where it is: not tried again */
+	IMPORT_BAD,  /* cannot be shown from where it is: not tried again before `until_ns` */
 };
 
 struct import {
@@ -28,7 +29,9 @@ struct import {
 	struct rect stale;   /* what its producer may have drawn since it was last flushed, buffer coordinates */
 	uint64_t serial; /* of the last time it went to the front */
 	uint64_t used;   /* the same, also for bad ones: the oldest makes room */
+	uint64_t until_ns;
 	bool held;       /* the front has it */
+	bool refused;    /* by the card: bad as soon as it is not held any more */
 	bool dead;       /* the producer gave it up, and was not answered yet */
 };
 
@@ -51,8 +54,10 @@ bool import_allowed(struct import_budget *budget, uint64_t now);
 struct import *imports_find(struct imports *imports, struct backend *backend, uint32_t set, const struct backend_pages *pages, uint64_t now, int *why);
 /* A frame of the producer's, in whichever buffer, changed this: all of its buffers will have it sooner or later. */
 void imports_damage(struct imports *imports, struct rect damage);
-/* The card did not show it after all: copied from now on. */
-void import_spoil(struct backend *backend, struct import *import);
+/* The front has it no more. */
+void import_let_go(struct import *import, struct backend *backend, uint64_t now);
+/* Whether something is left of a producer that is gone. */
+bool imports_orphaned(const struct imports *imports);
 /* The producer gave the buffer up. True: something is kept of it, and imports_settle() tells when the producer is to be answered. */
 bool imports_dead(struct imports *imports, struct link_buffer_id name);
 /* Frees what is dead and not held any more. True: nothing is left of buffer *name, tell its producer. False: no more to do. */

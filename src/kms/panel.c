@@ -149,6 +149,8 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {
 		face->complete = false;
 		panel_let_go(panel, event->face, event->set, event->index);
+		if (had && old != event->index)
+			panel_let_go(panel, event->face, event->set, old);
 		return; /* its picture went meanwhile */
 	}
 	face->latest = event->index;
@@ -178,9 +180,12 @@ static void joined(struct panel *panel)
 		face->complete = false;
 		panel_let_go(panel, PANEL_FACE_GUEST, panel->set, face->latest);
 	}
+	if (panel->latch.state == LATCH_DARK && panel->now.valid && panel->now.face == PANEL_FACE_GUEST && panel->now.index >= FACE_BUFFERS) {
+		/* Its successor may not come for long, and nobody sees it: the old machine's memory is not kept for that. */
+		panel->now.valid = false;
+		panel_let_go(panel, PANEL_FACE_GUEST, panel->now.set, panel->now.index);
+	}
 	news(panel, PANEL_FACE_GUEST);
-	if (panel->config.joined)
-		panel->config.joined(panel->config.data);
 }
 
 static int on_events(int fd, uint32_t mask, void *data)
@@ -200,6 +205,10 @@ static int on_events(int fd, uint32_t mask, void *data)
 			break;
 		case WORKER_JOINED:
 			joined(panel);
+			break;
+		case WORKER_GONE:
+			if (panel->joining == 0 && panel->config.joined)
+				panel->config.joined(panel->config.data);
 			break;
 		case WORKER_PROBED:
 			probed(panel, event.output);

@@ -50,9 +50,9 @@ static void replace_now(struct panel *panel)
 	struct shown old = panel->now;
 	panel->now = panel->next;
 	panel->next.valid = false;
-	if (old.valid && old.set != panel->now.set)
+	if (!old.valid || old.set != panel->now.set)
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .set = panel->now.set});
-	else if (old.valid)
+	else
 		panel_let_go(panel, old.face, old.set, old.index);
 }
 
@@ -87,12 +87,10 @@ static void shown(struct panel *panel, uint64_t time)
 	panel_arm_tick(panel);
 }
 
-/* The card does not show the guest's own buffer. The worker copies it from now on; what is on the screen stays until then. */
+/* The card does not show the guest's own buffer. The worker copies it for some time; what is on the screen stays until the copy is ready. */
 static enum latch_result refuse(struct panel *panel, struct face *face, int error)
 {
 	uint32_t left_out;
-	if (panel->now.valid && panel->now.face == PANEL_FACE_GUEST && panel->now.set == panel->set && panel->now.index == face->latest)
-		return LATCH_REFUSED; /* it is on the screen already: the trouble is another one */
 	if (log_limit_pass(&panel->commit_limit, &left_out))
 		log_info("%s does not show the guest's own pages (%s): copying", panel->output.name, strerror(error));
 	worker_post(panel->worker, &(struct front_event){.type = FRONT_REFUSED, .set = panel->set, .face = PANEL_FACE_GUEST, .index = face->latest,

@@ -18,6 +18,9 @@
 #define MESSAGES_PER_TURN 256 /* of one producer, so that none keeps the others from the panel */
 #define SETS 3                /* of framebuffers: the present one, and those still on the screen after a mode change */
 #define RETRY_MS 4            /* when a mailbox to the front is full */
+#define ROOM 16               /* of it that pictures leave to news, of which none may be lost */
+#define DIRECT_NS 2000000ull  /* between two frames in buffers of the guest's: faster than any panel, and no guest keeps the front busy */
+#define REFUSALS 4            /* of buffers in a row, none shown between them: the card shows none of them */
 #define SHOTS 8               /* pictures for people asked for at once: the rest of the mailbox is the front's */
 
 struct framebuffer {
@@ -80,6 +83,8 @@ struct worker {
 	uint32_t current; /* number of the set drawn into; 0: no output */
 	uint32_t visible;
 	bool joined_due; /* WORKER_JOINED found no room */
+	bool gone_due;   /* WORKER_GONE follows when nothing is left */
+	uint32_t refusals; /* in a row */
 	struct blit_scratch scratch;
 };
 
@@ -217,7 +222,7 @@ static struct import *import_of(struct worker *worker, const struct set *set, co
 	const struct backend_pages pages = {link_pixels_fd(worker->producer[1].link), head->buffer, head->source};
 	uint32_t left_out;
 	int why;
-	if (!backend->ops->import_buffer || backend->copies[0] || pages.fd < 0 || head->source.w != set->width || head->source.h != set->height ||
+	if (!backend->ops->import_buffer || backend->copies[0] || worker->refusals >= REFUSALS || pages.fd < 0 || head->source.w != set->width || head->source.h != set->height ||
 		!blit_format_is_xrgb(head->buffer->format) || (face->cursor.visible && face->cursor.loaded))
 		return NULL;
 	struct import *import = imports_find(&worker->imports, backend, set->number, &pages, now, &why);
@@ -253,23 +258,31 @@ static bool prepare(struct worker *worker, enum panel_face face, struct set *set
 	return true;
 }
 
+/* Not before its time: while hidden, and for buffers of the guest's, which cost the guest nothing. */
+static bool may_compose(const struct worker *worker, enum panel_face face, uint64_t now)
+{
+	const struct face *state = &worker->face[face];
+	return now >= state->next_ns || (worker->visible & 1u << face && !state->direct);
+}
+
 /* Hands a face's outstanding frame to the front. */
 static void compose(struct worker *worker, enum panel_face face, uint64_t now)
 {
 	struct set *set = find_set(worker, worker->current);
 	const struct link_head *head = head_of(worker, face);
 	struct face *state = &worker->face[face];
-	if (!set || !head || !state->outstanding)
+	if (!set || !head || !state->outstanding || (face == PANEL_FACE_GUEST && worker->joined_due))
 		return;
-	if (!(worker->visible & 1u << face) && now < state->next_ns)
+	if (!may_compose(worker, face, now))
 		return;
+	if (!mailbox_has_room(worker->config.events, ROOM)) {
+		worker->ready_due = true; /* the front has much to do; nothing is lost, a later turn does it */
+		return;
+	}
 	struct worker_event event = {.type = WORKER_READY, .face = face, .set = set->number, .sequence = head->sequence, .serial = worker->serial + 1};
 	if (!prepare(worker, face, set, head, now, &event))
 		return;
-	if (!mailbox_post(worker->config.events, &event)) {
-		worker->ready_due = true; /* the front has much to do; nothing is lost, the next turn does it again */
-		return;
-	}
+	mailbox_post(worker->config.events, &event); /* there is room: nobody else posts */
 	worker->serial++;
 	state->direct = event.index >= FACE_BUFFERS;
 	if (state->direct) {
@@ -282,7 +295,7 @@ static void compose(struct worker *worker, enum panel_face face, uint64_t now)
 	state->touched = state->fresh = (struct rect){0};
 	state->outstanding = false;
 	/* Nothing is copied for a buffer of the guest's, and the guest may go on drawing into the one before: a toggle finds the newest. */
-	state->next_ns = state->direct ? now : now + WORKER_HIDDEN_NS;
+	state->next_ns = now + (state->direct ? DIRECT_NS : WORKER_HIDDEN_NS);
 }
 
 static void tell_news(struct worker *worker, enum panel_face face, uint64_t sequence, uint32_t w, uint32_t h)
@@ -466,6 +479,7 @@ static void join(struct worker *worker, struct link *link, uint32_t epoch)
 		}
 	}
 	imports_orphan(&worker->imports);
+	worker->gone_due = true;
 	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = producer->link != NULL};
 	for (uint32_t s = 0; s < SETS; s++) {
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
@@ -544,7 +558,7 @@ static void shoot(struct worker *worker, const struct front_event *event)
 }
 
 /* The front is done with a framebuffer, or it cannot be shown. */
-static void free_or_spoil(struct worker *worker, const struct front_event *event)
+static void free_or_mark(struct worker *worker, const struct front_event *event)
 {
 	struct set *set = find_set(worker, event->set);
 	if (event->index < FACE_BUFFERS) {
@@ -553,13 +567,17 @@ static void free_or_spoil(struct worker *worker, const struct front_event *event
 		return;
 	}
 	struct import *import = &worker->imports.slot[event->index - FACE_BUFFERS];
-	if (import->serial == event->serial)
-		import->held = false;
-	if (event->type == FRONT_FREE)
+	if (event->type == FRONT_FREE) {
+		if (import->serial != event->serial)
+			return; /* a newer frame in it is on its way to the front */
+		if (!import->refused)
+			worker->refusals = 0;
+		import_let_go(import, worker->config.backend, clock_now_ns());
 		return;
-	/* A newer frame in it may be on its way to the front, which then refuses again. */
-	if (!import->held)
-		import_spoil(worker->config.backend, import);
+	}
+	if (!import->refused && ++worker->refusals == REFUSALS)
+		log_info("the card shows none of the guest's own pages: copying from now on");
+	import->refused = true;
 	worker->face[PANEL_FACE_GUEST].outstanding = head_of(worker, PANEL_FACE_GUEST) != NULL;
 	worker->face[PANEL_FACE_GUEST].next_ns = 0;
 }
@@ -569,7 +587,7 @@ static void handle(struct worker *worker, const struct front_event *event)
 	switch (event->type) {
 	case FRONT_FREE:
 	case FRONT_REFUSED:
-		free_or_spoil(worker, event);
+		free_or_mark(worker, event);
 		break;
 	case FRONT_GEOMETRY:
 		new_geometry(worker, event->set, event->width, event->height);
@@ -613,9 +631,9 @@ static int wait_ms(struct worker *worker, uint64_t now)
 	}
 	for (uint32_t f = 0; worker->current && f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
-		if (!face->outstanding || worker->visible & 1u << f || !head_of(worker, (enum panel_face)f))
+		if (!face->outstanding || may_compose(worker, (enum panel_face)f, now) || !head_of(worker, (enum panel_face)f))
 			continue;
-		/* Visible ones wait for a FREE, hidden ones for their time; without a free framebuffer for both. */
+		/* Those whose time has come wait for a FREE. */
 		if (face->next_ns > now) {
 			int due = (int)((face->next_ns - now) / NSEC_PER_MSEC) + 1;
 			ms = ms < 0 || due < ms ? due : ms;
@@ -648,6 +666,8 @@ static void *run(void *arg)
 				read_producer(worker, p);
 		if (!worker->producer[1].link)
 			imports_settle(&worker->imports, worker->config.backend, &(struct link_buffer_id){0}); /* nobody is to be told */
+		if (worker->gone_due && !worker->joined_due && !imports_orphaned(&worker->imports))
+			worker->gone_due = !mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_GONE});
 		uint64_t now = clock_now_ns();
 		worker->ready_due = false;
 		for (uint32_t f = 0; f < PANEL_FACES; f++)

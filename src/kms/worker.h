@@ -25,6 +25,7 @@ enum worker_event_type {
 	WORKER_READY,  /* a framebuffer is finished */
 	WORKER_NEWS,   /* struct face_news of the face changed */
 	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
+	WORKER_GONE,   /* nothing is left of the guest's links before the present one */
 	WORKER_PROBED, /* output: what the connectors offer now (owned by the receiver), NULL when that failed */
 };
 
@@ -51,7 +52,7 @@ struct worker_chatter {
 /* front -> worker */
 enum front_event_type {
 	FRONT_FREE,     /* set, face, index, serial: the front is done with it */
-	FRONT_REFUSED,  /* set, index, serial: the card does not show this buffer of the guest's; copy it. Also frees it. */
+	FRONT_REFUSED,  /* index: the card does not show this buffer of the guest's, copy it. The front has it still. */
 	FRONT_GEOMETRY, /* set, width, height: make framebuffers of this size; 0: none */
 	FRONT_DROP,     /* set: every set before it may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
