@@ -17,20 +17,29 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECTOR 512u
 #define PAGE 4096u
+#define LOCK_TRIES 50 /* a second in all */
+#define LOCK_EVERY_NS 20000000l
 
 /*
  * One writer or many readers. The lock covers the whole file and belongs to the open description (F_OFD_SETLK), so that it
- * ends with the last process that has it, however that dies. File systems without locks are used unlocked.
+ * ends with the last process that has it, however that dies. But the kernel gives the io_uring of a dead process back in its own time, and with it the
+ * files in it: who starts rayvm again at once waits for that. File systems without locks are used unlocked.
  */
 static int lock_file(const struct disk *disk, bool writes, char *error, size_t error_size)
 {
 	struct flock lock = { .l_type = writes ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET };
-	if (fcntl(disk->fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
+	for (int i = 0; fcntl(disk->fd, F_OFD_SETLK, &lock) < 0; i++) {
+		if ((errno != EAGAIN && errno != EACCES) || i == LOCK_TRIES)
+			goto refused;
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_EVERY_NS }, NULL);
+	}
+	return 0;
+refused:
 	if (errno == EAGAIN || errno == EACCES) {
 		snprintf(error, error_size, "disk %s: another program uses it; end that one, or attach it with ,readonly to both", disk->name);
 		return -1;

@@ -472,6 +472,30 @@ START_TEST(long_work_lets_others_in)
 }
 END_TEST
 
+static void *hold_for_a_moment(void *fd)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+	close(*(int *)fd);
+	return NULL;
+}
+
+/* A program that has just ended may have the disk for a moment longer: the kernel gives its ring back in its own time. */
+START_TEST(lock_is_waited_for)
+{
+	char error[256] = "";
+	pthread_t thread;
+	make_file();
+	int fd = open(path, O_RDWR);
+	ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &(struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET }), 0);
+	pthread_create(&thread, NULL, hold_for_a_moment, &fd);
+	int result = disk_open(&disk, &(struct disk_config){ .path = path }, error, sizeof(error));
+	pthread_join(thread, NULL);
+	ck_assert_msg(result == 0, "%s", error);
+	disk_close(&disk);
+	unlink(path);
+}
+END_TEST
+
 START_TEST(refused)
 {
 	char error[256];
@@ -570,6 +594,7 @@ static Suite *make_suite(void)
 	TCase *other = tcase_create("other");
 	tcase_add_test(other, memory_disk);
 	tcase_add_test(other, long_work_lets_others_in);
+	tcase_add_test(other, lock_is_waited_for);
 	tcase_add_test(other, refused);
 	tcase_add_test(other, specs);
 	suite_add_tcase(suite, other);
