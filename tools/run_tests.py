@@ -43,7 +43,7 @@ class Counts:
     """What all suites came to."""
 
     def __init__(self):
-        self.passed, self.failures, self.skips = 0, [], []
+        self.passed, self.failures, self.skips, self.again = 0, [], [], []
 
     def line(self):
         text = f"{self.passed} passed, {len(self.failures)} failed"
@@ -182,7 +182,7 @@ def run_lab(everything, counts):
     """Run the lab's scenes."""
     results = OUT / "lab.json"
     results.unlink(missing_ok=True)
-    argv = [sys.executable, str(TOP / "tests/lab/run"), "--jobs", "2", "--json", str(results)] + (["--all"] if everything else [])
+    argv = [sys.executable, str(TOP / "tests/lab/run"), "--jobs", "2", "--again", "--json", str(results)] + (["--all"] if everything else [])
     status = subprocess.run(argv, env=dict(os.environ, RAYVM_BUILD=str(BUILD), RAYVM_TEST_OUT=str(OUT)),
                             check=False).returncode
     entries = json.loads(results.read_text(encoding="utf-8")) if results.exists() else []
@@ -190,6 +190,8 @@ def run_lab(everything, counts):
         name = f"lab: {entry['name']}"
         if entry["result"] == "pass":
             counts.passed += 1
+            if "again" in entry:
+                counts.again.append((name, (entry["again"].strip().splitlines() or ["no reason given"])[-1]))
         elif entry["result"] == "skip":
             counts.skips.append((name, (entry["text"].splitlines() or ["no reason given"])[0]))
         else:
@@ -245,6 +247,8 @@ def main():
     for (_, reason), skips in itertools.groupby(counts.skips, lambda skip: (skip[0].split(": ")[:2], skip[1])):
         name, *others = [name for name, _ in skips]
         say(f"skipped: {name}{f' and {len(others)} more' if others else ''} ({reason})")     # of one program, for one reason
+    for name, reason in counts.again:
+        say(f"passed only when run again: {name} ({reason})")
     for name in counts.failures:
         say(f"failed: {name}")
     say(counts.line())

@@ -126,6 +126,25 @@ def test_boot_deadline_and_early_death_are_told():
     assert "no-such-device" in _error(memory=512, qemu=["-device", "no-such-device"])
 
 
+def test_kernel_that_panics_gets_a_second_try():
+    class Counted(Machine):
+        starts = 0
+
+        def _start(self, timeout):
+            self.starts += 1
+            return super()._start(timeout)
+
+    machine = Counted(memory=512, append="rdinit=/nowhere root=/dev/nothing")
+    try:
+        machine.start()
+        raise AssertionError("up without a program to begin with?")
+    except LabError as error:
+        assert "panic" in str(error), error
+        assert machine.starts == 2, machine.starts
+    finally:
+        machine.kill()
+
+
 def test_lab_run_passes_output_and_status():
     drive = paths.OUT / "drive.img"
     drive.parent.mkdir(parents=True, exist_ok=True)

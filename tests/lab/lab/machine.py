@@ -30,6 +30,7 @@ from .errors import LabError, LabTimeout
 from .picture import Picture
 from .qmp import Qmp
 
+PANIC = re.compile(r"Kernel panic - not syncing.*")
 BOOT_TIMEOUT = float(os.environ.get("RAYVM_LAB_BOOT_TIMEOUT", "240"))
 PR_SET_PDEATHSIG = 1
 TABLET_RANGE = 0x7FFF   # QEMU's absolute axes (INPUT_EVENT_ABS_MAX)
@@ -168,7 +169,21 @@ class Machine:
         return qemu.command(self.options, self._folder, self.results)
 
     def start(self, timeout=BOOT_TIMEOUT):
-        """Boot and wait until programs can be run."""
+        """Boot and wait until programs can be run. A kernel that panics on the way is QEMU's software CPU's fault now and then: once more, then."""
+        private = self.results is None
+        try:
+            return self._start(timeout)
+        except LabError:
+            if not PANIC.search(self.serial()):
+                raise
+        print(f"       -- L1's kernel panicked while it booted, once more: {PANIC.search(self.serial())[0]}", flush=True)
+        self.kill()
+        self.results = None if private else self.results
+        self.process = self.qmp = self._agent = None
+        self._answers, self._events, self._input, self._number = {}, [], b"", 0
+        return self._start(timeout)
+
+    def _start(self, timeout):
         argv = self.prepare()
         begin = time.monotonic()
         deadline = begin + timeout * host.scale()
@@ -197,7 +212,12 @@ class Machine:
                 pass
             self._check_alive()
             raise LabError(f"{error}{self.last_words()}") from error
-        self.wait_for(lambda: any(event["event"] == "ready" for event in self._events), timeout, "L1 to come up")
+
+        def ready():
+            if PANIC.search(self.serial()):
+                raise LabError(f"L1's kernel panicked{self.last_words()}")
+            return any(event["event"] == "ready" for event in self._events)
+        self.wait_for(ready, timeout, "L1 to come up")
         self.boot_seconds = time.monotonic() - begin
         return self
 
