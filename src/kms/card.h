@@ -52,6 +52,12 @@ uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode);
  * passes may still refuse a real picture, by its size or when it is committed.
  */
 int drm_import_probe(int card, const char *driver, char *why, size_t size);
+struct udmabuf_create_list;
+/*
+ * The picture's pages, and no others, as udmabuf wants them, neighbours merged: fills list (room for all segments, zeroed). *offset: of the first pixel in
+ * them, bytes. False when they are not whole pages of the memory. Pure.
+ */
+bool drm_import_list(const struct backend_pages *pages, struct udmabuf_create_list *list, uint64_t *offset);
 /* As backend_ops.import_buffer. Worker. */
 int drm_import_buffer(int card, int udmabuf, const struct backend_pages *pages, struct scanout_buffer *buffer);
 /* Frees such a buffer; must not be on the screen. */

@@ -32,28 +32,42 @@ bool drm_sees_caches(const char *driver)
 	return false;
 }
 
-/* The pages of a picture as a dma-buf. -1 with errno: EINVAL also when they are not whole pages, or too many pieces for the kernel's limits. */
-static int make_dmabuf(int udmabuf, const struct backend_pages *pages)
+bool drm_import_list(const struct backend_pages *pages, struct udmabuf_create_list *list, uint64_t *offset)
 {
 	const struct link_buffer *buffer = pages->buffer;
-	struct udmabuf_create_list *list = malloc(sizeof(*list) + buffer->n_segments * sizeof(list->list[0]));
+	/* Bytes of the buffer: the picture, and the whole pages around it. Inside the segments (link/table.c). */
+	uint64_t first = buffer->offset + (uint64_t)pages->source.y * buffer->stride + (uint64_t)pages->source.x * 4;
+	uint64_t end = first + (uint64_t)(pages->source.h - 1) * buffer->stride + (uint64_t)pages->source.w * 4;
+	*offset = first % PAGE;
+	first -= *offset;
+	end = (end + PAGE - 1) / PAGE * PAGE;
+	uint64_t at = 0;
+	for (uint32_t i = 0; i < buffer->n_segments && at < end; at += buffer->segment[i++].length) {
+		const struct link_segment *segment = &buffer->segment[i];
+		uint64_t from = at < first ? first - at : 0, to = end - at < segment->length ? end - at : segment->length;
+		if (from >= to)
+			continue;
+		struct udmabuf_create_item *last = list->count ? &list->list[list->count - 1] : NULL;
+		uint64_t start = segment->offset + from;
+		if (start % PAGE || (to - from) % PAGE)
+			return false;
+		if (last && last->offset + last->size == start)
+			last->size += to - from;
+		else
+			list->list[list->count++] = (struct udmabuf_create_item){.memfd = (uint32_t)pages->fd, .offset = start, .size = to - from};
+	}
+	return at >= end;
+}
+
+/* The pages of a picture as a dma-buf. -1 with errno: EINVAL also when they are not whole pages, or too many pieces for the kernel's limits. */
+static int make_dmabuf(int udmabuf, const struct backend_pages *pages, uint64_t *offset)
+{
+	struct udmabuf_create_list *list = calloc(1, sizeof(*list) + pages->buffer->n_segments * sizeof(list->list[0]));
 	if (!list)
 		return -1;
-	*list = (struct udmabuf_create_list){.flags = UDMABUF_FLAGS_CLOEXEC};
-	for (uint32_t i = 0; i < buffer->n_segments; i++) {
-		const struct link_segment *segment = &buffer->segment[i];
-		struct udmabuf_create_item *last = list->count ? &list->list[list->count - 1] : NULL;
-		if (segment->offset % PAGE || segment->length % PAGE) {
-			free(list);
-			errno = EINVAL;
-			return -1;
-		}
-		if (last && last->offset + last->size == segment->offset)
-			last->size += segment->length;
-		else
-			list->list[list->count++] = (struct udmabuf_create_item){.memfd = (uint32_t)pages->fd, .offset = segment->offset, .size = segment->length};
-	}
-	int fd = ioctl(udmabuf, UDMABUF_CREATE_LIST, list);
+	list->flags = UDMABUF_FLAGS_CLOEXEC;
+	errno = EINVAL;
+	int fd = drm_import_list(pages, list, offset) ? ioctl(udmabuf, UDMABUF_CREATE_LIST, list) : -1;
 	int error = errno;
 	free(list);
 	errno = error;
@@ -62,17 +76,12 @@ static int make_dmabuf(int udmabuf, const struct backend_pages *pages)
 
 int drm_import_buffer(int card, int udmabuf, const struct backend_pages *pages, struct scanout_buffer *buffer)
 {
-	const struct link_buffer *picture = pages->buffer;
-	uint64_t offset = picture->offset + (uint64_t)pages->source.y * picture->stride + (uint64_t)pages->source.x * 4;
-	*buffer = (struct scanout_buffer){.pitch = picture->stride, .width = pages->source.w, .height = pages->source.h, .imported = true};
-	if (offset > UINT32_MAX) {
-		errno = EOVERFLOW;
-		return -1;
-	}
-	int fd = make_dmabuf(udmabuf, pages);
+	uint64_t offset;
+	*buffer = (struct scanout_buffer){.pitch = pages->buffer->stride, .width = pages->source.w, .height = pages->source.h, .imported = true};
+	int fd = make_dmabuf(udmabuf, pages, &offset);
 	if (fd < 0)
 		return -1;
-	uint32_t handles[4] = {0}, pitches[4] = {picture->stride}, offsets[4] = {(uint32_t)offset};
+	uint32_t handles[4] = {0}, pitches[4] = {buffer->pitch}, offsets[4] = {(uint32_t)offset};
 	int result = drmPrimeFDToHandle(card, fd, &handles[0]);
 	int error = errno;
 	close(fd);

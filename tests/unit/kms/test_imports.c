@@ -7,7 +7,10 @@
 #include <drm_fourcc.h>
 #include <wayland-server-core.h>
 
+#include <linux/udmabuf.h>
+
 #include "base/stats.h"
+#include "kms/card.h"
 #include "kms/panel_private.h"
 
 #define BUFFER_BYTES 16384u /* from one buffer's pixels to the next one's */
@@ -18,12 +21,12 @@ static struct wl_event_loop *loop;
 static struct panel *panel;
 static struct status_board *board;
 static struct stats stats;
-static struct link *ui, *guest;
+static struct link *ui, *guest, *first;
 static int memory;
 static uint64_t sequence, presented;
 static struct link_buffer_id released[64];
 static uint32_t n_released;
-static uint32_t placeholder_shown;
+static uint32_t placeholder_shown, gone, imported_when_gone;
 
 static void hear(void)
 {
@@ -93,6 +96,13 @@ static void no_frame(void)
 	ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME}));
 }
 
+static void on_gone(void *data)
+{
+	(void)data;
+	gone++;
+	imported_when_gone = fake.imported;
+}
+
 /* A panel with a UI and a guest whose buffers 1 to 4 have the output's size, Presented, nothing shown of the guest yet. */
 static void setup(void)
 {
@@ -100,13 +110,13 @@ static void setup(void)
 	memset(&stats, 0, sizeof(stats));
 	memset(&fake, 0, sizeof(fake));
 	sequence = presented = 0;
-	n_released = placeholder_shown = 0;
+	n_released = placeholder_shown = gone = 0;
 	fake.base = (struct backend){.ops = &fake_ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 	fake.connected = true;
 	fake.width = W;
 	loop = wl_event_loop_create();
 	board = status_board_create();
-	struct panel_config config = {.board = board, .stats = &stats};
+	struct panel_config config = {.board = board, .stats = &stats, .joined = on_gone};
 	panel = panel_create_on(loop, &config, &fake.base, error, sizeof(error));
 	ck_assert_ptr_nonnull(panel);
 	memory = memfd_create("pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -245,6 +255,7 @@ START_TEST(refused_commits_are_copied)
 	guest_frame(2);
 	UNTIL(presented == 3);
 	ck_assert_uint_eq(fake.failed, failed + 1);
+	ck_assert_uint_eq(fake.full, 1); /* and no mode was set for any of that */
 	fake.refuse_imported = false;
 	guest_frame(3);
 	UNTIL(presented == 4);
@@ -344,6 +355,145 @@ START_TEST(another_machine)
 }
 END_TEST
 
+/* The next machine is made when nothing is kept of the last one: its picture is the last thing, until its successor's flip. */
+START_TEST(gone_when_nothing_is_left)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	fake.hold_flips = true;
+	struct link *old = guest;
+	guest = NULL;
+	panel_join_guest(panel, NULL);
+	UNTIL(fake.pending);
+	settle();
+	ck_assert_uint_eq(gone, 0);
+	ck_assert_uint_eq(fake.imported, 1);
+	fake.hold_flips = false;
+	eventfd_write(fake.base.fd, 1);
+	UNTIL(gone == 1);
+	ck_assert_uint_eq(imported_when_gone, 0);
+	guest = old;
+}
+END_TEST
+
+/* The same on another terminal, where no flip comes for long. */
+START_TEST(gone_in_the_dark)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	panel_session(panel, false);
+	struct link *old = guest;
+	guest = NULL;
+	panel_join_guest(panel, NULL);
+	UNTIL(gone == 1);
+	ck_assert_uint_eq(imported_when_gone, 0);
+	panel_session(panel, true);
+	UNTIL(panel->now.valid && panel->now.face == PANEL_FACE_PLACEHOLDER);
+	guest = old;
+}
+END_TEST
+
+/* A picture on its way while the machines change: neither it nor its predecessor stays held. Twice, since there are two to copy into. */
+START_TEST(picture_on_its_way_while_machines_change)
+{
+	panel_present(panel, PRESENTATION_HIDDEN, 0);
+	UNTIL(panel->now.face == PANEL_FACE_UI);
+	for (uint32_t round = 0; round < 4; round++) {
+		fake.refuse_import = round < 2 ? 0 : ENODEV;
+		guest_frame(1);
+		UNTIL(panel->face[PANEL_FACE_GUEST].complete);
+		guest_frame(2);
+		usleep(150000); /* the worker is done with it, the front has not looked */
+		struct link *fresh = link_create(memory, MEMORY);
+		if (round == 0)
+			first = guest;
+		panel_join_guest(panel, fresh);
+		guest = fresh;
+		sequence = presented = 0;
+		UNTIL(panel->joining == 0);
+		UNTIL(fake.imported == 0);
+		for (uint32_t id = 1; id <= 4; id++)
+			announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
+	}
+	guest_frame(1);
+	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
+	guest = first; /* the panel frees the others */
+}
+END_TEST
+
+/* Back from another terminal, the card no longer shows the buffer that it showed before: a copy, not a dark screen. */
+START_TEST(refused_by_a_resume)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	panel_session(panel, false);
+	fake.refuse_imported = true;
+	panel_session(panel, true);
+	UNTIL(fake.commits > 2 && !fake.shown.imported && panel->now.valid && panel->now.face == PANEL_FACE_GUEST);
+	UNTIL(fake.imported == 0);
+}
+END_TEST
+
+/* A card that accepts and never shows: after a few it is not asked any more. */
+START_TEST(card_that_never_shows_one)
+{
+	fake.refuse_imported = true;
+	for (uint32_t i = 0; i < 12; i++) {
+		uint32_t id = 8 + i;
+		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
+		guest_frame(id);
+		UNTIL(presented == sequence);
+		ck_assert(!fake.shown.imported);
+		if (i == 0)
+			placeholder_shown = 0; /* it was there before the first picture */
+		give_up(id);
+		UNTIL(n_released + 1 >= sequence);
+	}
+	ck_assert_uint_le(fake.imports, 4);
+	ck_assert_uint_eq(placeholder_shown, 0);
+}
+END_TEST
+
+/* A flood of frames while the front is busy: no news is lost behind them, and what the front is told stays bounded. */
+START_TEST(flood_while_the_front_is_busy)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	for (uint32_t i = 0; i < 100; i++) {
+		show(guest, 0, 1 + i % 2, ++sequence, whole, (struct rect){0, 0, 4, 4});
+		usleep(2500);
+	}
+	no_frame();
+	usleep(50000);
+	uint32_t before = fake.commits;
+	UNTIL(panel->now.face == PANEL_FACE_PLACEHOLDER);
+	ck_assert_uint_le(fake.commits - before, 3);
+}
+END_TEST
+
+/* Frames faster than any panel, hidden: the front hears of some of them. */
+START_TEST(hidden_flood)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	panel_present(panel, PRESENTATION_HIDDEN, 0);
+	UNTIL(panel->now.face == PANEL_FACE_UI);
+	uint64_t begin = clock_now_ns(), first_serial = panel->face[PANEL_FACE_GUEST].serial[panel->face[PANEL_FACE_GUEST].latest];
+	while (clock_now_ns() < begin + 200 * NSEC_PER_MSEC) {
+		struct link_message message = {.type = LINK_FRAME};
+		message.frame.buffer = (struct link_buffer_id){1, 1};
+		message.frame.sequence = sequence + 1;
+		message.frame.source = message.frame.damage = whole;
+		sequence += link_send_to_panel(guest, &message);
+		wl_event_loop_dispatch(loop, 0);
+		hear();
+	}
+	uint64_t heard = panel->face[PANEL_FACE_GUEST].serial[panel->face[PANEL_FACE_GUEST].latest] - first_serial;
+	ck_assert_uint_gt(sequence, 500);
+	ck_assert_uint_le(heard, (clock_now_ns() - begin) / 2000000 + 2);
+}
+END_TEST
+
 START_TEST(another_mode)
 {
 	guest_frame(1);
@@ -377,6 +527,46 @@ START_TEST(budget_of_imports)
 }
 END_TEST
 
+/* What goes to the kernel is the picture's pages and no others. */
+START_TEST(pages_of_a_picture)
+{
+	struct link_segment segment[] = {{0x10000, 0x2000}, {0x12000, 0x1000}, {0x40000, 0x4000}, {0x80000, 0x10000}};
+	struct link_buffer buffer = {.width = 1024, .height = 16, .stride = 4096, .n_segments = 4, .segment = segment};
+	struct {
+		struct udmabuf_create_list head;
+		struct udmabuf_create_item item[4];
+	} list = {0};
+	struct backend_pages pages = {.fd = 7, .buffer = &buffer, .source = {0, 0, 1024, 16}};
+	uint64_t offset = 1;
+	ck_assert(drm_import_list(&pages, &list.head, &offset));
+	/* Neighbours are one piece, and the last is cut: 16 pages. */
+	ck_assert_uint_eq(list.head.count, 3);
+	ck_assert_uint_eq(offset, 0);
+	ck_assert(list.item[0].offset == 0x10000 && list.item[0].size == 0x3000 && list.item[0].memfd == 7);
+	ck_assert(list.item[1].offset == 0x40000 && list.item[1].size == 0x4000);
+	ck_assert(list.item[2].offset == 0x80000 && list.item[2].size == 0x9000);
+	/* A part: from the middle of a page in the third segment. */
+	memset(&list, 0, sizeof(list));
+	pages.source = (struct rect){100, 4, 10, 2};
+	ck_assert(drm_import_list(&pages, &list.head, &offset));
+	ck_assert_uint_eq(list.head.count, 1);
+	ck_assert(list.item[0].offset == 0x41000 && list.item[0].size == 0x2000);
+	ck_assert_uint_eq(offset, 400);
+	/* What are not whole pages cannot be given away: others would go with them. */
+	segment[2] = (struct link_segment){0x40004, 0x4000};
+	memset(&list, 0, sizeof(list));
+	ck_assert(!drm_import_list(&pages, &list.head, &offset));
+	segment[2] = (struct link_segment){0x40000, 0x3ffc};
+	pages.source = (struct rect){0, 0, 1024, 16};
+	memset(&list, 0, sizeof(list));
+	ck_assert(!drm_import_list(&pages, &list.head, &offset));
+	segment[3].length = 0x8ffc;
+	segment[2].length = 0x4000;
+	memset(&list, 0, sizeof(list));
+	ck_assert(!drm_import_list(&pages, &list.head, &offset));
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("imports");
@@ -391,10 +581,18 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, what_does_not_fit_is_copied);
 	tcase_add_test(tc, a_storm_of_buffers);
 	tcase_add_test(tc, another_machine);
+	tcase_add_test(tc, gone_when_nothing_is_left);
+	tcase_add_test(tc, gone_in_the_dark);
+	tcase_add_test(tc, picture_on_its_way_while_machines_change);
+	tcase_add_test(tc, refused_by_a_resume);
+	tcase_add_test(tc, card_that_never_shows_one);
+	tcase_add_test(tc, flood_while_the_front_is_busy);
+	tcase_add_test(tc, hidden_flood);
 	tcase_add_test(tc, another_mode);
 	suite_add_tcase(suite, tc);
 	TCase *pure = tcase_create("budget");
 	tcase_add_test(pure, budget_of_imports);
+	tcase_add_test(pure, pages_of_a_picture);
 	suite_add_tcase(suite, pure);
 	return suite;
 }
