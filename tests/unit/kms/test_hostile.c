@@ -5,10 +5,11 @@
 #include "link/link.c" /* the rings, as the other process has them */
 #undef LOG_MODULE
 #define LOG_MODULE "test"
-#include "kms/panel.h"
+#include "kms/panel_private.h"
 #include "unit.h"
 
 #include <pthread.h>
+#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -101,13 +102,31 @@ static void believable(struct link_message *message)
 	}
 }
 
-/* Never returns. Writes over what the panel reads at the same moment: nothing here is in step with it. */
-static void attack(struct link *link, uint8_t *pixels)
+/* A buffer, its pages, and a frame in it, as an honest machine sends them: what comes between is the attack. */
+static void honest(struct link_message message[3])
+{
+	const struct link_buffer_id name = { 1 + any(8), any(2) };
+	message[0] = (struct link_message){ .type = LINK_BUFFER, .buffer = { .buffer = name, .width = 64, .height = 64, .stride = 256,
+		.format = DRM_FORMAT_XRGB8888, .n_segments = 1 } };
+	message[1] = (struct link_message){ .type = LINK_SEGMENTS, .segments = { .buffer = name, .count = 1,
+		.segment = { { (uint64_t)any(PIXELS / 4096 - 4) * 4096, 16384 } } } };
+	message[2] = (struct link_message){ .type = LINK_FRAME, .frame = { .buffer = name, .sequence = clock_now_ns(),
+		.source = { 0, 0, 64, 64 }, .damage = { 0, 0, 64, 64 } } };
+}
+
+#define HONEST 4 /* of 16 */
+
+/* Never returns. Patient: mostly like any other machine, so that pictures get far. Writes over what the panel reads at the same moment: nothing here is in step with it. */
+static void attack(struct link *link, uint8_t *pixels, bool patient)
 {
 	struct ring *ring = &link->shared->to_panel;
-	for (uint32_t in = 0;;) {
-		switch (any(16)) {
+	struct link_message three[3];
+	uint32_t in = 0;
+	for (;;) {
+		switch (patient && any(8) ? HONEST : any(16)) {
 		case 0:
+			if (patient)
+				break; /* a sequence number so made is the last that the panel takes */
 			((uint8_t *)ring->slot)[any(sizeof(ring->slot))] = (uint8_t)any(256);
 			break;
 		case 1:
@@ -115,11 +134,18 @@ static void attack(struct link *link, uint8_t *pixels)
 			break;
 		case 2: /* an index that lies, for a moment; now and then it stays */
 			atomic_store(&ring->in, any(2) ? any(UINT32_MAX) : in + LINK_RING_SLOTS + 1);
-			if (any(64))
+			if (patient || any(64))
 				atomic_store(&ring->in, in);
 			break;
 		case 3:
 			atomic_store(&link->shared->to_producer.out, any(UINT32_MAX));
+			break;
+		case HONEST:
+			if (in - atomic_load(&ring->out) >= LINK_RING_SLOTS / 2)
+				break;
+			honest(three);
+			for (uint32_t i = 0; i < ARRAY_LEN(three); i++)
+				ring->slot[in++ & (LINK_RING_SLOTS - 1)] = three[i];
 			break;
 		default:
 			believable(&ring->slot[in & (LINK_RING_SLOTS - 1)]);
@@ -149,15 +175,63 @@ static struct link *ui_link(struct synthetic_config *config)
 	return config->link;
 }
 
-START_TEST(a_machine_gone_mad)
+/* The headless display as a card that takes the guest's own pages, on the worker: what it is given has to lie in the machine's memory. */
+static struct backend_ops ops;
+static void (*free_copy)(struct backend *backend, struct scanout_buffer *buffer);
+static _Atomic uint32_t imported, imports, most_imported, outside;
+
+static int import_buffer(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
+{
+	(void)backend;
+	const struct link_buffer *picture = pages->buffer;
+	uint64_t size = 0, end = picture->offset + (uint64_t)picture->stride * (pages->source.y + pages->source.h - 1) + 4ull * (pages->source.x + pages->source.w);
+	for (uint32_t i = 0; i < picture->n_segments; i++) {
+		outside += picture->segment[i].offset > PIXELS || picture->segment[i].length > PIXELS - picture->segment[i].offset;
+		size += picture->segment[i].length;
+	}
+	outside += end > size;
+	if (++imports % 5 == 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	*buffer = (struct scanout_buffer){ .width = pages->source.w, .height = pages->source.h, .imported = true };
+	if (++imported > most_imported)
+		most_imported = imported;
+	return 0;
+}
+
+static void free_buffer(struct backend *backend, struct scanout_buffer *buffer)
+{
+	if (!buffer->imported) {
+		free_copy(backend, buffer);
+		return;
+	}
+	imported--;
+	memset(buffer, 0, sizeof(*buffer));
+}
+
+static struct backend *importing(struct backend *backend)
+{
+	ck_assert_ptr_nonnull(backend);
+	ops = *backend->ops;
+	free_copy = ops.free_buffer;
+	ops.free_buffer = free_buffer;
+	ops.import_buffer = import_buffer;
+	backend->ops = &ops;
+	return backend;
+}
+
+START_TEST(a_machine_gone_mad) /* K1; 1: before a card that imports */
 {
 	char error[200];
 	int status;
 	loop = wl_event_loop_create();
 	board = status_board_create();
+	const uint32_t side = 64; /* of most of the attacker's pictures: these fit */
 	const struct panel_config config = { .backend = PANEL_HEADLESS, .width = 640, .height = 480, .refresh_mhz = 100000, .board = board, .stats = &stats,
 		.message = on_message, .scanout = on_scanout };
-	panel = panel_create(loop, &config, error, sizeof(error), &status);
+	panel = _i == 0 ? panel_create(loop, &config, error, sizeof(error), &status)
+		: panel_create_on(loop, &config, importing(headless_create(side, side, 100000)), error, sizeof(error));
 	ck_assert_ptr_nonnull(panel);
 	int pixels_fd = memfd_create("pixels", MFD_CLOEXEC);
 	ck_assert(pixels_fd >= 0 && ftruncate(pixels_fd, PIXELS) == 0);
@@ -169,7 +243,7 @@ START_TEST(a_machine_gone_mad)
 	ck_assert_int_eq(panel_add_producer(panel, PANEL_FACE_GUEST, link), 0);
 	pid_t child = fork();
 	if (child == 0)
-		attack(link, pixels);
+		attack(link, pixels, _i == 1);
 	ck_assert_int_gt(child, 0);
 	ck_assert_int_eq(panel_start(panel), 0);
 	pthread_t thread;
@@ -203,6 +277,11 @@ START_TEST(a_machine_gone_mad)
 	eventfd_write(ui.stop_fd, 1);
 	pthread_join(thread, NULL);
 	panel_destroy(panel);
+	ck_assert_uint_eq(outside, 0);
+	ck_assert_uint_eq(imported, 0);
+	ck_assert_uint_le(most_imported, IMPORTS);
+	if (_i == 1)
+		ck_assert_uint_gt(imports, 5);
 	link_destroy(ui.link);
 	link_destroy(link);
 	munmap(pixels, PIXELS);
@@ -219,7 +298,7 @@ static Suite *hostile(void)
 	Suite *suite = suite_create("hostile");
 	TCase *storm = tcase_create("storm");
 	tcase_set_timeout(storm, 120);
-	tcase_add_test(storm, a_machine_gone_mad);
+	tcase_add_loop_test(storm, a_machine_gone_mad, 0, 2);
 	suite_add_tcase(suite, storm);
 	return suite;
 }
