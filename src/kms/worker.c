@@ -455,6 +455,14 @@ static void read_producer(struct worker *worker, uint32_t p)
 	}
 }
 
+/* No more than is needed is kept of a machine's memory. */
+static void need_pages(struct worker *worker, struct link *link)
+{
+	const struct backend *backend = worker->config.backend;
+	if (!backend->ops->import_buffer || backend->copies[0])
+		link_forget_pixels_fd(link);
+}
+
 static void tell_joined(struct worker *worker)
 {
 	struct worker_event event = {.type = WORKER_JOINED};
@@ -471,6 +479,7 @@ static void join(struct worker *worker, struct link *link, uint32_t epoch)
 		link_destroy(producer->link);
 	*producer = (struct producer){.link = link, .epoch = epoch, .owned = true, .limit = limit};
 	if (link) {
+		need_pages(worker, link);
 		producer->table = link_table_create(link_pixels_size(link));
 		if (!producer->table) {
 			log_error("no memory for the guest's pictures");
@@ -690,6 +699,10 @@ struct worker *worker_create(const struct worker_config *config)
 		worker->producer[p].link = config->link[of[p]];
 		if (!config->link[of[p]])
 			continue;
+		if (p == 1)
+			need_pages(worker, config->link[of[p]]);
+		else
+			link_forget_pixels_fd(config->link[of[p]]); /* only the guest's are ever shown from where they are */
 		worker->producer[p].table = link_table_create(link_pixels_size(config->link[of[p]]));
 		if (!worker->producer[p].table)
 			goto fail;

@@ -212,8 +212,7 @@ void link_destroy(struct link *link)
 		close(link->panel_fd);
 	if (link->producer_fd >= 0)
 		close(link->producer_fd);
-	if (link->pixels_fd >= 0)
-		close(link->pixels_fd);
+	link_forget_pixels_fd(link);
 	if (link->guarded)
 		guard_remove((void *)(uintptr_t)link->pixels);
 	if (link->pixels != NULL)
@@ -236,6 +235,13 @@ uint64_t link_pixels_size(const struct link *link)
 int link_pixels_fd(const struct link *link)
 {
 	return link->pixels_fd;
+}
+
+void link_forget_pixels_fd(struct link *link)
+{
+	if (link->pixels_fd >= 0)
+		close(link->pixels_fd);
+	link->pixels_fd = -1;
 }
 
 int link_panel_fd(const struct link *link)

@@ -11,7 +11,6 @@ from lab.rayvm import Rayvm, console_state, guest_files, is_ui, measure_toggles,
 
 DISPLAYS = ("virtio-vga", "bochs-display")
 ISOLATED = ("virtio-vga",)
-ALONE = True
 MACHINE = {"memory": 2560}
 K_OFF = 4
 KEY_A, KEY_B, KEY_LEFTSHIFT, KEY_GRAVE, KEY_F11, KEY_F12 = 30, 48, 42, 41, 87, 88
