@@ -135,7 +135,8 @@ struct blk {
 	uint32_t ask;                /* and the next one, at least */
 	uint32_t grow_pause;         /* good holds until that grows again */
 	uint64_t hold_ns;            /* how long it takes until so many are there, on average */
-	uint32_t hold_pause, hold_penalty, hold_good; /* turns without a hold, after one that was of no use */
+	uint64_t hold_again_ns;      /* none before, after one that ran out */
+	uint32_t hold_pause, hold_good; /* how long that is, HOLD_PAUSE_...; holds that did not run out */
 	struct disk_memory memory;   /* a memory disk, or the overlay */
 	bool has_memory;
 	uint8_t *zeros;              /* BLK_ZEROS_SIZE bytes to be written as they are */

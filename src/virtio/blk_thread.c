@@ -21,16 +21,17 @@
 /*
  * Holding back. A driver with much in flight sends a request for each that it gets back. Served one by one, each costs it a kick and an
  * interrupt, and both are exits from the guest. So when several were returned, the driver is asked (by EVENT_IDX) to kick when most of
- * their successors are there. A deadline ends the wait when they do not come, and a hold that was of no use is not repeated for a while. With
- * one request at a time there is nothing to hold.
+ * their successors are there. A deadline ends the wait when they do not come in time, and then none is asked for so for a while: many times as long as
+ * that wait was, and twice as many the next time, so that waits of no use take a small part of the time, on any CPU. With one request at a time
+ * there is nothing to hold.
  */
 #define HOLD_MOST 16u            /* chains */
-#define HOLD_FIRST_NS 200000u    /* what hold_ns begins with */
+#define HOLD_FIRST_NS 1000000u   /* what hold_ns begins with: a slow guest sends some in that time, and a quick one brings it down at once */
 #define HOLD_MIN_NS 20000u
-#define HOLD_MAX_NS 1000000u
-#define HOLD_PENALTY 64u         /* turns; doubles up to HOLD_PENALTY_MAX */
-#define HOLD_PENALTY_MAX 8192u
-#define HOLD_FORGIVE 256u        /* good holds that halve the penalty */
+#define HOLD_MAX_NS 4000000u
+#define HOLD_PAUSE_FIRST 2u      /* powers of two of the wait: 4 times as long */
+#define HOLD_PAUSE_MOST 8u       /* 256 times */
+#define HOLD_FORGIVE 16u         /* good holds that halve it */
 #define HOLD_GROW_PAUSE 256u     /* good holds until more is asked for again than came once */
 /*
  * Requests returned before an interrupt, while the driver has sent new ones meanwhile and the disk is done with those at once: each interrupt
@@ -139,7 +140,7 @@ static bool rearm(struct blk *blk, uint32_t index)
 {
 	struct virtq *queue = &blk->device.queue[index];
 	uint32_t most = min_u32(max_u32(blk->expected[index] * 3 / 4, blk->ask), HOLD_MOST);
-	if (most > 1 && queue->event_idx && blk->hold_pause == 0 && !blk->has_memory) {
+	if (most > 1 && queue->event_idx && !blk->has_memory && clock_now_ns() >= blk->hold_again_ns) {
 		virtq_rearm_beyond(queue, most - 1);
 		if (virtq_available(queue) >= most)
 			return false;
@@ -234,8 +235,6 @@ static void end_hold(struct blk *blk)
 static void wait_for_work(struct blk *blk, struct blk_events *events)
 {
 	const struct blk_engine_ops *ops = blk->engine->ops;
-	if (blk->hold_pause > 0)
-		blk->hold_pause--;
 	if (blk->ready != 0 || (blk->finished != NULL && !blk->held)) {
 		ops->wait(blk->engine, 0, events);
 		end_hold(blk);
@@ -268,8 +267,8 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 		if (blk->grow_pause > 0)
 			blk->grow_pause--;
 		blk->ask = blk->grow_pause > 0 ? blk->asked : min_u32(blk->asked + (blk->asked + 1) / 2, HOLD_MOST);
-		if (++blk->hold_good % HOLD_FORGIVE == 0 && blk->hold_penalty > HOLD_PENALTY)
-			blk->hold_penalty /= 2;
+		if (++blk->hold_good % HOLD_FORGIVE == 0 && blk->hold_pause > 0)
+			blk->hold_pause--;
 	} else if (events->done.first == NULL && events->ready == 0) {
 		/* They did not, or not in time: a driver that is about half way is only slow. */
 		uint32_t came = 0;
@@ -285,13 +284,12 @@ static void wait_for_work(struct blk *blk, struct blk_events *events)
 		pthread_mutex_unlock(&blk->device.lock);
 		blk->ask = came;
 		blk->grow_pause = HOLD_GROW_PAUSE;
-		if (2 * came >= blk->asked) {
+		blk->hold_pause = min_u32(max_u32(blk->hold_pause + 1, HOLD_PAUSE_FIRST), HOLD_PAUSE_MOST);
+		blk->hold_again_ns = clock_now_ns() + (2 * blk->hold_ns << blk->hold_pause);
+		if (2 * came >= blk->asked)
 			blk->hold_ns += blk->hold_ns / 2;
-		} else {
+		else
 			memset(blk->expected, 0, sizeof(blk->expected));
-			blk->hold_penalty = blk->hold_penalty == 0 ? HOLD_PENALTY : min_u32(2 * blk->hold_penalty, HOLD_PENALTY_MAX);
-			blk->hold_pause = blk->hold_penalty;
-		}
 	}
 	if (blk->hold_ns < HOLD_MIN_NS)
 		blk->hold_ns = HOLD_MIN_NS;
