@@ -16,6 +16,9 @@ struct stats {
 	_Atomic uint64_t commits;
 	_Atomic uint64_t toggles;
 	_Atomic uint64_t toggles_replaced; /* of these, by the next one before they were committed: in no histogram */
+	_Atomic uint64_t toggles_in_time;  /* shown at the first vblank that the latch promises, see latch_due(); only where there is a vblank */
+	_Atomic uint64_t toggles_late;     /* at a later one */
+	_Atomic uint64_t latch_misses;     /* flips of any kind that came at a later vblank than they were committed for */
 	_Atomic uint64_t front_stalls;     /* turns of the front loop longer than 1 ms */
 	_Atomic uint64_t input_dropped;    /* packets for the guest that found no room */
 	_Atomic uint64_t vcpu_exits;       /* exits to user space */

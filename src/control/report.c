@@ -73,7 +73,8 @@ static const struct {
 } counters[] = {
 #define COUNTER(field) { #field, offsetof(struct stats, field) }
 	COUNTER(frames_flushed), COUNTER(frames_presented), COUNTER(frames_dropped), COUNTER(bytes_copied),
-	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(toggles_replaced), COUNTER(front_stalls),
+	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(toggles_replaced),
+	COUNTER(toggles_in_time), COUNTER(toggles_late), COUNTER(latch_misses), COUNTER(front_stalls),
 	COUNTER(input_dropped), COUNTER(vcpu_exits), COUNTER(disk_requests), COUNTER(disk_bytes), COUNTER(disk_errors),
 	COUNTER(console_dropped), COUNTER(net_dropped),
 	COUNTER(disk_syscalls),

@@ -21,6 +21,7 @@
 #define LATCH_RETRY_NS 1000000000ull    /* between attempts that were denied or refused */
 #define LATCH_BUSY_NS 2000000ull        /* between attempts while the kernel is busy without a flip of ours */
 #define LATCH_MARGIN_NS 1500000ull
+#define LATCH_GRID_NS 10000000000ull    /* no vblank is predicted for longer than this: the mode's refresh and the monitor's clock differ by some 50 ppm */
 
 enum latch_state { LATCH_DARK, LATCH_IDLE, LATCH_FLIP };
 
@@ -42,10 +43,13 @@ struct latch {
 	bool vblank;  /* flips happen at a vblank */
 	uint32_t epoch;
 	uint32_t lost; /* flip events that never came */
+	uint32_t missed; /* flips that came at a later vblank than the one they were for */
 	uint64_t refresh_ns;
 	uint64_t flip_ns;   /* of the last flip; 0: none in this epoch */
+	bool grid;          /* flip_ns is a vblank, not the end of a modeset */
 	uint64_t commit_ns; /* of the last accepted commit */
 	uint64_t timer_ns;  /* latch_timer() is due then; 0: never */
+	uint64_t target_ns; /* the vblank that the next commit, or the one in flight, is for; 0: none is known */
 	uint64_t took[LATCH_HISTORY];
 	uint32_t n_took;
 };
@@ -65,3 +69,7 @@ bool latch_timer(struct latch *latch, uint64_t now);
 bool latch_committed(struct latch *latch, enum latch_result result, uint64_t began, uint64_t now);
 /* Time before a vblank at which the latch closes. */
 uint64_t latch_margin(const struct latch *latch);
+/* When something that is asked for at event_ns has to be on the screen: at the first vblank a margin later. 0: no vblank, or none known yet. */
+uint64_t latch_due(const struct latch *latch, uint64_t event_ns);
+/* Whether a flip is the vblank `due_ns`, or one before it. Vblanks are predicted by the mode's refresh, so the nearest is meant. */
+bool latch_in_time(const struct latch *latch, uint64_t due_ns, uint64_t flip_ns);

@@ -392,6 +392,7 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 	if (panel->toggled)
 		atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
 	panel->toggle_ns = event_ns;
+	panel->toggle_due_ns = event_ns ? latch_due(&panel->latch, event_ns) : 0;
 	panel->toggled = panel->latch.state != LATCH_DARK;
 	atomic_fetch_add(&panel->config.stats->toggles, 1);
 	panel_run_latch(panel, latch_news(&panel->latch, true, clock_now_ns()));

@@ -64,6 +64,8 @@ static void shown(struct panel *panel, uint64_t time)
 	struct face *face = &panel->face[now->face];
 	if (now->toggle_ns) {
 		histogram_record_us(&panel->config.stats->toggle_flip_us, time > now->toggle_ns ? (time - now->toggle_ns) / NSEC_PER_USEC : 0);
+		if (now->toggle_due_ns)
+			atomic_fetch_add(latch_in_time(&panel->latch, now->toggle_due_ns, time) ? &panel->config.stats->toggles_in_time : &panel->config.stats->toggles_late, 1);
 		now->toggle_ns = 0;
 	}
 	if (now->face == PANEL_FACE_GUEST) {
@@ -148,6 +150,7 @@ static enum latch_result try_commit(struct panel *panel)
 	if (panel->toggled && answers) {
 		panel->toggled = false;
 		panel->next.toggle_ns = panel->toggle_ns;
+		panel->next.toggle_due_ns = panel->toggle_due_ns;
 		uint64_t now = clock_now_ns();
 		if (panel->toggle_ns)
 			histogram_record_us(&panel->config.stats->toggle_commit_us, now > panel->toggle_ns ? (now - panel->toggle_ns) / NSEC_PER_USEC : 0);
@@ -184,6 +187,8 @@ void panel_flipped(void *data, uint32_t epoch, uint64_t time)
 	bool commit = latch_flip(&panel->latch, epoch, time, clock_now_ns(), &ours);
 	if (!ours)
 		return;
+	atomic_fetch_add(&panel->config.stats->latch_misses, panel->latch.missed - panel->missed);
+	panel->missed = panel->latch.missed;
 	if (panel->next.valid)
 		shown(panel, time);
 	panel_run_latch(panel, commit);

@@ -30,6 +30,7 @@ struct shown {
 	uint32_t set, index;
 	uint64_t sequence, serial;
 	uint64_t toggle_ns; /* time stamp of the key that asked for it; 0: none */
+	uint64_t toggle_due_ns; /* latch_due() of it; 0: not known */
 };
 
 struct panel {
@@ -54,7 +55,7 @@ struct panel {
 	uint32_t guest_epoch; /* counts links of the guest */
 	uint32_t joining;     /* links the worker has not taken yet: what it says of the guest is about an old one */
 	struct shown now, next;
-	uint64_t toggle_ns;
+	uint64_t toggle_ns, toggle_due_ns;
 	bool toggled;
 	bool first_frame_due;
 	uint64_t last_guest; /* sequence from which guest frames are counted as dropped */
@@ -62,6 +63,7 @@ struct panel {
 	bool tick_armed;
 	bool direct;         /* status: the guest's own buffer was shown last */
 	uint32_t lost;       /* flip events lost, already logged */
+	uint32_t missed;     /* vblanks missed, already counted */
 	struct log_limit commit_limit;
 };
 

@@ -193,6 +193,78 @@ START_TEST(lost_flip)
 }
 END_TEST
 
+/* A commit that the latch asks for at `at`; its flip comes at `flip`. */
+static void commit_and_flip(uint64_t at, uint64_t flip)
+{
+	ck_assert(!latch_committed(&latch, LATCH_ACCEPTED, at, at));
+	ck_assert(!latch_flip(&latch, latch.epoch, flip, flip, &ours));
+	ck_assert(ours);
+}
+
+START_TEST(misses_are_counted)
+{
+	lit(true, 100 * MS);
+	/* The end of a modeset says nothing of where the vblanks are: this flip is judged by nobody. */
+	ck_assert(!latch_news(&latch, false, 101 * MS));
+	ck_assert_uint_eq(latch.target_ns, 0);
+	ck_assert(latch_timer(&latch, latch.timer_ns));
+	commit_and_flip(109 * MS, 117 * MS);
+	ck_assert_uint_eq(latch.missed, 0);
+	/* For the vblank at 127, and in it, give or take what the clock of the monitor does. */
+	ck_assert(!latch_news(&latch, false, 118 * MS));
+	ck_assert_uint_eq(latch.target_ns, 127 * MS);
+	ck_assert(latch_timer(&latch, latch.timer_ns));
+	commit_and_flip(126 * MS, 127 * MS + MS / 10);
+	ck_assert_uint_eq(latch.missed, 0);
+	/* The thread wakes too late, and other news come before the timer: it was for 137 all the same. */
+	ck_assert(!latch_news(&latch, false, 128 * MS));
+	uint64_t target = latch.target_ns;
+	ck_assert(latch_news(&latch, true, target - MS / 10));
+	ck_assert_uint_eq(latch.target_ns, target);
+	commit_and_flip(target, target + REFRESH);
+	ck_assert_uint_eq(latch.missed, 1);
+	/* News after the latch has closed are for the next one, and have not missed this. */
+	uint64_t flip = latch.flip_ns;
+	ck_assert(latch_news(&latch, false, flip + REFRESH - MS / 10));
+	commit_and_flip(flip + REFRESH - MS / 10, flip + 2 * REFRESH);
+	ck_assert_uint_eq(latch.missed, 1);
+	/* Without a vblank there is none to miss; nor after so long that nobody knows where it was. */
+	latch_news(&latch, false, latch.flip_ns + LATCH_GRID_NS);
+	ck_assert_uint_eq(latch.target_ns, 0);
+	lit(false, 100 * MS);
+	ck_assert(latch_news(&latch, false, 150 * MS));
+	commit_and_flip(150 * MS, 190 * MS);
+	ck_assert_uint_eq(latch.missed, 0);
+}
+END_TEST
+
+START_TEST(toggles_are_due)
+{
+	lit(true, 100 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 101 * MS), 0); /* no vblank was seen */
+	latch_news(&latch, false, 101 * MS);
+	latch_timer(&latch, latch.timer_ns);
+	commit_and_flip(109 * MS, 110 * MS);
+	uint64_t margin = latch_margin(&latch);
+	ck_assert_uint_eq(latch_due(&latch, 111 * MS), 120 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 120 * MS - margin - 1), 120 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 120 * MS - margin), 130 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 145 * MS), 150 * MS);
+	/* The key's time stamp may be older than the last flip. */
+	ck_assert_uint_eq(latch_due(&latch, 110 * MS - margin), 120 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 110 * MS - margin - 1), 110 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 100 * MS - margin), 110 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 100 * MS - margin - 1), 100 * MS);
+	ck_assert(latch_in_time(&latch, 120 * MS, 120 * MS + MS));
+	ck_assert(latch_in_time(&latch, 120 * MS, 110 * MS));
+	ck_assert(!latch_in_time(&latch, 120 * MS, 130 * MS));
+	latch_dark(&latch);
+	ck_assert_uint_eq(latch_due(&latch, 111 * MS), 0);
+	lit(false, 100 * MS);
+	ck_assert_uint_eq(latch_due(&latch, 111 * MS), 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("kms-latch");
@@ -208,6 +280,8 @@ static Suite *suite(void)
 	tcase_add_test(c, refused_tries_full_then_waits);
 	tcase_add_test(c, old_epochs_are_ignored);
 	tcase_add_test(c, lost_flip);
+	tcase_add_test(c, misses_are_counted);
+	tcase_add_test(c, toggles_are_due);
 	suite_add_tcase(s, c);
 	return s;
 }
