@@ -342,7 +342,7 @@ static void handle_request(struct front *front, const struct control_request *re
 	switch (request->kind) {
 	case CONTROL_SHOW: {
 		static const enum presentation_event events[] = { PRESENTATION_HIDE, PRESENTATION_SHOW, PRESENTATION_TOGGLE };
-		router_present(front->router, events[request->argument], clock_now_ns());
+		router_present(front->router, events[request->argument], request->time_ns != 0 ? request->time_ns : clock_now_ns());
 		break;
 	}
 	case CONTROL_KEY:
@@ -372,6 +372,9 @@ static void handle_request(struct front *front, const struct control_request *re
 		break;
 	case CONTROL_DONE:
 		control_done(front->control, request->token, NULL);
+		break;
+	case CONTROL_WORK:
+		panel_work(front->panel, request->work, request->data);
 		break;
 	default:
 		break;

@@ -11,19 +11,21 @@
 
 #include "base/console.h"
 
+struct backend;
 struct mailbox;
 struct stats;
 struct status_board;
 struct control;
 
 enum control_kind {
-	CONTROL_SHOW,    /* argument: enum control_show */
+	CONTROL_SHOW,    /* argument: enum control_show; time_ns */
 	CONTROL_KEY,     /* code, value 0 or 1, to_guest */
 	CONTROL_POINTER, /* x, y: 0..65535 across the panel (to_guest: across the guest's picture) */
 	CONTROL_VM,      /* argument: enum control_vm; code: which disk, from 1 */
 	CONTROL_QUIT,
 	CONTROL_SHOT,    /* argument: enum control_shot; the picture goes to control_shot_done(shot, ...) */
 	CONTROL_DONE,    /* the end of one client's command: answer with control_done(token) */
+	CONTROL_WORK,    /* work, data: for the panel's worker. No client asks for it: --probe-panel does. */
 };
 
 enum control_show { CONTROL_SHOW_UI, CONTROL_SHOW_GUEST, CONTROL_SHOW_TOGGLE };
@@ -43,6 +45,9 @@ struct control_request {
 	bool to_guest;
 	uint64_t token;
 	void *shot;
+	uint64_t time_ns; /* when it was asked for; 0: now */
+	void (*work)(void *data, struct backend *backend);
+	void *data;
 };
 
 struct control_config {

@@ -102,6 +102,20 @@ static json_object *buckets(const struct histogram *histogram)
 	return list;
 }
 
+json_object *report_histogram(const struct histogram *source)
+{
+	struct histogram_summary summary;
+	histogram_summarise(source, &summary);
+	json_object *histogram = json_object_new_object();
+	add_number(histogram, "count", summary.count);
+	add_number(histogram, "p50", summary.p50);
+	add_number(histogram, "p95", summary.p95);
+	add_number(histogram, "p99", summary.p99);
+	add_number(histogram, "max", summary.max);
+	json_object_object_add(histogram, "buckets", buckets(source));
+	return histogram;
+}
+
 json_object *report_stats(const struct stats *stats)
 {
 	json_object *object = json_object_new_object();
@@ -111,16 +125,7 @@ json_object *report_stats(const struct stats *stats)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(histograms); i++) {
 		const struct histogram *source = (const struct histogram *)(const void *)((const char *)stats + histograms[i].offset);
-		struct histogram_summary summary;
-		histogram_summarise(source, &summary);
-		json_object *histogram = json_object_new_object();
-		add_number(histogram, "count", summary.count);
-		add_number(histogram, "p50", summary.p50);
-		add_number(histogram, "p95", summary.p95);
-		add_number(histogram, "p99", summary.p99);
-		add_number(histogram, "max", summary.max);
-		json_object_object_add(histogram, "buckets", buckets(source));
-		json_object_object_add(object, histograms[i].name, histogram);
+		json_object_object_add(object, histograms[i].name, report_histogram(source));
 	}
 	add_number(object, "log_dropped", log_dropped());
 	return object;

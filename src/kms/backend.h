@@ -47,6 +47,24 @@ struct backend_pages {
 	struct rect source; /* the part shown, inside the buffer */
 };
 
+#define SURVEY_FORMATS 48
+
+enum survey_plane { SURVEY_PRIMARY, SURVEY_OVERLAY, SURVEY_CURSOR, SURVEY_PLANES };
+
+/* What stands behind a backend, for people and for reports of bugs: nothing is decided by it. */
+struct survey {
+	char driver[32];
+	char path[128]; /* empty: no device */
+	struct {
+		uint32_t count;
+		uint32_t n_formats, format[SURVEY_FORMATS]; /* DRM fourcc, of all of them together */
+	} plane[SURVEY_PLANES]; /* those that the output can have */
+	bool damage_clips;                       /* the plane in use takes FB_DAMAGE_CLIPS */
+	bool async_flip, atomic_async_flip;      /* flips that do not wait for the vblank: by the old call, by atomic commits */
+	bool cursor_hotspot;                     /* a virtual machine's card that wants to know where its pointer picture points */
+	uint32_t cursor_width, cursor_height;    /* largest pointer picture, pixels */
+};
+
 struct backend;
 
 struct backend_ops {
@@ -70,6 +88,8 @@ struct backend_ops {
 	 * not take them; then they are copied. NULL, or backend->copies set: never asked.
 	 */
 	int (*import_buffer)(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer);
+	/* Worker: fills an empty *survey; output is one of probe's. NULL: there is nothing to tell. */
+	void (*survey)(struct backend *backend, const struct output *output, struct survey *survey);
 	void (*destroy)(struct backend *backend);
 };
 

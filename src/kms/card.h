@@ -9,6 +9,14 @@
 
 #define DRM_CLEAR_MAX 256
 
+/* Since Linux 6.6 virtual machines' cursor planes are shown only to who says it knows hotspots; Debian 12's header has no name for it. */
+#ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
+#define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6
+#endif
+#ifndef DRM_CAP_ATOMIC_ASYNC_PAGE_FLIP /* Linux 6.8 */
+#define DRM_CAP_ATOMIC_ASYNC_PAGE_FLIP 0x15
+#endif
+
 /* A property to set on an object. */
 struct drm_property {
 	uint32_t object, id;
@@ -43,6 +51,8 @@ struct drm_wish {
 int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size);
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
 struct drm_output *drm_output_probe(int fd, struct drm_wish wish);
+/* Planes and capabilities, for backend_ops.survey. Worker. */
+void drm_output_survey(int fd, const struct drm_output *output, struct survey *survey);
 /* Refreshes of a mode in millihertz, from its pixel clock and totals. */
 uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode);
 

@@ -230,6 +230,14 @@ static int drm_import(struct backend *backend, const struct backend_pages *pages
 	return drm_import_buffer(backend->fd, from(backend)->udmabuf, pages, buffer);
 }
 
+static void drm_survey(struct backend *backend, const struct output *output, struct survey *survey)
+{
+	const struct drm *drm = from(backend);
+	snprintf(survey->driver, sizeof(survey->driver), "%s", drm->driver);
+	snprintf(survey->path, sizeof(survey->path), "%s", drm->path);
+	drm_output_survey(backend->fd, container_of(output, struct drm_output, base), survey);
+}
+
 static void drm_destroy(struct backend *backend)
 {
 	struct drm *drm = from(backend);
@@ -256,6 +264,7 @@ static const struct backend_ops drm_ops = {
 	.make_buffer = drm_make_buffer,
 	.free_buffer = drm_free_buffer,
 	.import_buffer = drm_import,
+	.survey = drm_survey,
 	.destroy = drm_destroy,
 };
 

@@ -19,11 +19,6 @@
 #define LOOK_MS 250
 #define DRM_MAJOR 226 /* Documentation/admin-guide/devices.txt */
 
-/* Since Linux 6.6 virtual machines' cursor planes are shown only to who says it knows hotspots; Debian 12's header has no name for it. */
-#ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
-#define DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT 6
-#endif
-
 struct card {
 	char path[128];
 	int rank; /* higher is tried first */

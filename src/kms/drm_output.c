@@ -286,3 +286,55 @@ struct drm_output *drm_output_probe(int fd, struct drm_wish wish)
 	drmModeFreeResources(resources);
 	return output;
 }
+
+/* Adds a plane to those of its type. crtcs: which of them the output may have. */
+static void survey_plane(int fd, uint32_t id, uint32_t crtcs, struct survey *survey)
+{
+	drmModePlane *plane = drmModeGetPlane(fd, id);
+	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, id, DRM_MODE_OBJECT_PLANE);
+	uint64_t type = DRM_PLANE_TYPE_OVERLAY;
+	property(fd, properties, "type", &type);
+	enum survey_plane kind = type == DRM_PLANE_TYPE_PRIMARY ? SURVEY_PRIMARY : type == DRM_PLANE_TYPE_CURSOR ? SURVEY_CURSOR : SURVEY_OVERLAY;
+	if (plane && plane->possible_crtcs & crtcs) {
+		survey->plane[kind].count++;
+		for (uint32_t i = 0; i < plane->count_formats; i++) {
+			uint32_t known = 0, n = survey->plane[kind].n_formats;
+			while (known < n && survey->plane[kind].format[known] != plane->formats[i])
+				known++;
+			if (known == n && n < SURVEY_FORMATS)
+				survey->plane[kind].format[survey->plane[kind].n_formats++] = plane->formats[i];
+		}
+	}
+	drmModeFreeObjectProperties(properties);
+	drmModeFreePlane(plane);
+}
+
+static bool has(int fd, uint64_t capability)
+{
+	uint64_t value = 0;
+	return drmGetCap(fd, capability, &value) == 0 && value != 0;
+}
+
+void drm_output_survey(int fd, const struct drm_output *output, struct survey *survey)
+{
+	drmModeRes *resources = drmModeGetResources(fd);
+	drmModePlaneRes *planes = drmModeGetPlaneResources(fd);
+	uint32_t crtcs = 0;
+	/* Without an output all planes count. */
+	for (int i = 0; resources && i < resources->count_crtcs && i < 32; i++)
+		if (!output->base.connected || resources->crtcs[i] == output->crtc)
+			crtcs |= 1u << i;
+	for (uint32_t i = 0; planes && i < planes->count_planes; i++)
+		survey_plane(fd, planes->planes[i], crtcs, survey);
+	drmModeFreePlaneResources(planes);
+	drmModeFreeResources(resources);
+	uint64_t side = 0;
+	survey->damage_clips = output->prop.damage_clips != 0;
+	survey->async_flip = has(fd, DRM_CAP_ASYNC_PAGE_FLIP);
+	survey->atomic_async_flip = has(fd, DRM_CAP_ATOMIC_ASYNC_PAGE_FLIP);
+	survey->cursor_hotspot = drmSetClientCap(fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT, 1) == 0; /* as it is set already where there is one */
+	if (drmGetCap(fd, DRM_CAP_CURSOR_WIDTH, &side) == 0)
+		survey->cursor_width = (uint32_t)side;
+	if (drmGetCap(fd, DRM_CAP_CURSOR_HEIGHT, &side) == 0)
+		survey->cursor_height = (uint32_t)side;
+}

@@ -96,6 +96,13 @@ static void headless_free_buffer(struct backend *backend, struct scanout_buffer 
 	memset(buffer, 0, sizeof(*buffer));
 }
 
+static void headless_survey(struct backend *backend, const struct output *output, struct survey *survey)
+{
+	(void)backend;
+	(void)output;
+	strcpy(survey->driver, "headless");
+}
+
 static void headless_destroy(struct backend *backend)
 {
 	close(backend->fd);
@@ -110,6 +117,7 @@ static const struct backend_ops headless_ops = {
 	.describe = headless_describe,
 	.make_buffer = headless_make_buffer,
 	.free_buffer = headless_free_buffer,
+	.survey = headless_survey,
 	.destroy = headless_destroy,
 };
 

@@ -448,3 +448,8 @@ bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(vo
 	}
 	return worker_post(panel->worker, &event);
 }
+
+bool panel_work(struct panel *panel, void (*run)(void *data, struct backend *backend), void *data)
+{
+	return worker_post(panel->worker, &(struct front_event){.type = FRONT_WORK, .work = {.run = run, .data = data}});
+}

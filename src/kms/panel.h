@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "link/link.h"
 
+struct backend;
 struct wl_event_loop;
 struct session;
 struct stats;
@@ -79,3 +80,8 @@ enum panel_shot { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };
  * NULL when there is none. pixels belong to the callee, which frees them with free(). Returns false when too many wait.
  */
 bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data);
+/*
+ * Has the worker do something with the backend that is no picture: a measurement. Faces stand still meanwhile. It is not called when the panel ends
+ * before its turn.
+ */
+bool panel_work(struct panel *panel, void (*run)(void *data, struct backend *backend), void *data);

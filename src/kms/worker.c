@@ -622,6 +622,9 @@ static void handle(struct worker *worker, const struct front_event *event)
 	case FRONT_SHOT:
 		shoot(worker, event);
 		break;
+	case FRONT_WORK:
+		event->work.run(event->work.data, worker->config.backend);
+		break;
 	case FRONT_QUIT:
 		worker->quit = true;
 		break;

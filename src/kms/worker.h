@@ -59,6 +59,7 @@ enum front_event_type {
 	FRONT_PROBE,
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
 	FRONT_SHOT,
+	FRONT_WORK,     /* work: run there, between two turns of pictures */
 	FRONT_QUIT,
 };
 
@@ -77,6 +78,10 @@ struct front_event {
 		void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height);
 		void *data;
 	} shot;
+	struct {
+		void (*run)(void *data, struct backend *backend);
+		void *data;
+	} work;
 };
 
 /* Newest facts of a face; written by the worker, read by the front at WORKER_NEWS. */

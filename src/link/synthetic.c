@@ -187,8 +187,11 @@ static void take_messages(struct producer *producer)
 			break;
 		}
 		case LINK_PRESENTED:
-			if (message.presented.sequence > producer->presented && message.presented.sequence <= producer->sequence)
-				producer->presented = message.presented.sequence;
+			if (message.presented.sequence <= producer->presented || message.presented.sequence > producer->sequence)
+				break;
+			producer->presented = message.presented.sequence;
+			if (producer->config->presented != NULL)
+				producer->config->presented(producer->config->data, message.presented.time_ns);
 			break;
 		case LINK_INPUT:
 			for (uint32_t i = 0; i < message.input.count && i < LINK_EVENTS_PER_MESSAGE; i++)

@@ -23,6 +23,9 @@ struct synthetic_config {
 	int stop_fd;       /* ends when readable */
 	uint64_t frames;   /* ends after so many; 0: never */
 	struct stats *stats; /* NULL in a child: counts frames_flushed */
+	/* A frame was shown, at time_ns of CLOCK_MONOTONIC, or would have been if the face were. Its thread. May be NULL. */
+	void (*presented)(void *data, uint64_t time_ns);
+	void *data;
 };
 
 /* Runs until stop_fd is readable. Returns the number of frames published. Logs input packets it gets at debug level. */
