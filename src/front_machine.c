@@ -192,8 +192,8 @@ static int signal_arrived(int fd, uint32_t mask, void *data)
 	while (read(fd, &info, sizeof info) == sizeof info) {
 		switch (info.ssi_signo) {
 		case SIGINT:
-			/* ^C on the panel's keyboard is a key like others; without the panel it is what people expect of ^C. */
-			if (front->config.options->display != DISPLAY_KMS)
+			/* ^C on the panel's keyboard is a key like others; without the panel it is what people expect of ^C, and of a measurement. */
+			if (front->config.options->display != DISPLAY_KMS || front->config.options->probe_seconds != 0)
 				front_quit(front, EXIT_ASKED);
 			break;
 		case SIGTERM:

@@ -28,6 +28,7 @@
 #include "machine_child.h"
 #include "machine_files.h"
 #include "options.h"
+#include "probe_panel.h"
 #include "shell-ui/ui.h"
 #include "spawner.h"
 
@@ -35,6 +36,7 @@
 #define PANEL_MAX_WIDTH 7680
 #define PANEL_MAX_HEIGHT 4320
 #define PATTERN_FPS 60
+#define PROBE_FPS 1000 /* a frame for each refresh, whatever the monitor's is */
 
 struct program {
 	struct options options;
@@ -54,6 +56,7 @@ struct program {
 	struct ui *ui;
 	struct front *front;
 	struct control *control;
+	struct probe *probe; /* --probe-panel */
 };
 
 static void complain(const char *text)
@@ -134,8 +137,10 @@ static int prepare_pattern(struct program *program, char *error, size_t error_si
 	struct synthetic_config *pattern = &program->pattern;
 	pattern->pixels_fd = synthetic_memory(PANEL_MAX_WIDTH, PANEL_MAX_HEIGHT, &pattern->pixels_size);
 	pattern->stop_fd = eventfd(0, EFD_CLOEXEC);
-	pattern->fps = PATTERN_FPS;
+	pattern->fps = program->probe != NULL ? PROBE_FPS : PATTERN_FPS;
 	pattern->stats = program->stats;
+	pattern->presented = program->probe != NULL ? probe_presented : NULL;
+	pattern->data = program->probe;
 	if (pattern->pixels_fd >= 0)
 		pattern->link = link_create(pattern->pixels_fd, pattern->pixels_size);
 	if (pattern->link == NULL || pattern->stop_fd < 0) {
@@ -258,6 +263,25 @@ static int prepare_ui(struct program *program, bool guest, char *error, size_t e
 	return program->ui != NULL ? 0 : -1;
 }
 
+static int create_control(struct program *program, char *error, size_t error_size)
+{
+	const struct options *options = &program->options;
+	struct control_config control = {
+		.path = options->control,
+		.board = program->board,
+		.stats = program->stats,
+		.front = program->requests,
+		.consoles = &program->consoles,
+		.console_default = console_of_cmdline(options->cmdline),
+		.key_code = key_code_from_name,
+	};
+	program->control = control_create(&control, error, error_size);
+	if (program->control == NULL)
+		return -1;
+	status_board_line(program->board, STATUS_CONTROL, STATUS_OK, "%.80s", options->control);
+	return 0;
+}
+
 static int prepare(struct program *program, char *error, size_t error_size)
 {
 	const struct options *options = &program->options;
@@ -273,22 +297,19 @@ static int prepare(struct program *program, char *error, size_t error_size)
 	if (program->board == NULL || program->stats == NULL || program->requests == NULL)
 		return EXIT_FAILED;
 
+	if (options->probe_seconds != 0) {
+		struct probe_config probe = { .seconds = options->probe_seconds, .board = program->board, .stats = program->stats, .front = program->requests };
+		program->probe = probe_create(&probe);
+		if (program->probe == NULL)
+			return EXIT_FAILED;
+	}
 	/* Everything that can fail for a reason of the user's comes before the screen is touched. */
 	if (prepare_guest(program, error, error_size, &exit_status) < 0)
 		return exit_status;
-	struct control_config control = {
-		.path = options->control,
-		.board = program->board,
-		.stats = program->stats,
-		.front = program->requests,
-		.consoles = &program->consoles,
-		.console_default = console_of_cmdline(options->cmdline),
-		.key_code = key_code_from_name,
-	};
-	program->control = control_create(&control, error, error_size);
-	if (program->control == NULL)
+	if (program->probe != NULL)
+		status_board_line(program->board, STATUS_CONTROL, STATUS_OFF, "none while the panel is probed");
+	else if (create_control(program, error, error_size) < 0)
 		return EXIT_USAGE;
-	status_board_line(program->board, STATUS_CONTROL, STATUS_OK, "%.80s", options->control);
 	if (display && prepare_ui(program, guest, error, error_size) < 0)
 		return EXIT_FAILED;
 	if (program->spawner != NULL && spawner_await_child(program->spawner, error, error_size, &exit_status) < 0)
@@ -329,7 +350,9 @@ static int start_threads(struct program *program, char *error, size_t error_size
 		program->pattern_runs = true;
 		log_marker("DEV_SCANOUT:enabled");
 	}
-	if (control_start(program->control) < 0)
+	if (program->control != NULL && control_start(program->control) < 0)
+		return -1;
+	if (program->probe != NULL && probe_start(program->probe) < 0)
 		return -1;
 	error[0] = '\0';
 	return 0;
@@ -363,6 +386,7 @@ static void finish(struct program *program)
 	mailbox_destroy(program->requests);
 	log_stop();
 	status_board_destroy(program->board);
+	probe_destroy(program->probe);
 	if (program->stats != NULL)
 		munmap(program->stats, sizeof *program->stats);
 	options_finish(&program->options);
@@ -379,7 +403,9 @@ int main(int argc, char **argv)
 		return status;
 	if (program.options.check)
 		return check_machine(&program.options);
-	if (open_markers(program.options.markers, &program.markers_fd) < 0)
+	/* Who has the panel measured wants its report, not a line for each toggle. */
+	const char *markers = program.options.markers == NULL && program.options.probe_seconds != 0 ? "/dev/null" : program.options.markers;
+	if (open_markers(markers, &program.markers_fd) < 0)
 		return EXIT_USAGE;
 	block_signals();
 	log_set_level(program.options.log_level);
@@ -395,8 +421,11 @@ int main(int argc, char **argv)
 	status = prepare(&program, error, sizeof error);
 	if (status == 0 && start_threads(&program, error, sizeof error) < 0)
 		status = EXIT_FAILED;
-	if (status == 0)
+	bool ran = status == 0;
+	if (ran)
 		status = front_run(program.front);
+	if (program.probe != NULL)
+		probe_stop(program.probe);
 	/* The console comes back at once, however long a disk takes to flush or a vCPU to stop, and the line below can be read. */
 	front_destroy(program.front);
 	if (error[0] != '\0' && status != 0) {
@@ -405,6 +434,8 @@ int main(int argc, char **argv)
 		else
 			complain(error);
 	}
+	if (program.probe != NULL && ran)
+		status = probe_report(program.probe, program.options.json, status);
 	finish(&program);
 	return status;
 }

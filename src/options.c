@@ -20,6 +20,8 @@
 #define CPUS_MAX 254u
 #define SHUTDOWN_TIMEOUT 30u /* seconds: shorter than systemd's patience, longer than a desktop needs */
 #define SHUTDOWN_TIMEOUT_MAX 3600u
+#define PROBE_SECONDS 30u
+#define PROBE_SECONDS_MAX 600u
 
 /* Where a value comes from, for messages: "--memory", or "/etc/rayvm/rayvm.ini:12: memory". */
 struct origin {
@@ -294,6 +296,7 @@ static bool set(struct options *options, const struct origin *origin, const char
 			return false;
 		}
 		options->log_level = (enum log_level)level;
+		options->log_level_given = true;
 		return true;
 	}
 	if (strcmp(name, "sandbox") == 0) {
@@ -408,6 +411,8 @@ static const struct option long_options[] = {
 	{ "sandbox", required_argument, NULL, 0 },
 	{ "isolate", no_argument, NULL, 'I' },
 	{ "check", no_argument, NULL, 'C' },
+	{ "probe-panel", optional_argument, NULL, 'B' },
+	{ "json", no_argument, NULL, 'J' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -447,6 +452,8 @@ static void print_help(void)
 	      "      --log-level LEVEL    error, warn, info, debug (default info)\n"
 	      "      --sandbox on|off     give up what rayvm does not need once it runs (default on; off is for debugging)\n"
 	      "      --check              say what this machine offers and whether rayvm would start; change nothing\n"
+	      "      --probe-panel[=S]    measure the panel for S seconds (default 30): flips, toggles, copies; says it and ends\n"
+	      "      --json               as JSON, for a bug report\n"
 	      "  -h, --help               this text\n"
 	      "  -V, --version            the version\n"
 	      "\n"
@@ -475,6 +482,39 @@ static bool defaults(struct options *options)
 	else
 		snprintf(path, sizeof path, "/run/rayvm.sock");
 	return set_text(&options->control, path);
+}
+
+static bool set_probe(struct options *options, const char *value)
+{
+	struct origin origin = { NULL, 0, "probe-panel" };
+	options->probe_seconds = PROBE_SECONDS;
+	if (value == NULL)
+		return true;
+	if (number(&value, PROBE_SECONDS_MAX, &options->probe_seconds) && *value == '\0' && options->probe_seconds != 0)
+		return true;
+	complain(&origin, "needs a number of seconds between 1 and %u, as in --probe-panel=%u", PROBE_SECONDS_MAX, PROBE_SECONDS);
+	return false;
+}
+
+/* What is measured is the panel, with the test pattern on it: no guest, whatever the settings file says of one. */
+static bool resolve_probe(struct options *options)
+{
+	if (options->json && options->probe_seconds == 0) {
+		fputs("rayvm: --json is a form of the report of --probe-panel\n", stderr);
+		return false;
+	}
+	if (options->probe_seconds == 0)
+		return true;
+	if (options->display == DISPLAY_NONE) {
+		fputs("rayvm: --probe-panel: there is no panel with --display none: it needs kms or headless\n", stderr);
+		return false;
+	}
+	options->vmm_hypervisor = options->isolate = false;
+	options->dev_scanout = options->present_on_boot = true;
+	/* What it says belongs to people. */
+	if (!options->log_level_given)
+		options->log_level = LOG_WARN;
+	return true;
 }
 
 static void resolve_defaults(struct options *options)
@@ -538,6 +578,13 @@ int options_parse(struct options *options, int argc, char **argv, int *exit_stat
 		case 'C':
 			options->check = true;
 			continue;
+		case 'B':
+			if (!set_probe(options, value))
+				return -1;
+			continue;
+		case 'J':
+			options->json = true;
+			continue;
 		case 'c':
 			continue;
 		case 'I':
@@ -581,6 +628,8 @@ int options_parse(struct options *options, int argc, char **argv, int *exit_stat
 		fprintf(stderr, "rayvm: --toggle-key, --show-key, --hide-key: %s\n", error);
 		return -1;
 	}
+	if (!options->check && !resolve_probe(options))
+		return -1;
 	resolve_defaults(options);
 	return 0;
 }

@@ -36,7 +36,10 @@ struct options {
 	enum policy on_poweroff, on_reboot, on_crash;
 	uint32_t shutdown_timeout; /* seconds that the guest has between SIGTERM and the end; 0: none */
 	enum log_level log_level;
+	bool log_level_given;
 	bool check;
+	uint32_t probe_seconds; /* --probe-panel; 0: not asked for */
+	bool json;
 	bool sandbox;
 	bool isolate; /* the machine in a process of its own */
 };

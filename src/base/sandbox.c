@@ -80,6 +80,7 @@ static const struct {
 	{ "control", FILTER(control), false },
 	{ "worker", FILTER(worker), false },
 	{ "pattern", FILTER(pattern), false },
+	{ "probe", FILTER(pattern), false },
 	{ "ui", FILTER(ui), true },
 	{ "", FILTER(ui), true },
 };

@@ -75,6 +75,12 @@ START_TEST(refusals)
 		{ { "--toggle-key", "KEY_F11" }, "KEY_F11" },
 		{ { "--on-crash", "maybe" }, "maybe" },
 		{ { "--frobnicate" }, "--frobnicate" },
+		{ { "--probe-panel=0" }, "--probe-panel" },
+		{ { "--probe-panel=abc" }, "between 1 and 600" },
+		{ { "--probe-panel=99999" }, "--probe-panel=30" },
+		{ { "--probe-panel=" }, "--probe-panel" },
+		{ { "--probe-panel", "--display=none" }, "headless" },
+		{ { "--json" }, "--probe-panel" },
 		{ { "-k" }, "-k" },
 		{ { "bzImage" }, "bzImage" },
 		{ { "-c", "/nonexistent/rayvm.ini" }, "/nonexistent/rayvm.ini" },
@@ -90,6 +96,29 @@ START_TEST(refusals)
 		ck_assert_msg(strchr(said, '\n') == said + strlen(said) - 1, "more than one line: %s", said);
 		options_finish(&options);
 	}
+}
+END_TEST
+
+/* What the settings file says of a guest does not matter: it is the panel that is measured. */
+START_TEST(probe)
+{
+	struct options options;
+	char said[512];
+	int status;
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--probe-panel", "--json", "-k", "x", "--isolate", "--display", "headless")), 0);
+	ck_assert_uint_eq(options.probe_seconds, 30);
+	ck_assert(options.json && options.dev_scanout && options.present_on_boot);
+	ck_assert(!options.vmm_hypervisor && !options.isolate);
+	ck_assert_int_eq(options.log_level, LOG_WARN);
+	options_finish(&options);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--log-level", "info", "--probe-panel=600")), 0);
+	ck_assert_uint_eq(options.probe_seconds, 600);
+	ck_assert_int_eq(options.log_level, LOG_INFO);
+	options_finish(&options);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--display", "headless")), 0);
+	ck_assert_uint_eq(options.probe_seconds, 0);
+	ck_assert_int_eq(options.log_level, LOG_INFO);
+	options_finish(&options);
 }
 END_TEST
 
@@ -286,6 +315,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("program");
 	tcase_add_test(c, defaults);
 	tcase_add_test(c, refusals);
+	tcase_add_test(c, probe);
 	tcase_add_test(c, settings_file);
 	tcase_add_test(c, environment);
 	tcase_add_test(c, packets_are_whole);
