@@ -22,7 +22,8 @@
 
 #define LOOK_NS (250 * NSEC_PER_MSEC)   /* how often a wait looks whether the panel is still ours */
 #define FIRST_FRAME_NS (10 * NSEC_PER_SEC)
-#define SETTLE_NS (300 * NSEC_PER_MSEC) /* until both framebuffers are painted; and until the last toggle is on the screen */
+#define FIRST_FRAMES 8                  /* of the pattern: until then its buffers and the card's are painted in full, which takes longer than a refresh */
+#define SETTLE_NS (300 * NSEC_PER_MSEC) /* until the last toggle is on the screen */
 #define WORK_NS (30 * NSEC_PER_SEC)
 #define FLIPS_PER_SECOND 1000           /* the most that are kept */
 
@@ -35,10 +36,11 @@ struct probe {
 	bool running, terminal, failed;
 	pthread_t thread;
 	uint64_t begin_ns;
-	const char *phase;
+	const char *phase; /* as progress() told last, and at which second */
+	uint64_t second;
 	uint64_t *flip_ns; /* written by the pattern's thread */
 	uint64_t flips_max;
-	_Atomic uint64_t n_flips;
+	_Atomic uint64_t n_flips, n_presented;
 	_Atomic bool recording;
 };
 
@@ -79,6 +81,7 @@ void probe_presented(void *data, uint64_t time_ns)
 {
 	struct probe *probe = data;
 	uint64_t n = atomic_load(&probe->n_flips);
+	atomic_fetch_add(&probe->n_presented, 1);
 	if (!atomic_load(&probe->recording) || n == probe->flips_max)
 		return;
 	probe->flip_ns[n] = time_ns;
@@ -158,13 +161,13 @@ static void write_line(const char *line)
 static void progress(struct probe *probe, const char *phase)
 {
 	char line[120];
-	bool another = probe->phase != phase;
-	probe->phase = phase;
-	if (!another && !probe->terminal)
+	uint64_t second = (clock_now_ns() - probe->begin_ns) / NSEC_PER_SEC;
+	if (probe->phase == phase && (!probe->terminal || probe->second == second))
 		return;
-	uint64_t seconds = (clock_now_ns() - probe->begin_ns) / NSEC_PER_SEC;
+	probe->phase = phase;
+	probe->second = second;
 	snprintf(line, sizeof line, probe->terminal ? "\r\033[Krayvm: probing the panel: %s, %llu of %u s" : "rayvm: probing the panel: %s\n", phase,
-		(unsigned long long)seconds, probe->config.seconds);
+		(unsigned long long)second, probe->config.seconds);
 	write_line(line);
 }
 
@@ -229,12 +232,14 @@ static bool look(struct probe *probe)
 		return failed(probe, "the connectors cannot be read");
 	struct status status;
 	uint64_t end = clock_now_ns() + FIRST_FRAME_NS;
+	bool there;
 	do {
-		if (!wait_until(probe, clock_now_ns() + SETTLE_NS))
+		if (!wait_until(probe, clock_now_ns() + LOOK_NS / 5))
 			return false;
 		status_board_read(probe->config.board, &status);
-	} while (!status.first_frame && clock_now_ns() < end);
-	return status.first_frame || failed(probe, "no picture came to the screen within 10 s: the log says why");
+		there = status.first_frame && atomic_load(&probe->n_presented) >= FIRST_FRAMES;
+	} while (!there && clock_now_ns() < end);
+	return there || failed(probe, "no picture came to the screen within 10 s: the log says why");
 }
 
 static bool flips(struct probe *probe)
@@ -261,14 +266,14 @@ static bool toggles(struct probe *probe)
 	uint32_t seed = 1;
 	progress(probe, "toggles");
 	uint64_t replaced = atomic_load(&stats->toggles_replaced), modesets = atomic_load(&stats->modesets);
-	uint64_t next = clock_now_ns(), end = next + probe->plan.toggles_ns;
+	uint64_t at, end = clock_now_ns() + probe->plan.toggles_ns;
 	bool ours = true;
-	while (ours && (next += probe_gap_ns(&seed)) < end) {
-		ours = wait_until(probe, next);
+	while (ours && (at = clock_now_ns() + probe_gap_ns(&seed)) < end) {
+		ours = wait_until(probe, at);
 		struct control_request request = {.kind = CONTROL_SHOW, .argument = CONTROL_SHOW_TOGGLE, .time_ns = clock_now_ns()};
 		result->toggles += ours && mailbox_post(probe->config.front, &request);
 	}
-	ours = ours && wait_until(probe, next + SETTLE_NS);
+	ours = ours && wait_until(probe, clock_now_ns() + SETTLE_NS);
 	result->replaced = atomic_load(&stats->toggles_replaced) - replaced;
 	result->modesets = atomic_load(&stats->modesets) - modesets;
 	result->in_time = atomic_load(&stats->toggles_in_time);
@@ -280,7 +285,7 @@ static bool toggles(struct probe *probe)
 static bool copies(struct probe *probe)
 {
 	progress(probe, "copies");
-	return on_worker(probe, copy);
+	return on_worker(probe, copy) && (probe->result.copy_error[0] == '\0' || failed(probe, "there is no framebuffer to copy into"));
 }
 
 static void *conduct(void *arg)
