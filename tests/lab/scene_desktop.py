@@ -152,7 +152,7 @@ def test_power_button_and_showing_again(lab):
     ui = show_ui(lab)
     lab.press("KEY_F11")            # showing starts a VM that is stopped
     lab.wait_screen(lambda p: desktop.is_placeholder(p, ui), 20, "the placeholder").save(lab.results / "placeholder.png")
-    said(lab, r"^DESKTOP:READY", 300)
+    said(lab, r"^DESKTOP:READY", 300, times=2)     # the first was before it was stopped
     lab.wait_screen(has_terminal, 60, "the desktop after it was started again").save(lab.results / "desktop-again.png")
     show_ui(lab)
     assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
