@@ -10,6 +10,7 @@ from lab.errors import Skip
 from lab.rayvm import SOCKET, Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
 
 DISPLAYS = ("virtio-vga",)
+ALONE = True
 MACHINE = {"memory": 2560}
 K_OFF = 4
 MIB = 1 << 20
