@@ -331,7 +331,7 @@ static void resize(struct blk *blk)
 {
 	uint64_t old = atomic_load(&blk->size);
 	int64_t size = blk->disk->fd >= 0 ? blk_disk_end(blk) : (int64_t)old;
-	if (size <= 0 || (blk->has_memory && (uint64_t)size != old && disk_memory_resize(&blk->memory, (uint64_t)size) < 0)) {
+	if (size <= 0 || (blk->has_memory && (uint64_t)size != blk->memory.size && disk_memory_resize(&blk->memory, (uint64_t)size) < 0)) {
 		log_error("disk %s: keeps its size: %s", blk->disk->name, size == 0 ? "the file is empty" : strerror(errno));
 		return;
 	}
@@ -341,6 +341,12 @@ static void resize(struct blk *blk)
 	}
 	blk->check_ns = 0;
 	pthread_mutex_lock(&blk->device.lock);
+	/* A paused device's state is being saved: it changes at the resume, from what the file is then. */
+	if (blk->paused) {
+		blk->resize = true;
+		pthread_mutex_unlock(&blk->device.lock);
+		return;
+	}
 	atomic_store(&blk->size, (uint64_t)size);
 	blk->config.capacity = (uint64_t)size / BLK_SECTOR;
 	virtio_notify_config(&blk->device);
@@ -352,8 +358,9 @@ static void resize(struct blk *blk)
 static bool take_orders(struct blk *blk)
 {
 	pthread_mutex_lock(&blk->device.lock);
-	bool stop = blk->stop, resized = blk->resize, cancel = blk->cancel;
-	blk->resize = blk->cancel = false;
+	bool stop = blk->stop, resized = blk->resize && !blk->paused, cancel = blk->cancel;
+	blk->resize &= !resized;
+	blk->cancel = false;
 	pthread_mutex_unlock(&blk->device.lock);
 	if (cancel)
 		blk->engine->ops->cancel(blk->engine);

@@ -273,6 +273,16 @@ START_TEST(resized) /* _i: through an overlay */
 	wait_capacity(2 * DISK_SIZE / 512);
 	ck_assert_uint_eq(request(IN, 2 * DISK_SIZE / 512 - 1, 512), OK);
 	ck_assert_uint_eq(bytes()[0], 0);
+	/* A pause may save the state: nothing changes before the resume, and then it is what the file is by that time. */
+	virtio_pci_pause(d.transport);
+	ck_assert_int_eq(truncate(path, DISK_SIZE / 4), 0);
+	blk_resize(blk);
+	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	ck_assert_uint_eq(driver_read(&d, d.config, 8), 2 * DISK_SIZE / 512);
+	ck_assert_int_eq(truncate(path, DISK_SIZE), 0);
+	virtio_pci_resume(d.transport);
+	wait_capacity(DISK_SIZE / 512);
+	ck_assert_uint_eq(request(IN, DISK_SIZE / 512 - 1, 512), OK);
 	/* An empty file is nobody's wish. */
 	ck_assert_int_eq(truncate(path, 0), 0);
 	blk_resize(blk);
