@@ -8,8 +8,10 @@ import shutil
 import subprocess
 
 from . import host, initramfs
+from .apt import FetchError
+from .emulator import PROGRAM, fetch_emulator
 from .errors import LabError
-from .kernel import DEFAULT_KERNEL, KernelError, fetch_kernel
+from .kernel import DEFAULT_KERNEL, fetch_kernel
 
 DISPLAYS = ("virtio-vga", "bochs-display", "cirrus-vga", "qxl")
 KEYBOARDS = ("virtio", "usb", "ps2")
@@ -77,7 +79,7 @@ def window_reason():
 
 
 def _user_interface():
-    done = subprocess.run(["qemu-system-x86_64", "-display", "help"], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([PROGRAM, "-display", "help"], stdout=subprocess.PIPE, text=True, check=False)
     have = done.stdout.split()
     return next((name for name in ("gtk", "sdl") if name in have), None)
 
@@ -108,17 +110,15 @@ def _display(options, folder):
 
 def command(options, folder, share):
     """QEMU's argument list. FOLDER holds sockets and logs, SHARE is the writable folder (/lab inside)."""
-    qemu = shutil.which("qemu-system-x86_64")
-    if not qemu:
-        raise LabError("qemu-system-x86_64 is missing: run tools/install-deps")
     if options.display not in initramfs.DISPLAY_MODULES:
         raise LabError(f"unknown display '{options.display}' ({', '.join(DISPLAYS)}, std, none)")
     if options.keyboard not in KEYBOARDS:
         raise LabError(f"unknown keyboard '{options.keyboard}' ({', '.join(KEYBOARDS)})")
     try:
         kernel = fetch_kernel(options.kernel)
-    except KernelError as error:
-        raise LabError(f"no kernel for the lab: {error}") from error
+        qemu = [PROGRAM] if options.window else fetch_emulator()    # what is fetched has no windows
+    except FetchError as error:
+        raise LabError(f"no QEMU or no kernel for the lab: {error}") from error
     ram = initramfs.build(kernel, options.display)
     python = os.path.realpath("/usr/bin/python3")
     append = [KERNEL_ARGUMENTS, f"lab.modules={kernel.modules}", f"lab.python={python}"]
@@ -137,7 +137,7 @@ def command(options, folder, share):
     if options.heads < 1 or options.cpus < 1 or options.memory < 512:
         raise LabError("a lab machine has at least one head, one CPU and 512 MiB")
 
-    argv = [qemu, "-name", "rayvm-lab", "-nodefaults", "-no-reboot", "-machine", "q35,usb=off,hpet=off",
+    argv = [*qemu, "-name", "rayvm-lab", "-nodefaults", "-no-reboot", "-machine", "q35,usb=off,hpet=off",
             *accelerator(options.accel), "-smp", str(options.cpus), "-m", str(options.memory),
             "-kernel", str(kernel.vmlinuz), "-initrd", str(ram), "-append", " ".join(append).strip(),
             "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
