@@ -9,12 +9,11 @@
 #include "link/link.c"
 #undef LOG_MODULE
 #define run worker_run
-#define head_of worker_head_of
 #include "kms/worker.c"
 #undef run
-#undef head_of
 
 #include "base/base.h"
+#include "base/stats.h"
 #include "base/status.h"
 #include "fuzz.h"
 
@@ -240,9 +239,9 @@ static void turn(struct scene *scene, bool give_back)
 	mailbox_ack(worker->inbox);
 	while (mailbox_take(worker->inbox, &event))
 		handle(worker, &event);
-	read_producer(worker, 1);
+	worker_read_producer(worker, 1);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
-		compose(worker, (enum panel_face)f, scene->now_ns);
+		worker_compose(worker, (enum panel_face)f, scene->now_ns);
 	front(scene, give_back);
 	scene->now_ns += WORKER_HIDDEN_NS / 2;
 	check_heads(scene);

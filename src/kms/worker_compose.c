@@ -1,0 +1,117 @@
+#define LOG_MODULE "worker"
+#include "kms/worker_private.h"
+
+#include <string.h>
+
+#define ROOM 16              /* of a mailbox that pictures leave to news, of which none may be lost */
+#define DIRECT_NS 2000000ull /* between two frames in buffers of the guest's: faster than any panel, and no guest keeps the front busy */
+#define REFUSALS 4           /* of buffers in a row, none shown between them: the card shows none of them */
+
+/*
+ * The guest's own buffer, where it can go to the screen as it is: the output's size, a format that the plane has, no pointer picture to be
+ * blended in. NULL: copy.
+ */
+static struct import *import_of(struct worker *worker, const struct set *set, const struct link_head *head, uint64_t now)
+{
+	struct backend *backend = worker->config.backend;
+	const struct face *face = &worker->face[PANEL_FACE_GUEST];
+	const struct backend_pages pages = {link_pixels_fd(worker->producer[1].link), head->buffer, head->source};
+	uint32_t left_out;
+	int why;
+	if (!backend->ops->import_buffer || backend->copies[0] || worker->refusals >= REFUSALS || pages.fd < 0 || head->source.w != set->width || head->source.h != set->height ||
+		!blit_format_is_xrgb(head->buffer->format) || (face->cursor.visible && face->cursor.loaded))
+		return NULL;
+	struct import *import = imports_find(&worker->imports, backend, set->number, &pages, now, &why);
+	if (why && log_limit_pass(&worker->import_limit, &left_out))
+		log_info("a picture of the guest's is copied: %s (%u like it left out)", strerror(why), left_out);
+	return import;
+}
+
+/* The framebuffer for the face's newest frame: the guest's buffer, or a free one that the frame is copied into. False: none is free. */
+static bool prepare(struct worker *worker, enum panel_face face, struct set *set, const struct link_head *head, uint64_t now, struct worker_event *event)
+{
+	struct face *state = &worker->face[face];
+	struct import *import = face == PANEL_FACE_GUEST ? import_of(worker, set, head, now) : NULL;
+	const struct rect everything = {0, 0, set->width, set->height};
+	if (import) {
+		if (worker->config.backend->flush)
+			blit_flush(worker_pixels(worker, face), head->buffer, rect_intersect(import->stale, head->source));
+		import->stale = (struct rect){0};
+		struct rect fresh = rect_intersect(state->fresh, head->source);
+		event->index = (uint32_t)(FACE_BUFFERS + (import - worker->imports.slot));
+		event->buffer = &import->buffer;
+		event->damage = everything;
+		if (state->direct)
+			event->damage = rect_empty(&fresh) ? (struct rect){0} : (struct rect){fresh.x - head->source.x, fresh.y - head->source.y, fresh.w, fresh.h};
+		return true;
+	}
+	struct framebuffer *fb = worker_free_framebuffer(worker, set, face, &event->index);
+	if (!fb)
+		return false;
+	worker_draw(worker, face, head, fb);
+	event->buffer = &fb->buffer;
+	event->damage = state->direct ? everything : state->touched;
+	return true;
+}
+
+bool worker_may_compose(const struct worker *worker, enum panel_face face, uint64_t now)
+{
+	const struct face *state = &worker->face[face];
+	return now >= state->next_ns || (worker->visible & 1u << face && !state->direct);
+}
+
+void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
+{
+	struct set *set = worker_find_set(worker, worker->current);
+	const struct link_head *head = worker_head(worker, face);
+	struct face *state = &worker->face[face];
+	if (!set || !head || !state->outstanding || (face == PANEL_FACE_GUEST && worker->joined_due))
+		return;
+	if (!worker_may_compose(worker, face, now))
+		return;
+	if (!mailbox_has_room(worker->config.events, ROOM)) {
+		worker->ready_due = true; /* the front has much to do; nothing is lost, a later turn does it */
+		return;
+	}
+	struct worker_event event = {.type = WORKER_READY, .face = face, .set = set->number, .sequence = head->sequence, .serial = worker->serial + 1};
+	if (!prepare(worker, face, set, head, now, &event))
+		return;
+	mailbox_post(worker->config.events, &event); /* there is room: nobody else posts */
+	worker->serial++;
+	state->direct = event.index >= FACE_BUFFERS;
+	if (state->direct) {
+		struct import *import = &worker->imports.slot[event.index - FACE_BUFFERS];
+		import->held = true;
+		import->serial = event.serial;
+	} else {
+		set->fb[face][event.index].free = false;
+	}
+	state->touched = state->fresh = (struct rect){0};
+	state->outstanding = false;
+	/* Nothing is copied for a buffer of the guest's, and the guest may go on drawing into the one before: a toggle finds the newest. */
+	state->next_ns = now + (state->direct ? DIRECT_NS : WORKER_HIDDEN_NS);
+}
+
+void worker_take_back(struct worker *worker, const struct front_event *event)
+{
+	struct set *set = worker_find_set(worker, event->set);
+	if (event->index < FACE_BUFFERS) {
+		if (set)
+			set->fb[event->face][event->index].free = true;
+		return;
+	}
+	struct import *import = &worker->imports.slot[event->index - FACE_BUFFERS];
+	if (event->type == FRONT_FREE) {
+		if (import->serial != event->serial)
+			return; /* a newer frame in it is on its way to the front */
+		if (!import->refused)
+			worker->refusals = 0;
+		import_let_go(import, worker->config.backend, clock_now_ns());
+		return;
+	}
+	if (!import->refused && ++worker->refusals == REFUSALS)
+		log_info("the card shows none of the guest's own pages: copying from now on");
+	import->refused = true;
+	worker->face[PANEL_FACE_GUEST].outstanding = worker_head(worker, PANEL_FACE_GUEST) != NULL;
+	worker->face[PANEL_FACE_GUEST].next_ns = 0;
+}

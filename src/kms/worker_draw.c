@@ -1,0 +1,151 @@
+#define LOG_MODULE "worker"
+#include "kms/worker_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/stats.h"
+#include "kms/letterbox.h"
+
+struct set *worker_find_set(struct worker *worker, uint32_t number)
+{
+	for (uint32_t i = 0; number && i < SETS; i++)
+		if (worker->set[i].number == number)
+			return &worker->set[i];
+	return NULL;
+}
+
+void worker_free_set(struct worker *worker, struct set *set)
+{
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
+			if (set->fb[f][i].made)
+				worker->config.backend->ops->free_buffer(worker->config.backend, &set->fb[f][i].buffer);
+	memset(set, 0, sizeof(*set));
+}
+
+struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index)
+{
+	for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
+		struct framebuffer *fb = &set->fb[face][i];
+		if (!fb->made) {
+			struct backend *backend = worker->config.backend;
+			if (set->failed)
+				return NULL;
+			if (backend->ops->make_buffer(backend, set->width, set->height, &fb->buffer) != 0) {
+				log_error("no framebuffer of %ux%u: %s; a smaller mode may help", set->width, set->height, strerror(errno));
+				set->failed = true;
+				return NULL;
+			}
+			fb->made = fb->free = true;
+		}
+		if (fb->free) {
+			*index = i;
+			return fb;
+		}
+	}
+	return NULL;
+}
+
+static bool same_rect(struct rect a, struct rect b)
+{
+	return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+struct rect worker_cursor_rect(const struct face *face, const struct link_head *head)
+{
+	if (!face->cursor.visible || !face->cursor.loaded)
+		return (struct rect){0};
+	int64_t x0 = (int64_t)head->source.x + face->cursor.x, y0 = (int64_t)head->source.y + face->cursor.y;
+	int64_t x1 = x0 + LINK_CURSOR_SIDE, y1 = y0 + LINK_CURSOR_SIDE;
+	x0 = x0 < 0 ? 0 : x0;
+	y0 = y0 < 0 ? 0 : y0;
+	if (x1 <= x0 || y1 <= y0)
+		return (struct rect){0};
+	/* Sides are at most LINK_CURSOR_SIDE now, positions below 2^32 + LINK_MAX_SIDE: beyond 2^32 is outside any source. */
+	if (x0 > UINT32_MAX || y0 > UINT32_MAX)
+		return (struct rect){0};
+	return rect_intersect((struct rect){(uint32_t)x0, (uint32_t)y0, (uint32_t)(x1 - x0), (uint32_t)(y1 - y0)}, head->source);
+}
+
+/* The pointer picture, placed on the source; NULL when there is none to be seen. */
+static const struct blit_cursor *cursor_picture(struct face *face, const struct link_head *head)
+{
+	face->cursor.picture.x = (int64_t)head->source.x + face->cursor.x;
+	face->cursor.picture.y = (int64_t)head->source.y + face->cursor.y;
+	return face->cursor.visible && face->cursor.loaded ? &face->cursor.picture : NULL;
+}
+
+void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
+{
+	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
+	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
+	struct face *state = &worker->face[face];
+	struct rect touched, cursor = worker_cursor_rect(state, head);
+	uint64_t bytes = 0;
+
+	if (fb->cursor_serial != state->cursor.serial) {
+		/* Where the pointer was comes back from the producer's pages. */
+		damage_add(&fb->damage, fb->cursor);
+		damage_add(&fb->damage, cursor);
+	}
+	if (!fb->drawn || !same_rect(fb->source, head->source) || !same_rect(fb->dest, dest)) {
+		blit_bars(&target, dest);
+		worker->face[face].touched = (struct rect){0, 0, target.width, target.height};
+		damage_clear(&fb->damage);
+		damage_add(&fb->damage, head->source);
+	}
+	for (uint32_t i = 0; i < fb->damage.n; i++) {
+		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, fb->damage.r[i], NULL, &worker->scratch, &touched);
+		worker->face[face].touched = rect_union(worker->face[face].touched, touched);
+	}
+	struct rect bounds = damage_bounds(&fb->damage), hit = rect_intersect(bounds, cursor);
+	if (!rect_empty(&hit)) {
+		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, cursor,
+			cursor_picture(state, head), &worker->scratch, &touched);
+		state->touched = rect_union(state->touched, touched);
+	}
+	fb->cursor = cursor;
+	fb->cursor_serial = state->cursor.serial;
+	damage_clear(&fb->damage);
+	fb->drawn = true;
+	fb->source = head->source;
+	fb->dest = dest;
+	if (face == PANEL_FACE_GUEST)
+		atomic_fetch_add_explicit(&worker->config.stats->bytes_copied, bytes, memory_order_relaxed);
+}
+
+void worker_shoot(struct worker *worker, const struct front_event *event)
+{
+	uint32_t *pixels = NULL, width = 0, height = 0;
+	enum panel_face face = event->shot.what == PANEL_SHOT_UI ? PANEL_FACE_UI : event->shot.what == PANEL_SHOT_GUEST ? PANEL_FACE_GUEST : event->face;
+	const struct link_head *head = face < PANEL_FACES ? worker_head(worker, face) : NULL;
+	struct set *set = worker_find_set(worker, event->set);
+
+	if (event->shot.what == PANEL_SHOT_SCREEN && event->shot.on_screen && set && event->index < FACE_BUFFERS && set->fb[face][event->index].made &&
+	    set->fb[face][event->index].buffer.readable) {
+		const struct scanout_buffer *buffer = &set->fb[face][event->index].buffer;
+		width = buffer->width;
+		height = buffer->height;
+		pixels = malloc((size_t)width * height * 4);
+		for (uint32_t y = 0; pixels && y < height; y++)
+			memcpy(pixels + (size_t)y * width, buffer->pixels + (size_t)y * buffer->pitch, (size_t)width * 4);
+	} else if (head) {
+		bool screen = event->shot.what == PANEL_SHOT_SCREEN && set;
+		width = screen ? set->width : head->source.w;
+		height = screen ? set->height : head->source.h;
+		pixels = calloc((size_t)width * height, 4);
+		if (pixels) {
+			struct blit_target target = {(uint8_t *)pixels, width * 4, width, height};
+			struct rect touched;
+			const struct blit_cursor *picture = cursor_picture(&worker->face[face], head);
+			blit_picture(&target, letterbox(head->source.w, head->source.h, width, height), worker_pixels(worker, face), head->buffer,
+				head->source, head->source, picture, &worker->scratch, &touched);
+		}
+	}
+	if (!pixels)
+		width = height = 0;
+	atomic_fetch_sub(&worker->shots, 1);
+	event->shot.done(event->shot.data, pixels, width, height);
+}

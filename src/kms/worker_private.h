@@ -1,0 +1,116 @@
+/*
+ * The worker from inside, all of it on the worker thread: worker.c (the thread, what the front tells it), worker_producers.c (the producers'
+ * rings), worker_compose.c (which framebuffer a frame goes into: a copy, or the guest's own buffer), worker_draw.c (the framebuffers that are
+ * copied into, and pictures for people).
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "kms/blit.h"
+#include "kms/damage.h"
+#include "kms/worker.h"
+#include "link/table.h"
+
+#define SETS 3 /* of framebuffers: the present one, and those still on the screen after a mode change */
+
+struct framebuffer {
+	struct scanout_buffer buffer;
+	bool made, free;
+	bool drawn;           /* source and dest say what is in it */
+	struct rect source, dest;
+	struct damage damage; /* of the producer's picture since it was drawn here, buffer coordinates */
+	struct rect cursor;   /* where the pointer picture was blended in, buffer coordinates */
+	uint64_t cursor_serial;
+};
+
+struct set {
+	uint32_t number; /* 0: unused */
+	uint32_t width, height;
+	bool failed;
+	struct framebuffer fb[PANEL_FACES][FACE_BUFFERS];
+};
+
+struct face {
+	uint32_t producer, head;
+	bool present;     /* there is a producer */
+	bool outstanding; /* a frame that is in no framebuffer yet */
+	uint64_t next_ns; /* not before, while hidden */
+	struct rect touched; /* target damage not yet told to the front */
+	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
+	bool direct;         /* what the front was told of last is the guest's own buffer */
+	struct {
+		bool visible, loaded;
+		int32_t x, y;    /* on the head */
+		uint64_t serial; /* counts changes */
+		struct blit_cursor picture;
+	} cursor;
+};
+
+struct producer {
+	struct link *link; /* NULL: none */
+	struct link_table *table;
+	uint32_t epoch; /* counts links of the guest */
+	bool owned;     /* the link is the worker's to destroy */
+	bool stuck; /* `held` could not be posted: nothing is read until it can */
+	struct worker_chatter held;
+	bool more; /* its ring was not empty when its turn ended */
+	struct log_limit limit;
+};
+
+struct worker {
+	struct worker_config config;
+	struct mailbox *inbox;
+	_Atomic uint32_t shots; /* asked for and not answered */
+	pthread_t thread;
+	bool running, quit;
+	struct producer producer[2]; /* 0 the UI, 1 the guest */
+	struct face face[PANEL_FACES];
+	struct set set[SETS];
+	struct imports imports; /* of the guest's */
+	uint64_t serial;
+	bool ready_due; /* WORKER_READY found no room */
+	struct log_limit import_limit;
+	uint32_t current; /* number of the set drawn into; 0: no output */
+	uint32_t visible;
+	bool joined_due; /* WORKER_JOINED found no room */
+	bool gone_due;   /* WORKER_GONE follows when nothing is left */
+	uint32_t refusals; /* in a row */
+	struct blit_scratch scratch;
+};
+
+/* worker_draw.c */
+/* NULL: there is none of that number. */
+struct set *worker_find_set(struct worker *worker, uint32_t number);
+void worker_free_set(struct worker *worker, struct set *set);
+/* One of the face's that nobody shows, made now if need be; *index: which. NULL: none. */
+struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index);
+/* The part of the source that the pointer picture covers now. */
+struct rect worker_cursor_rect(const struct face *face, const struct link_head *head);
+/* Brings a framebuffer up to the face's newest frame. */
+void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb);
+/* A picture for people: never read from a mapping that may be write-combined, composed anew there. */
+void worker_shoot(struct worker *worker, const struct front_event *event);
+
+/* worker_compose.c */
+/* Not before its time: while hidden, and for buffers of the guest's, which cost the guest nothing. */
+bool worker_may_compose(const struct worker *worker, enum panel_face face, uint64_t now);
+/* Hands a face's outstanding frame to the front. */
+void worker_compose(struct worker *worker, enum panel_face face, uint64_t now);
+/* The front is done with a framebuffer (FRONT_FREE), or it cannot be shown (FRONT_REFUSED). */
+void worker_take_back(struct worker *worker, const struct front_event *event);
+
+/* worker_producers.c */
+/* What the face shows; NULL: nothing. */
+const struct link_head *worker_head(struct worker *worker, enum panel_face face);
+/* The memory that its pixels lie in. */
+const uint8_t *worker_pixels(struct worker *worker, enum panel_face face);
+/* Some of the messages that producer p has sent. */
+void worker_read_producer(struct worker *worker, uint32_t p);
+/* No more than is needed is kept of a machine's memory. */
+void worker_need_pages(struct worker *worker, struct link *link);
+/* Posts the WORKER_JOINED that is due. */
+void worker_tell_joined(struct worker *worker);
+/* Another machine, or none, is behind the guest's face. Nothing of the old one stays but pixels that nobody shows any more. */
+void worker_join(struct worker *worker, struct link *link, uint32_t epoch);
