@@ -83,6 +83,11 @@ static void take_output(struct panel *panel, const struct output *output)
 	}
 }
 
+static bool same_monitor(const struct output *a, const struct output *b)
+{
+	return a->width_mm == b->width_mm && a->height_mm == b->height_mm && strcmp(a->monitor, b->monitor) == 0;
+}
+
 static void probed(struct panel *panel, struct output *output)
 {
 	if (!output) {
@@ -92,7 +97,7 @@ static void probed(struct panel *panel, struct output *output)
 	struct output old = panel->output;
 	if (output->connected == old.connected &&
 	    (!old.connected || (output->width == old.width && output->height == old.height && output->refresh_mhz == old.refresh_mhz &&
-				       strcmp(output->name, old.name) == 0))) {
+				       strcmp(output->name, old.name) == 0 && same_monitor(output, &old)))) {
 		free(output);
 		return;
 	}
@@ -105,6 +110,8 @@ static void probed(struct panel *panel, struct output *output)
 		log_info("no monitor connected any more; running on without");
 	if (panel->output.width != old.width || panel->output.height != old.height || panel->output.refresh_mhz != old.refresh_mhz)
 		new_geometry(panel);
+	else if (panel->output.connected && !same_monitor(&panel->output, &old))
+		panel_tell_display(panel); /* another monitor with the same mode */
 	panel_update_status(panel);
 	panel_go_light(panel);
 }

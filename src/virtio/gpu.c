@@ -47,6 +47,7 @@ static void reset(struct virtio_device *device)
 	struct gpu *gpu = gpu_of(device);
 	gpu->fences.count = 0;
 	gpu->events_read = 0;
+	gpu->display_due = false;
 	gpu_resource_destroy_all(gpu);
 	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++) {
 		gpu_head_unbind(gpu, i);
@@ -176,10 +177,25 @@ static void pause_device(struct virtio_device *device)
 	virtio_notify_queue(device, CONTROL_QUEUE);
 }
 
+/* The monitor is not what the driver last read: it is to ask again. */
+static void display_changed(struct gpu *gpu)
+{
+	/* A paused device's state is being saved, its config space and interrupt with it: at the resume. */
+	if (gpu->paused) {
+		gpu->display_due = true;
+		return;
+	}
+	gpu->events_read |= VIRTIO_GPU_EVENT_DISPLAY;
+	virtio_notify_config(&gpu->device);
+}
+
 static void resume_device(struct virtio_device *device)
 {
 	struct gpu *gpu = gpu_of(device);
 	gpu->paused = false;
+	if (gpu->display_due && device->live)
+		display_changed(gpu);
+	gpu->display_due = false;
 	wake(gpu);
 	eventfd_write(device->kick_fd[CURSOR_QUEUE], 1);
 }
@@ -250,10 +266,8 @@ static void take_display(struct gpu *gpu, const struct link_message *message)
 	bool same = now.enabled == head->enabled && now.width == head->width && now.height == head->height && now.refresh_mhz == head->refresh_mhz &&
 		now.width_mm == head->width_mm && now.height_mm == head->height_mm && memcmp(now.name, head->name, sizeof now.name) == 0;
 	*head = now;
-	if (same || !gpu->device.live)
-		return;
-	gpu->events_read |= VIRTIO_GPU_EVENT_DISPLAY;
-	virtio_notify_config(&gpu->device);
+	if (!same && gpu->device.live)
+		display_changed(gpu);
 }
 
 void gpu_link_message(struct gpu *gpu, const struct link_message *message)

@@ -3,6 +3,9 @@
  * Runs on the machine's thread, which also owns the producer's end of the link. The device's registers are reached from vCPU threads
  * under the device's lock; what a reset has to tell the panel is told by the machine's thread, woken by the kick eventfd of queue 0.
  *
+ * One scanout is offered, enabled from the start. Its display info and EDID are those of the monitor that the panel told last, and stay when that is
+ * unplugged; each change is a display event with a config interrupt, for a hidden guest too, and for a paused one at its resume.
+ *
  * Pixels are never touched: the panel gets the places of the guest's pages. 2D resources must therefore have their lines 4 * width
  * bytes apart in their backing, which is what Linux, Windows and UEFI drivers do; TRANSFER_TO_HOST_2D from another layout is refused.
  */

@@ -20,7 +20,7 @@
 #include "virtio/gpu.h"
 #include "vmm/state.h"
 
-#define GPU_HEADS 1             /* scanouts offered; arrays are sized for LINK_MAX_HEADS */
+#define GPU_HEADS 1             /* scanouts offered: a panel has one output with a picture of its own; arrays are sized for LINK_MAX_HEADS */
 #define GPU_MAX_RESOURCES 1024u
 #define GPU_MAX_ENTRIES 16384u  /* backing entries of one command */
 #define GPU_HOST_BYTES (16ull << 20) /* host memory that resources may take in sum: 1 M runs of pages */
@@ -123,6 +123,7 @@ struct gpu {
 	struct stats *stats;
 	bool paused;
 	uint32_t events_read; /* config space */
+	bool display_due;     /* the monitor changed while paused: the driver hears of it at the resume */
 
 	struct gpu_resource *bucket[GPU_RESOURCE_BUCKETS];
 	uint32_t n_resources;

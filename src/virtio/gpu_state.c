@@ -294,5 +294,7 @@ bool gpu_load(struct virtio_device *device, const void *from, uint32_t size)
 		if (!load_scanout(gpu, i, &untrusted.heads[i]) || !load_cursor(gpu, i, &untrusted.heads[i]))
 			return false;
 	gpu->events_read = untrusted.events_read;
+	/* The panel here may be another one than where this was saved: the driver looks at the resume. */
+	gpu->display_due = true;
 	return left == 0;
 }

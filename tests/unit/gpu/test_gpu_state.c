@@ -149,6 +149,50 @@ START_TEST(loaded_picture_is_shown)
 }
 END_TEST
 
+static void display(struct gpu *gpu, uint32_t width)
+{
+	struct link_message message = { .type = LINK_DISPLAY, .display = { .width = width, .height = 600, .refresh_mhz = 60000, .name = "panel" } };
+	gpu_link_message(gpu, &message);
+}
+
+/* A monitor that changes during a pause: the state is what it was, and the driver hears of it at the resume. */
+START_TEST(monitor_of_a_paused_device)
+{
+	draw(0);
+	driver_interrupts(&f.d, 0);
+	struct state_bytes file = state_bytes_of(&one.device[0]);
+	display(f.gpu, 1000);
+	display(f.gpu, 1100);
+	state_assert_same(&one.device[0], file.at, file.size, "after the monitor changed");
+	ck_assert_uint_eq(driver_read(&f.d, f.d.config, 4), 0);
+	ck_assert_uint_eq(driver_interrupts(&f.d, 0), 0);
+	virtio_pci_resume(f.d.transport);
+	ck_assert_uint_eq(driver_read(&f.d, f.d.config, 4), VIRTIO_GPU_EVENT_DISPLAY);
+	ck_assert_uint_eq(driver_interrupts(&f.d, 0), 1);
+	driver_write(&f.d, f.d.config + 4, VIRTIO_GPU_EVENT_DISPLAY, 4);
+	/* Once. */
+	virtio_pci_pause(f.d.transport);
+	virtio_pci_resume(f.d.transport);
+	ck_assert_uint_eq(driver_read(&f.d, f.d.config, 4), 0);
+	/* A driver that starts anew reads it anyway. */
+	virtio_pci_pause(f.d.transport);
+	display(f.gpu, 1200);
+	virtio_pci_reset(f.d.transport);
+	virtio_pci_resume(f.d.transport);
+	driver_start(&f.d, DRIVER_ALL_FEATURES, 256);
+	ck_assert_uint_eq(driver_read(&f.d, f.d.config, 4), 0);
+	ck_assert_uint_eq(driver_interrupts(&f.d, 0), 0);
+
+	/* Loaded before another panel, without a word of that panel's: the driver looks. */
+	ck_assert(virtio_pci_load(other_transport, file.at, file.size));
+	state_assert_same(&two.device[0], file.at, file.size, "after the load");
+	ck_assert_uint_eq(other->events_read, 0);
+	virtio_pci_resume(other_transport);
+	ck_assert_uint_eq(other->events_read, VIRTIO_GPU_EVENT_DISPLAY);
+	free(file.at);
+}
+END_TEST
+
 /* What no guest could have made. */
 START_TEST(pictures_that_cannot_be)
 {
@@ -191,6 +235,7 @@ static Suite *make_suite(void)
 	tcase_add_checked_fixture(tc, state_setup, state_teardown);
 	tcase_add_loop_test(tc, save_load_save, 0, 3);
 	tcase_add_loop_test(tc, loaded_picture_is_shown, 0, 3);
+	tcase_add_test(tc, monitor_of_a_paused_device);
 	tcase_add_test(tc, pictures_that_cannot_be);
 	suite_add_tcase(suite, tc);
 	return suite;
