@@ -67,6 +67,7 @@ static void panel_setup(void)
 	memset(&monitor, 0, sizeof monitor);
 	ops = fake_ops;
 	ops.probe = probe;
+	ops.import_buffer = NULL; /* held until a flip, and here nothing may be on the screen */
 	card.base = (struct backend){ .ops = &ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	loop = wl_event_loop_create();
 	board = status_board_create();
