@@ -99,6 +99,29 @@ static void put_text(uint8_t *d, uint8_t tag, const char *text, size_t size)
 	memset(d + 5 + n, ' ', 13 - n);
 }
 
+/*
+ * Standard timings (section 3.9): more common modes that fit into the native one, all at 60 Hz, the largest first. Only those of
+ * VESA's Display Monitor Timings are named, which a reader knows without a formula; unused places are 01 01.
+ */
+static void put_standard(uint8_t *d, uint32_t width, uint32_t height)
+{
+	enum { ASPECT_16_10, ASPECT_4_3, ASPECT_5_4, ASPECT_16_9 };
+	static const struct {
+		uint16_t width, height;
+		uint8_t aspect;
+	} common[] = {
+		{ 1920, 1200, ASPECT_16_10 }, { 1920, 1080, ASPECT_16_9 }, { 1680, 1050, ASPECT_16_10 }, { 1600, 1200, ASPECT_4_3 }, { 1440, 900, ASPECT_16_10 },
+		{ 1280, 1024, ASPECT_5_4 }, { 1280, 800, ASPECT_16_10 }, { 1280, 720, ASPECT_16_9 },
+	};
+	memset(d, 0x01, 16);
+	for (size_t i = 0; i < ARRAY_LEN(common); i++) {
+		if (common[i].width > width || common[i].height > height || (common[i].width == width && common[i].height == height))
+			continue;
+		*d++ = (uint8_t)(common[i].width / 8 - 31);
+		*d++ = (uint8_t)(common[i].aspect << 6); /* and the rate less 60 */
+	}
+}
+
 bool edid_make(const struct edid_info *info, uint8_t edid[EDID_SIZE])
 {
 	if (info->width == 0 || info->height == 0 || info->width > EDID_MAX_SIDE || info->height > EDID_MAX_SIDE)
@@ -138,7 +161,7 @@ bool edid_make(const struct edid_info *info, uint8_t edid[EDID_SIZE])
 	for (size_t i = 0; i < ARRAY_LEN(common); i++)
 		if (common[i].width <= info->width && common[i].height <= info->height)
 			edid[common[i].byte] |= common[i].bit;
-	memset(edid + 38, 0x01, 16); /* standard timings: unused */
+	put_standard(edid + 38, info->width, info->height);
 	put_timing(edid + 54, &timing, width_mm, height_mm);
 	put_text(edid + 72, 0xfc, info->name, sizeof info->name);
 	edid[90 + 3] = 0x10; /* two dummy descriptors */

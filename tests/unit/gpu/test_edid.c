@@ -43,6 +43,43 @@ START_TEST(header_checksum_and_native_mode)
 }
 END_TEST
 
+/* What a guest may choose beside the native mode: what fits into it, each once and not the native one again. */
+START_TEST(common_modes)
+{
+	const struct {
+		uint32_t w, h;
+		const char *standard; /* sizes, the largest first */
+		uint8_t established[2];
+	} panels[] = {
+		{ 3840, 2160, "1920x1200 1920x1080 1680x1050 1600x1200 1440x900 1280x1024 1280x800 1280x720 ", { 0x21, 0x08 } },
+		{ 1920, 1080, "1680x1050 1440x900 1280x1024 1280x800 1280x720 ", { 0x21, 0x08 } },
+		{ 1366, 768, "1280x720 ", { 0x21, 0x08 } },
+		{ 1280, 800, "1280x720 ", { 0x21, 0x08 } },
+		{ 1280, 720, "", { 0x21, 0 } },
+		{ 1080, 1920, "", { 0x21, 0x08 } },
+		{ 700, 500, "", { 0x20, 0 } },
+		{ 320, 200, "", { 0, 0 } },
+	};
+	for (uint32_t i = 0; i < sizeof panels / sizeof panels[0]; i++) {
+		const struct edid_info info = { .width = panels[i].w, .height = panels[i].h };
+		uint8_t e[EDID_SIZE];
+		char got[200] = "";
+		ck_assert(edid_make(&info, e));
+		ck_assert_mem_eq(e + 35, panels[i].established, 2);
+		ck_assert_uint_eq(e[37], 0);
+		for (uint32_t at = 38; at < 54; at += 2) {
+			static const uint32_t aspect[4][2] = { { 16, 10 }, { 4, 3 }, { 5, 4 }, { 16, 9 } };
+			if (e[at] == 1 && e[at + 1] == 1)
+				continue;
+			uint32_t w = (e[at] + 31u) * 8;
+			ck_assert_uint_eq(e[at + 1] & 63, 0); /* 60 Hz */
+			snprintf(got + strlen(got), sizeof got - strlen(got), "%ux%u ", w, w * aspect[e[at + 1] >> 6][1] / aspect[e[at + 1] >> 6][0]);
+		}
+		ck_assert_str_eq(got, panels[i].standard);
+	}
+}
+END_TEST
+
 START_TEST(accepted_by_edid_decode)
 {
 	if (system("command -v edid-decode >/dev/null 2>&1") != 0)
@@ -84,6 +121,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("edid");
 	TCase *c = tcase_create("edid");
 	tcase_add_loop_test(c, header_checksum_and_native_mode, 0, (int)(sizeof modes / sizeof modes[0]));
+	tcase_add_test(c, common_modes);
 	tcase_add_loop_test(c, accepted_by_edid_decode, 0, (int)(sizeof modes / sizeof modes[0]));
 	tcase_add_test(c, sizes_that_do_not_fit);
 	suite_add_tcase(s, c);
