@@ -44,6 +44,37 @@ START_TEST(formats_are_opaque_for_scanouts)
 }
 END_TEST
 
+/* Each of the eight, as a scanout of both kinds and as a pointer picture: the name that the panel is told. */
+START_TEST(every_format_reaches_the_panel)
+{
+	static const uint32_t formats[] = {
+		VIRTIO_GPU_FORMAT_B8G8R8A8_UNORM, VIRTIO_GPU_FORMAT_B8G8R8X8_UNORM, VIRTIO_GPU_FORMAT_A8R8G8B8_UNORM, VIRTIO_GPU_FORMAT_X8R8G8B8_UNORM,
+		VIRTIO_GPU_FORMAT_R8G8B8A8_UNORM, VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM, VIRTIO_GPU_FORMAT_A8B8G8R8_UNORM, VIRTIO_GPU_FORMAT_R8G8B8X8_UNORM,
+	};
+	uint32_t format = formats[_i], frames = 0;
+	uint64_t gpa = driver_alloc(&f.d, 16384);
+	struct virtio_gpu_resource_create_2d create = { { .type = VIRTIO_GPU_CMD_RESOURCE_CREATE_2D }, 1, format, 64, 64 };
+	ck_assert_uint_eq(command(&create, sizeof create), OK);
+	ck_assert_uint_eq(attach(1, gpa, 16384), OK);
+	ck_assert_uint_eq(create_blob(2, 16384, gpa, 16384), OK);
+	struct virtio_gpu_set_scanout_blob blob = { .hdr = { .type = VIRTIO_GPU_CMD_SET_SCANOUT_BLOB }, .r = { 0, 0, 64, 64 }, .resource_id = 2,
+		.width = 64, .height = 64, .format = format, .strides = { 256 } };
+	for (uint32_t kind = 1; kind <= 2; kind++) {
+		ck_assert_uint_eq(kind == 1 ? set_scanout(1, 64, 64) : command(&blob, sizeof blob), OK);
+		ck_assert_uint_eq(flush(kind, (struct virtio_gpu_rect){ 0, 0, 64, 64 }), OK);
+		ck_assert_uint_eq(f.frames, ++frames);
+		ck_assert_uint_eq(link_table_head(f.table, 0)->buffer->format, gpu_fourcc(format, false));
+	}
+	struct virtio_gpu_update_cursor cursor = { .hdr = { .type = VIRTIO_GPU_CMD_UPDATE_CURSOR }, .resource_id = 1 };
+	memcpy(driver_ptr(&f.d, f.request_gpa), &cursor, sizeof cursor);
+	driver_add(&f.d, 1, &(struct driver_buf){ f.request_gpa, sizeof cursor }, 1, 0);
+	ck_assert(driver_run(&f.d, 1));
+	panel();
+	ck_assert_uint_eq(f.cursors, 1);
+	ck_assert_uint_eq(link_table_find(f.table, f.last_cursor.cursor.buffer)->format, gpu_fourcc(format, true));
+}
+END_TEST
+
 START_TEST(g2_g3_g4_strides_and_offsets)
 {
 	uint64_t gpa = driver_alloc(&f.d, 1 << 20);
@@ -505,6 +536,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, g1_sizes);
 	tcase_add_test(c, formats_are_opaque_for_scanouts);
+	tcase_add_loop_test(c, every_format_reaches_the_panel, 0, 8);
 	tcase_add_test(c, g2_g3_g4_strides_and_offsets);
 	tcase_add_test(c, g4_pictures_beyond_all_memory);
 	tcase_add_test(c, g5_rectangles);
