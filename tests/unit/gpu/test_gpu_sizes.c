@@ -1,5 +1,6 @@
 /*
- * P3: a new blob, bound and flushed for every frame, each of another size, as fast as the guest can. Every thread is the real one but for the machine's, which is
+ * Toggles while the guest does its worst. P3: a new blob, bound and flushed for every frame, each of another size, as fast as the guest can. G23: a control queue
+ * that is always full of transfers and flushes of the whole screen. Every thread is the real one but for the machine's, which is
  * also the vCPU here: device, link, worker, front. Other programs make a framebuffer of each buffer of the guest's; here there is only the copy, into
  * framebuffers of the panel's size, so that nothing is made, freed or awaited because of the guest.
  */
@@ -23,12 +24,14 @@
 #define WIDTH 320u
 #define HEIGHT 240u
 #define REFRESH_MHZ 100000u
+#define UI_FPS 50u
 #define PAIRS 12                              /* toggles there and back */
 #define STORM_FRAMES 1500u                    /* at least */
 #define LATE_NS (2 * NSEC_PER_SEC)            /* one turn or one toggle: also on a machine with much other work */
 #define SLOWER_NS (250 * NSEC_PER_MSEC)       /* the median under storm, against without */
 #define SLOW_NS (20 * NSEC_PER_MSEC)          /* a turn that the scheduler broke; a few of them */
 #define PIXELS_GPA 0x2000000u
+#define FLOODED 9                             /* the resource of the flood */
 
 /* --- the backend, counted ------------------------------------------------------------------------------------------------------ */
 
@@ -99,12 +102,35 @@ static void one_frame(uint32_t n)
 		most_bytes = f.gpu->host_bytes;
 }
 
-static void *machine(void *data)
+/* The control queue filled to the last descriptor, and worked off. */
+static void one_flood(uint32_t n)
 {
-	(void)data;
+	enum { CHAINS = 120 };
+	(void)n;
+	const struct virtio_gpu_rect whole = { 0, 0, WIDTH, HEIGHT };
+	const struct virtio_gpu_transfer_to_host_2d t = { { .type = VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D }, whole, 0, FLOODED, 0 };
+	const struct virtio_gpu_resource_flush u = { { .type = VIRTIO_GPU_CMD_RESOURCE_FLUSH }, whole, FLOODED, 0 };
+	memcpy(driver_ptr(&f.d, f.request_gpa), &t, sizeof t);
+	memcpy(driver_ptr(&f.d, f.request_gpa + 4096), &u, sizeof u);
+	for (uint32_t i = 0; i < CHAINS; i++) {
+		const bool flushes = i % 2;
+		struct driver_buf bufs[2] = { { f.request_gpa + flushes * 4096, flushes ? sizeof u : sizeof t }, { f.reply_gpa + flushes * 4096, 24 } };
+		f.done[driver_add(&f.d, 0, bufs, 1, 1)] = false;
+	}
+	uint32_t before = f.answers;
+	work_off();
+	answered((struct posted){ 0 });
+	refused += f.answers - before != CHAINS || *(uint32_t *)driver_ptr(&f.d, f.reply_gpa) != VIRTIO_GPU_RESP_OK_NODATA ||
+		*(uint32_t *)driver_ptr(&f.d, f.reply_gpa + 4096) != VIRTIO_GPU_RESP_OK_NODATA;
+	frames += CHAINS / 2;
+}
+
+static void *machine(void *turn_of_storm)
+{
+	void (*const one_turn)(uint32_t n) = *(void (**)(uint32_t))turn_of_storm;
 	for (uint32_t n = 0; !over;) {
 		if (storm)
-			one_frame(n++);
+			one_turn(n++);
 		else {
 			panel();
 			usleep(1000);
@@ -114,6 +140,15 @@ static void *machine(void *data)
 	driver_set(&f.d, R_STATUS, 0, 1);
 	ck_assert(driver_run(&f.d, 0));
 	return NULL;
+}
+
+static _Atomic uint32_t ui_frames; /* shown, or as good as shown while the guest is */
+
+static void on_ui_frame(void *data, uint64_t time_ns)
+{
+	(void)data;
+	(void)time_ns;
+	ui_frames++;
 }
 
 static void *produce(void *config)
@@ -214,12 +249,12 @@ static uint64_t anonymous_kib(void)
 	return value;
 }
 
-START_TEST(a_size_for_every_frame)
+static void toggle_under(void (*one_turn)(uint32_t n))
 {
 	char error[200];
 	int status;
 	pthread_t guest, painter;
-	struct synthetic_config ui = { .fps = 50, .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	struct synthetic_config ui = { .fps = UI_FPS, .presented = on_ui_frame, .stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	ui.pixels_fd = synthetic_memory(WIDTH, HEIGHT, &ui.pixels_size);
 	ui.link = link_create(ui.pixels_fd, ui.pixels_size);
 	loop = wl_event_loop_create();
@@ -237,14 +272,18 @@ START_TEST(a_size_for_every_frame)
 	/* A picture of the guest's, so that without the storm it is the same toggle. */
 	one_frame(0);
 	one_frame(1);
-	ck_assert_int_eq(pthread_create(&guest, NULL, machine, NULL), 0);
+	if (one_turn == one_flood) {
+		make_scanout(FLOODED, WIDTH, HEIGHT);
+		one_flood(0);
+	}
+	ck_assert_int_eq(pthread_create(&guest, NULL, machine, &one_turn), 0);
 	for (uint64_t end = clock_now_ns() + 300 * NSEC_PER_MSEC; clock_now_ns() < end;)
 		turn();
 	uint64_t quiet = toggle(0);
 	uint32_t fds = descriptors();
 	uint64_t memory = anonymous_kib();
 
-	uint32_t commits_before = commits, scanouts_before = scanouts, turns_before = turns;
+	uint32_t ui_before = ui_frames, commits_before = commits, scanouts_before = scanouts, turns_before = turns;
 	uint64_t begin = clock_now_ns();
 	frames = most_buffers = 0;
 	worst_turn = slow_turns = 0;
@@ -254,6 +293,9 @@ START_TEST(a_size_for_every_frame)
 	ck_assert_msg(frames >= STORM_FRAMES, "no storm: %u frames", frames);
 	ck_assert_uint_eq(refused, 0);
 	ck_assert_uint_gt(atomic_load(&f.stats->bytes_copied), 0);
+	/* The UI's pictures come as they did, but for what the scheduler takes. */
+	ck_assert_msg(ui_frames - ui_before >= took * UI_FPS / NSEC_PER_SEC / 4, "%u pictures of the UI in %llu ms", ui_frames - ui_before,
+		(unsigned long long)(took / NSEC_PER_MSEC));
 	ck_assert_msg(worst_turn < LATE_NS, "the front was held up for %llu ms", (unsigned long long)(worst_turn / NSEC_PER_MSEC));
 	ck_assert_msg(loud < quiet + SLOWER_NS, "a toggle took %llu us, and %llu without the storm", (unsigned long long)loud / 1000, (unsigned long long)quiet / 1000);
 	ck_assert_msg(slow_turns <= (turns - turns_before) / 8, "%u of %u turns of the front were long", slow_turns, turns - turns_before);
@@ -302,6 +344,17 @@ START_TEST(a_size_for_every_frame)
 			(unsigned long long)worst_turn / 1000, commits - commits_before, scanouts - scanouts_before, turns - turns_before, made, most_buffers,
 			(unsigned long long)most_bytes);
 }
+
+START_TEST(a_size_for_every_frame)
+{
+	toggle_under(one_frame);
+}
+END_TEST
+
+START_TEST(g23_transfers_of_the_whole_screen_for_ever)
+{
+	toggle_under(one_flood);
+}
 END_TEST
 
 static Suite *suite(void)
@@ -311,6 +364,7 @@ static Suite *suite(void)
 	tcase_set_timeout(c, 100);
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, a_size_for_every_frame);
+	tcase_add_test(c, g23_transfers_of_the_whole_screen_for_ever);
 	suite_add_tcase(s, c);
 	return s;
 }
