@@ -1,7 +1,8 @@
 /*
  * The display device between a hostile guest and a panel: commands in both queues, fences, resets - and messages of the
  * panel's that lie. What reaches the link is checked by the panel's own table, which must accept every message (the device
- * does not produce what its reader would refuse), and by a copy of the damaged rows as the worker makes it.
+ * does not produce what its reader would refuse), and what is shown is read as the worker reads it: at each frame, and at any time between
+ * commands, messages and resets, since the device may have gone on while the panel still shows what it knows.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/stats.h"
 #include "guest.h"
+#include "kms/blit.h"
 #include "link/table.h"
 #include "virtio/gpu_internal.h"
 
@@ -18,14 +20,15 @@ enum {
 	OP_ENTRIES,             /* one of a's kinds with entries: resource b & 15, nr_entries c (low 16 announced, high 16 sent), from d on in pages */
 	OP_PANEL,               /* message a from the panel: words b, c, d */
 	OP_TICK,                /* the clock d & 0xffffffff nanoseconds on */
-	OP_TAKE,                /* the panel reads all; a & 1: keeps dead buffers, a & 2: presents nothing */
+	OP_TAKE,                /* the panel reads b messages (0: all); a & 1: keeps dead buffers, a & 2: presents nothing */
 	OP_BYTES,               /* byte c & 0xff of the next request's fields: d */
 	OP_ROOM,                /* the next requests have a reply of b bytes, a request of c bytes (0: as it should be) */
+	OP_LOOK,                /* the panel reads the pictures that it shows */
 };
 
 static const uint8_t ops[] = {
 	OP_RAM, OP_DESC, OP_AVAIL, OP_KICK, OP_KICK, OP_COMMON_WRITE, OP_BAR_WRITE, OP_BAR_READ, OP_HANDSHAKE, OP_RESET, OP_PAUSE, OP_STATE, OP_COMMAND, OP_COMMAND,
-	OP_COMMAND, OP_COMMAND, OP_ENTRIES, OP_ENTRIES, OP_ENTRIES, OP_PANEL, OP_PANEL, OP_TICK, OP_TAKE, OP_TAKE, OP_BYTES, OP_ROOM,
+	OP_COMMAND, OP_COMMAND, OP_ENTRIES, OP_ENTRIES, OP_ENTRIES, OP_PANEL, OP_PANEL, OP_TICK, OP_TAKE, OP_TAKE, OP_BYTES, OP_ROOM, OP_LOOK,
 };
 static const uint64_t values[] = {
 	GUEST_LOW_SIZE, GUEST_LOW_SIZE - 4096, GUEST_HIGH, GUEST_DATA, GUEST_RINGS, GUEST_WINDOW64, 64 << 16 | 64, 0x00400040, 1 << 16 | 1, 16 << 16 | 16, 0x3fff << 16 | 0x3fff,
@@ -199,18 +202,30 @@ static void look(struct scene *scene, uint32_t index)
 	if (head->buffer == NULL)
 		return;
 	const struct link_buffer *buffer = head->buffer;
+	FUZZ_CHECK(buffer->complete, "a picture whose segments did not arrive");
+	FUZZ_CHECK(blit_format_supported(buffer->format), "a picture in a format that the panel cannot read");
 	FUZZ_CHECK(damage.x + damage.w <= buffer->width && damage.y + damage.h <= buffer->height, "damage outside the buffer");
 	uint64_t start = buffer->offset + (uint64_t)head->source.y * buffer->stride + (uint64_t)head->source.x * 4;
 	uint64_t length = (uint64_t)(head->source.h - 1) * buffer->stride + (uint64_t)head->source.w * 4;
 	FUZZ_CHECK(link_buffer_runs(buffer, NULL, start, length, copy_run, (void *)(uintptr_t)link_pixels(scene->link)), "a picture that its segments do not hold");
 }
 
-static void take(struct scene *scene, uint8_t how)
+/* A pointer picture is read when it is told, and never again. */
+static void look_at_pointer(struct scene *scene, const struct link_message *message)
+{
+	static uint32_t image[LINK_CURSOR_SIDE * LINK_CURSOR_SIDE];
+	if (message->cursor.buffer.id == 0)
+		return;
+	const struct link_buffer *buffer = link_table_find(scene->table, message->cursor.buffer);
+	FUZZ_CHECK(buffer != NULL && blit_read_cursor(image, link_pixels(scene->link), buffer), "a pointer picture that cannot be read");
+}
+
+static void take(struct scene *scene, uint8_t how, uint32_t most)
 {
 	struct link_message message;
 	const char *why;
 	link_ack_panel(scene->link);
-	while (link_receive_for_panel(scene->link, &message)) {
+	for (uint32_t n = 0; (most == 0 || n < most) && link_receive_for_panel(scene->link, &message); n++) {
 		enum link_change change = link_table_take(scene->table, &message, &why);
 		FUZZ_CHECK(change != LINK_CHANGE_REFUSED, "the panel would refuse message %u: %s", message.type, why);
 		if (change == LINK_CHANGE_FRAME) {
@@ -218,6 +233,8 @@ static void take(struct scene *scene, uint8_t how)
 			struct link_message presented = { .type = LINK_PRESENTED, .head = message.head, .presented = { message.frame.sequence, scene->clock_ns } };
 			if (!(how & 2))
 				gpu_link_message(scene->gpu, &presented);
+		} else if (change == LINK_CHANGE_OTHER && message.type == LINK_CURSOR) {
+			look_at_pointer(scene, &message);
 		}
 	}
 	struct link_message released = { .type = LINK_RELEASED };
@@ -247,7 +264,10 @@ static void panel_message(struct scene *scene, const struct fuzz_op *op)
 		memcpy(message.raw, &op->d, 8);
 		memcpy(message.raw + 8, &op->c, 4);
 	}
+	uint32_t events = scene->gpu->events_read;
+	uint64_t injected = scene->guest.injected;
 	gpu_link_message(scene->gpu, &message);
+	FUZZ_CHECK(!scene->guest.paused || (scene->gpu->events_read == events && scene->guest.injected == injected), "message %u changes a paused device", message.type);
 }
 
 static void do_op(struct scene *scene, const struct fuzz_op *op)
@@ -267,7 +287,11 @@ static void do_op(struct scene *scene, const struct fuzz_op *op)
 		gpu_tick(scene->gpu, scene->clock_ns);
 		break;
 	case OP_TAKE:
-		take(scene, op->a);
+		take(scene, op->a, op->b);
+		break;
+	case OP_LOOK:
+		for (uint32_t i = 0; i < LINK_MAX_HEADS; i++)
+			look(scene, i);
 		break;
 	case OP_BYTES:
 		scene->patched = true;
@@ -302,7 +326,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	for (int i = 0; i < 3; i++) {
 		guest_settle(&scene.guest);
 		gpu_tick(scene.gpu, scene.clock_ns += NSEC_PER_SEC);
-		take(&scene, 0);
+		take(&scene, 0, 0);
 	}
 	FUZZ_CHECK(scene.gpu->n_resources == 0 && scene.gpu->host_bytes == 0, "%u resources of %llu bytes outlive a reset", scene.gpu->n_resources,
 		(unsigned long long)scene.gpu->host_bytes);

@@ -188,7 +188,7 @@ def link():
 
 
 def gpu():
-    command, entries, panel, tick, take, patch, room = range(DEVICE, DEVICE + 7)
+    command, entries, panel, tick, take, patch, room, look = range(DEVICE, DEVICE + 8)
     (info, create, unref, scanout, flush, transfer, detach, edid, scanout_blob, cursor, move, capset_info, capset, context, submit, uuid, zero, unknown) = range(18)
     fence = 0x8000
 
@@ -227,6 +227,9 @@ def gpu():
                               + op(command, detach, 1) + op(command, detach, 1) + op(command, unref, 1)) * 3 + op(take),
         "G11-unref-on-screen": good + op(command, flush, 1, 0, rect(0, 0, 64, 64)) + op(command, unref, 1) + op(take, 1) + picture(1, 64, 64) + show(1, 64, 64)
                                + op(command, scanout, 0) + op(take),
+        # What is shown is read after each step of its end, of which the panel has heard nothing yet, and after every single message.
+        "G11-looks-between": good + b"".join(step + op(look) for step in (op(command, detach, 1), op(command, unref, 1), op(RESET), begin, picture(1, 32, 32, DATA), op(take, 2, 1),
+                                             show(1, 32, 32), op(PAUSE), op(PAUSE, 1), op(command, scanout, 0), op(take, 1, 1), op(RESET, 1), op(take, 0, 1))),
         "G12-many": begin + b"".join(op(command, create, i & 15, 1 << 16 | 1) + op(entries, 1, i & 15, 500 | 500 << 16, DATA) for i in range(40)),
         "G13-entries": good + b"".join(op(entries, 1, 1, c, DATA) for c in (0, 1 | 4 << 16, 4 | 1 << 16, 0xFFFF, 0xFFFF | 1 << 16, 16384 | 2 << 16)) + op(command, unref, 1),
         "G13-huge": begin + op(command, create, 1, 8 | 8 << 16) + op(patch, 0, 0, 28, 0xFFFFFFFFFFFFFFFF) + op(entries, 1, 1, 1, DATA) + op(patch, 0, 0, 36, ALL) + op(entries, 0, 2, 1, DATA),
@@ -242,6 +245,8 @@ def gpu():
                         + op(command, transfer, 1, 0, rect(0, 0, 64, 64)),
         "G22-reset-with-fences": (begin + picture(1, 64, 64) + op(command, flush, 1 | fence, 1, rect(0, 0, 64, 64)) + op(command, info, fence, 2) + op(RESET)) * 3
                                  + begin + picture(1, 64, 64) + op(command, flush, 1 | fence, 1, rect(0, 0, 64, 64)) + op(take, 2) + op(tick, 0, 0, 0, 50000000) + op(PAUSE) + op(RESET, 1),
+        "G23-flood": good + (op(command, transfer, 1, 0, rect(0, 0, 64, 64)) + op(command, flush, 1, 0, rect(0, 0, 64, 64))) * 60 + op(look) + op(take),
+        "G-display-while-paused": good + op(PAUSE) + op(STATE, 1) + op(panel, 2, 0, 100 | 100 << 16, 60000) + op(STATE, 8) + op(PAUSE, 1) + op(command, info) + op(command, edid),
         "G-fences": good + op(command, flush, 1 | fence, 1, rect(0, 0, 64, 64)) + op(command, info, fence, 2) + op(tick, 0, 0, 0, 41000000) + op(take)
                     + op(command, flush, 1 | fence, 3, rect(0, 0, 64, 64)) + op(take) + op(panel, 0, 0, 0, ALL),
         "G-blob": begin + blob(1, 64, 64) + show(1, 64, 64) + blob(2, 32, 32, HIGH) + show(2, 32, 32) + op(command, unref, 1) + op(panel, 1, 0, 1, 1) + op(take),
