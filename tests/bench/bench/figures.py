@@ -62,6 +62,8 @@ def keep(name, results):
 
 def row(figure):
     peer = f"{figure['peer_value']:g} {figure['unit']}" if "peer_value" in figure else "-"
+    if figure.get("peer", PEER) != PEER:
+        peer += f" ({figure['peer']})"
     ratio = f"{figure['ratio']:.2f} [{figure['range'][0]:.2f} {figure['range'][1]:.2f}]" if "ratio" in figure else "-"
     verdict = "no" if not figure["holds"] else "equal" if figure.get("equal") else "yes"
     bound = f"{'>=' if figure['better'] == 'higher' else '<='} {figure['bound']:g}"
