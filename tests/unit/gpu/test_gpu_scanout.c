@@ -120,6 +120,33 @@ START_TEST(pixels_are_where_the_panel_looks)
 }
 END_TEST
 
+/* As many entries as a picture has pixels, in an order of their own; nothing merges. */
+START_TEST(an_entry_for_every_pixel)
+{
+	enum { PIXELS = 100 * 100 };
+	static struct virtio_gpu_mem_entry entry[PIXELS];
+	struct virtio_gpu_resource_attach_backing c = { { .type = VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING }, 1, PIXELS };
+	uint32_t wanted[PIXELS];
+	create_2d(1, 100, 100);
+	for (uint32_t i = 0; i < PIXELS; i++) {
+		entry[i] = (struct virtio_gpu_mem_entry){ 0x1000000 + i * 7919u % PIXELS * 64u, 4, 0 };
+		wanted[i] = i * 2654435761u;
+		memcpy(driver_ptr(&f.d, entry[i].addr), &wanted[i], 4);
+	}
+	ck_assert_uint_eq(command_entries(&c, sizeof c, entry, PIXELS), OK);
+	set_scanout(1, 100, 100);
+	ck_assert_uint_eq(flush(1, part), OK);
+	ck_assert_uint_eq(head()->buffer->n_segments, PIXELS);
+	n_seen = 0;
+	ck_assert(link_buffer_runs(head()->buffer, NULL, 0, sizeof seen, see, NULL));
+	ck_assert_mem_eq(seen, wanted, sizeof seen);
+	/* A part of it is found as well, from the first byte of a row on. */
+	n_seen = 0;
+	ck_assert(link_buffer_runs(head()->buffer, NULL, 20 * 400 + 40, 20, see, NULL));
+	ck_assert_mem_eq(seen, wanted + 20 * 100 + 10, 20);
+}
+END_TEST
+
 START_TEST(g11_old_picture_stands_until_its_successor)
 {
 	f.keep_released = true;
@@ -576,6 +603,7 @@ static Suite *suite(void)
 	tcase_add_test(c, binding_without_a_flush_is_published_after_a_refresh);
 	tcase_add_test(c, page_flips_keep_both_buffers);
 	tcase_add_test(c, pixels_are_where_the_panel_looks);
+	tcase_add_test(c, an_entry_for_every_pixel);
 	tcase_add_test(c, g11_old_picture_stands_until_its_successor);
 	tcase_add_test(c, detached_backing_takes_the_picture_away);
 	tcase_add_test(c, g19_flush_of_an_older_mode);
