@@ -138,14 +138,13 @@ static void switch_vt(void *data, int vt)
 /* Devices -> router. */
 static void input_event(void *data, const struct router_event *event)
 {
-	struct front *front = data;
-	router_handle(front->router, event);
+	front_route(data, event);
 }
 
 static void input_frame(void *data, uint32_t device, uint64_t time_ns)
 {
-	(void)device;
 	(void)time_ns;
+	front_packet_ends(data, device);
 	flush_packets(data);
 }
 
@@ -165,6 +164,7 @@ static void input_gone(void *data, uint32_t device, uint64_t time_ns)
 {
 	struct front *front = data;
 	router_device_gone(front->router, device, time_ns);
+	front_packet_ends(front, device);
 	flush_packets(front);
 }
 
@@ -192,14 +192,18 @@ static void session_changed(void *data, bool active)
 	}
 	if (front->input != NULL)
 		active ? input_resume(front->input) : input_suspend(front->input);
+	if (active)
+		front_blank_session(front, true);
 	if (front->panel != NULL)
 		panel_session(front->panel, active);
+	if (!active)
+		front_blank_session(front, false);
 }
 
 static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
 {
 	struct router_event event = { clock_now_ns(), front->injector, type, code, value, to_guest };
-	router_handle(front->router, &event);
+	front_route(front, &event);
 }
 
 /* Presses and releases a chord in the guest, whatever is shown. Refused whole when a code is none. */
@@ -373,12 +377,16 @@ static void handle_request(struct front *front, const struct control_request *re
 	case CONTROL_DONE:
 		control_done(front->control, request->token, NULL);
 		break;
+	case CONTROL_DISPLAY:
+		front_blank_request(front, request->argument == CONTROL_DISPLAY_ON, request->token);
+		break;
 	case CONTROL_WORK:
 		panel_work(front->panel, request->work, request->data);
 		break;
 	default:
 		break;
 	}
+	front_packet_ends(front, front->injector);
 	flush_packets(front);
 }
 
@@ -402,6 +410,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 	struct panel_config panel = {
 		.backend = kms ? PANEL_KMS : PANEL_HEADLESS,
 		.card = options->card,
+		.connector = options->connector,
 		.width = options->mode_width,
 		.height = options->mode_height,
 		.refresh_mhz = options->mode_mhz,
@@ -458,7 +467,7 @@ struct front *front_create(const struct front_config *config, char *error, size_
 	front->requests = wl_event_loop_add_fd(front->loop, mailbox_fd(config->requests), WL_EVENT_READABLE, requests_arrived, front);
 	front->retry = wl_event_loop_add_timer(front->loop, retry_packets, front);
 	front->leds = wl_event_loop_add_timer(front->loop, leds_due, front);
-	if (front->requests == NULL || front->retry == NULL || front->leds == NULL)
+	if (front->requests == NULL || front->retry == NULL || front->leds == NULL || front_watch_idle(front) < 0)
 		goto fail;
 	if (config->options->display == DISPLAY_KMS) {
 		struct session_config session = { .active = session_changed, .data = front };
@@ -500,6 +509,7 @@ int front_run(struct front *front)
 		log_error("cannot start the panel: %s", strerror(errno));
 		return EXIT_FAILED;
 	}
+	front_idle_begins(front);
 	if (front->has_vm)
 		front_vm_starts(front);
 	if (front->isolated != NULL)
@@ -543,7 +553,8 @@ void front_destroy(struct front *front)
 	front->panel = NULL;
 	if (front->session != NULL)
 		session_close(front->session);
-	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry, front->leds, front->more, front->deadline };
+	struct wl_event_source *sources[] = { front->signals, front->requests, front->guest_messages, front->retry, front->leds, front->more, front->deadline,
+		front->blank_timer };
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
 		if (sources[i] != NULL)
 			wl_event_source_remove(sources[i]);

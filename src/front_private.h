@@ -9,6 +9,7 @@
 #include "front.h"
 #include "kms/panel.h"
 #include "packet.h"
+#include "toggle/blank.h"
 
 struct input;
 struct isolated;
@@ -35,6 +36,10 @@ struct front {
 	uint64_t leds_ns; /* the guest's are not shown before */
 	enum vm_state vm;
 	struct log_limit scanout_limit;
+	struct blank blank;
+	struct wl_event_source *blank_timer;
+	uint64_t blank_armed_ns; /* for when blank_timer is armed; 0: not */
+	uint32_t waking;         /* device whose packet woke the screen, until it ends; ROUTER_DEVICES: none */
 	struct wl_event_source *deadline; /* of the guest's shutdown */
 	bool ending; /* the guest was asked to power off; the end follows it */
 	bool quit;
@@ -43,6 +48,20 @@ struct front {
 
 /* front.c: what a producer of pictures says. */
 void front_message(void *front, enum panel_face from, const struct link_message *message);
+
+/* front_blank.c */
+/* Its timer. 0 or -1. */
+int front_watch_idle(struct front *front);
+/* The screen is on from now: time without input begins. */
+void front_idle_begins(struct front *front);
+/* An event to the router, or to nobody when it wakes the screen. */
+void front_route(struct front *front, const struct router_event *event);
+/* The packet of this device is over, or the device. */
+void front_packet_ends(struct front *front, uint32_t device);
+/* `rayvmctl display`; answers. */
+void front_blank_request(struct front *front, bool on, uint64_t token);
+/* The seat came or went; after the panel was told that it went, before that it came. */
+void front_blank_session(struct front *front, bool active);
 
 /* front_machine.c */
 /* False: the ring is full, or there is no guest. */

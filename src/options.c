@@ -20,6 +20,7 @@
 #define CPUS_MAX 254u
 #define SHUTDOWN_TIMEOUT 30u /* seconds: shorter than systemd's patience, longer than a desktop needs */
 #define SHUTDOWN_TIMEOUT_MAX 3600u
+#define BLANK_AFTER_MAX 604800u /* seconds: a week */
 #define PROBE_SECONDS 30u
 #define PROBE_SECONDS_MAX 600u
 
@@ -183,6 +184,7 @@ static const struct {
 	{ "append", FIELD_TEXT, offsetof(struct options, cmdline) },
 	{ "net", FIELD_TEXT, offsetof(struct options, net) },
 	{ "card", FIELD_PATH, offsetof(struct options, card) },
+	{ "connector", FIELD_TEXT, offsetof(struct options, connector) },
 	{ "control", FIELD_PATH, offsetof(struct options, control) },
 	{ "markers", FIELD_PATH, offsetof(struct options, markers) },
 	{ "toggle-key", FIELD_KEY, offsetof(struct options, keys.toggle) },
@@ -206,6 +208,15 @@ static bool set_hugepages(struct options *options, const struct origin *origin, 
 		return false;
 	}
 	return true;
+}
+
+static bool set_seconds(uint32_t *seconds, uint32_t max, const struct origin *origin, const char *value)
+{
+	const char *end = value;
+	if (number(&end, max, seconds) && *end == '\0')
+		return true;
+	complain(origin, "'%s' is no number of seconds between 0 and %u", value, max);
+	return false;
 }
 
 /* One setting by its long name; a value may be missing (NULL) where the option's table says so. False: complained. */
@@ -246,14 +257,10 @@ static bool set(struct options *options, const struct origin *origin, const char
 	}
 	if (strcmp(name, "hugepages") == 0)
 		return set_hugepages(options, origin, value);
-	if (strcmp(name, "shutdown-timeout") == 0) {
-		const char *end = value;
-		if (!number(&end, SHUTDOWN_TIMEOUT_MAX, &options->shutdown_timeout) || *end != '\0') {
-			complain(origin, "'%s' is no number of seconds between 0 and %u", value, SHUTDOWN_TIMEOUT_MAX);
-			return false;
-		}
-		return true;
-	}
+	if (strcmp(name, "shutdown-timeout") == 0)
+		return set_seconds(&options->shutdown_timeout, SHUTDOWN_TIMEOUT_MAX, origin, value);
+	if (strcmp(name, "blank-after") == 0)
+		return set_seconds(&options->blank_after, BLANK_AFTER_MAX, origin, value);
 	if (strcmp(name, "cpus") == 0) {
 		const char *end = value;
 		if (!number(&end, UINT32_MAX, &options->cpus) || *end != '\0' || options->cpus < 1 || options->cpus > CPUS_MAX) {
@@ -394,6 +401,7 @@ static const struct option long_options[] = {
 	{ "net", required_argument, NULL, 0 },
 	{ "display", required_argument, NULL, 0 },
 	{ "card", required_argument, NULL, 0 },
+	{ "connector", required_argument, NULL, 0 },
 	{ "mode", required_argument, NULL, 0 },
 	{ "serial", required_argument, NULL, 0 },
 	{ "features", required_argument, NULL, 0 },
@@ -405,6 +413,7 @@ static const struct option long_options[] = {
 	{ "on-reboot", required_argument, NULL, 0 },
 	{ "on-crash", required_argument, NULL, 0 },
 	{ "shutdown-timeout", required_argument, NULL, 0 },
+	{ "blank-after", required_argument, NULL, 0 },
 	{ "control", required_argument, NULL, 0 },
 	{ "markers", required_argument, NULL, 0 },
 	{ "log-level", required_argument, NULL, 0 },
@@ -436,6 +445,7 @@ static void print_help(void)
 	      "      --net SPEC           tap=NAME | fd:N, then ,mac=XX:XX:XX:XX:XX:XX; none (default)\n"
 	      "      --display KIND       kms (default), headless (in memory, for rayvmctl screenshot), none\n"
 	      "      --card PATH          DRM device (default: the boot display)\n"
+	      "      --connector NAME     show it there, HDMI-A-1 for example, while that is connected (default: the first)\n"
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"
 	      "      --serial KIND        guest's COM1: stdio, file:PATH, none (default none; stdio with --display none)\n"
 	      "      --features LIST      of vmm_hypervisor, vmm_virtio_input (both the default), dev_scanout (a test pattern\n"
@@ -446,6 +456,7 @@ static void print_help(void)
 	      "      --on-poweroff, --on-reboot, --on-crash ACTION\n"
 	      "                           exit, restart or stay (default stay, restart, stay; without a display exit, restart, exit)\n"
 	      "      --shutdown-timeout S seconds that SIGTERM gives the guest to power off (default 30; 0: none)\n"
+	      "      --blank-after S      switch the screen off after S seconds without input (default 0: never)\n"
 	      "      --control PATH       control socket (default /run/rayvm.sock, for a user $XDG_RUNTIME_DIR/rayvm.sock)\n"
 	      "      --markers WHERE      PATH or fd:N for the marker lines (default: standard error)\n"
 	      "      --isolate            run the VM in a process of its own: whatever becomes of it, the panel stays\n"
@@ -511,6 +522,7 @@ static bool resolve_probe(struct options *options)
 	}
 	options->vmm_hypervisor = options->isolate = false;
 	options->dev_scanout = options->present_on_boot = true;
+	options->blank_after = 0;
 	/* What it says belongs to people. */
 	if (!options->log_level_given)
 		options->log_level = LOG_WARN;
@@ -641,6 +653,7 @@ void options_finish(struct options *options)
 	free(options->cmdline);
 	free(options->net);
 	free(options->card);
+	free(options->connector);
 	free(options->serial_path);
 	free(options->control);
 	free(options->markers);

@@ -25,11 +25,13 @@ struct options {
 	char *net; /* specification, see net_parse(); NULL: no network device */
 	enum display_kind display;
 	char *card;
+	char *connector; /* name; NULL: any */
 	uint32_t mode_width, mode_height, mode_mhz; /* 0: not asked for */
 	enum serial_kind serial;
 	char *serial_path;
 	bool vmm_hypervisor, vmm_virtio_input, dev_scanout;
 	bool present_on_boot;
+	uint32_t blank_after; /* seconds without input after which the screen goes off; 0: never */
 	struct router_keys keys;
 	char *control;
 	char *markers;

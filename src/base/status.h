@@ -27,6 +27,7 @@ struct status_output {
 	uint32_t width, height; /* pixels; 0 when not connected */
 	uint32_t refresh_mhz;   /* millihertz */
 	bool connected;
+	bool mirror; /* shows what the first one shows, in its size */
 };
 #define STATUS_OUTPUTS 8
 
@@ -39,6 +40,7 @@ struct status {
 	bool first_frame;                       /* a guest frame was on the screen since the VM's start */
 	bool zero_copy;                         /* path of the guest's picture */
 	uint32_t keyboards, pointers;
+	bool blanked; /* the screen is off: nobody was there, or it was asked for */
 	uint32_t n_outputs;
 	struct status_output output[STATUS_OUTPUTS];
 	uint32_t vm_generation; /* counts VM starts */

@@ -248,6 +248,22 @@ static void command_vm(struct client *client, json_object *arguments)
 	client_error(client, "vm: 'action' is start, pause, resume, powerdown, reset, stop or resize-disk");
 }
 
+static void command_display(struct client *client, json_object *arguments)
+{
+	const char *state = text_of(arguments, "state");
+	if (state == NULL || (strcmp(state, "on") != 0 && strcmp(state, "off") != 0)) {
+		client_error(client, "display: 'state' is on or off");
+		return;
+	}
+	uint32_t argument = strcmp(state, "on") == 0 ? CONTROL_DISPLAY_ON : CONTROL_DISPLAY_OFF;
+	struct control_request request = { .kind = CONTROL_DISPLAY, .argument = argument, .token = token_of(client) };
+	/* The front answers: it knows whether the card does it. */
+	if (post(client->control, &request))
+		client->busy = true;
+	else
+		client_error(client, "too many commands wait: try again");
+}
+
 /* Who wants the picture; lives from the request to control_shot_done(), longer than the client may. */
 struct shot {
 	struct control *control;
@@ -310,6 +326,8 @@ static int reached(const struct status *status, const char *state)
 		return status->first_frame;
 	if (strcmp(state, "scanout") == 0)
 		return status->scanout_width > 0;
+	if (strcmp(state, "display:on") == 0 || strcmp(state, "display:off") == 0)
+		return status->blanked == (strcmp(state, "display:off") == 0);
 	if (strncmp(state, "vm:", 3) == 0)
 		for (int vm = VM_NONE; vm <= VM_CRASHED; vm++)
 			if (strcmp(state + 3, status_vm_name((enum vm_state)vm)) == 0)
@@ -342,7 +360,7 @@ static void command_wait(struct client *client, json_object *arguments)
 	struct status status;
 	status_board_read(client->control->config.board, &status);
 	if (state == NULL || strlen(state) >= sizeof client->wait || reached(&status, state) < 0) {
-		client_error(client, "wait: 'state' is ui, guest, scanout, first-frame or vm:none|starting|running|paused|stopping|stopped|crashed");
+		client_error(client, "wait: 'state' is ui, guest, scanout, first-frame, display:on|off or vm:none|starting|running|paused|stopping|stopped|crashed");
 		return;
 	}
 	json_object *timeout;
@@ -389,6 +407,8 @@ void command_run(struct client *client, json_object *message)
 		command_click(client, arguments);
 	} else if (strcmp(name, "vm") == 0) {
 		command_vm(client, arguments);
+	} else if (strcmp(name, "display") == 0) {
+		command_display(client, arguments);
 	} else if (strcmp(name, "screenshot") == 0) {
 		command_screenshot(client, arguments);
 	} else if (strcmp(name, "wait") == 0) {

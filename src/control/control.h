@@ -25,10 +25,12 @@ enum control_kind {
 	CONTROL_QUIT,
 	CONTROL_SHOT,    /* argument: enum control_shot; the picture goes to control_shot_done(shot, ...) */
 	CONTROL_DONE,    /* the end of one client's command: answer with control_done(token) */
+	CONTROL_DISPLAY, /* argument: enum control_display */
 	CONTROL_WORK,    /* work, data: for the panel's worker. No client asks for it: --probe-panel does. */
 };
 
 enum control_show { CONTROL_SHOW_UI, CONTROL_SHOW_GUEST, CONTROL_SHOW_TOGGLE };
+enum control_display { CONTROL_DISPLAY_ON, CONTROL_DISPLAY_OFF };
 enum control_vm { CONTROL_VM_START, CONTROL_VM_PAUSE, CONTROL_VM_RESUME, CONTROL_VM_POWERDOWN, CONTROL_VM_RESET, CONTROL_VM_STOP, CONTROL_VM_RESIZE_DISK };
 enum control_shot { CONTROL_SHOT_SCREEN, CONTROL_SHOT_UI, CONTROL_SHOT_GUEST };
 

@@ -25,13 +25,14 @@ static const char *const help =
 	"  status [--json]                       what runs, what is shown\n"
 	"  stats [--json] [--reset]              counters and latencies\n"
 	"  show ui|guest|toggle                  change what is on the panel\n"
+	"  display on|off                        switch the screen on or off; keys and mouse switch it on, too\n"
 	"  press [--guest] KEY[+KEY...] ...      press and release keys: KEY_A, KEY_LEFTCTRL+KEY_C\n"
 	"  type [--guest] TEXT                   type text (US layout)\n"
 	"  pointer [--guest] X Y                 move the pointer, in pixels\n"
 	"  click [--guest] left|right|middle     press and release a button\n"
 	"  screenshot FILE.png [--face ui|guest|screen]\n"
 	"  vm [main] start|pause|resume|powerdown|reset|stop|resize-disk N\n"
-	"  wait STATE [--timeout S]              ui, guest, scanout, first-frame, vm:running ...\n"
+	"  wait STATE [--timeout S]              ui, guest, scanout, first-frame, display:off, vm:running ...\n"
 	"  console [com1|hvc0|agent] [--escape ^C|none]\n"
 	"                                        this terminal joined to the guest's; Ctrl-] leaves\n"
 	"  events                                print what happens until interrupted, one JSON object a line\n"
@@ -101,6 +102,7 @@ static void print_status(json_object *status)
 	printf("session       %s\n", text_at(status, "session"));
 	if (json_object_object_get_ex(status, "scanout", &scanout))
 		printf("scanout       %sx%s\n", text_at(scanout, "width"), text_at(scanout, "height"));
+	printf("screen        %s\n", text_at(status, "display"));
 	printf("path          %s\n", text_at(status, "path"));
 	printf("keyboards     %s\n", text_at(status, "keyboards"));
 	if (json_object_object_get_ex(status, "outputs", &value))
@@ -174,6 +176,12 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 		if (n != 2)
 			return usage("show needs ui, guest or toggle");
 		add(arguments, "what", word[1]);
+		return 0;
+	}
+	if (strcmp(name, "display") == 0) {
+		if (n != 2)
+			return usage("display needs on or off");
+		add(arguments, "state", word[1]);
 		return 0;
 	}
 	if (strcmp(name, "press") == 0) {

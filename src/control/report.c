@@ -39,6 +39,7 @@ json_object *report_status(const struct status *status)
 	add_number(object, "desktop", (uint64_t)status_desktop_number(status));
 	add_text(object, "session", status->session == SESSION_ACTIVE ? "active" : "inactive");
 	json_object_object_add(object, "scanout", size(status->scanout_width, status->scanout_height));
+	add_text(object, "display", status->blanked ? "off" : "on");
 	json_object_object_add(object, "first_frame", json_object_new_boolean(status->first_frame));
 	add_text(object, "path", status->zero_copy ? "zero-copy" : "copy");
 	add_number(object, "keyboards", status->keyboards);
@@ -50,6 +51,7 @@ json_object *report_status(const struct status *status)
 		add_text(output, "name", status->output[i].name);
 		json_object_object_add(output, "refresh", json_object_new_double(status->output[i].refresh_mhz / 1000.0));
 		json_object_object_add(output, "connected", json_object_new_boolean(status->output[i].connected));
+		json_object_object_add(output, "mirror", json_object_new_boolean(status->output[i].mirror));
 		json_object_array_add(outputs, output);
 	}
 	json_object_object_add(object, "outputs", outputs);
@@ -161,6 +163,11 @@ void report_events(const struct status *old, const struct status *now, void (*se
 	if (old->session != now->session) {
 		json_object *object = event("session");
 		add_text(object, "state", now->session == SESSION_ACTIVE ? "active" : "inactive");
+		send(data, object);
+	}
+	if (old->blanked != now->blanked) {
+		json_object *object = event("display");
+		add_text(object, "state", now->blanked ? "off" : "on");
 		send(data, object);
 	}
 	if (old->scanout_width != now->scanout_width || old->scanout_height != now->scanout_height) {

@@ -22,7 +22,12 @@ struct scanout_buffer {
 	bool readable; /* ordinary cached memory: pictures for people may be taken from it */
 };
 
-/* What an output offers at one moment. A backend may keep more behind it (container_of). */
+#define OUTPUT_MIRRORS 3
+
+/*
+ * What the panel's output offers at one moment: the main connector, and those that show the same picture. A backend may keep more behind it
+ * (container_of).
+ */
 struct output {
 	bool connected;
 	char name[32];    /* connector */
@@ -31,6 +36,9 @@ struct output {
 	uint32_t refresh_mhz;
 	uint32_t width_mm, height_mm;
 	bool vblank; /* flips happen at a vblank; else they complete at once and are paced by a timer */
+	uint32_t n_mirrors; /* a commit is for all of them; flipped() is called when all have flipped, with the main one's time */
+	char mirror[OUTPUT_MIRRORS][32];
+	uint32_t leftovers; /* what another owner of the card left set; a full commit clears it */
 };
 
 struct commit {
@@ -74,6 +82,11 @@ struct backend_ops {
 	void (*adopt)(struct backend *backend, struct output *output);
 	/* Front: 0 accepted (flip event follows; full: shown already), or -1 with errno EBUSY, EACCES, EINVAL ... */
 	int (*commit)(struct backend *backend, const struct commit *commit);
+	/*
+	 * Front: no signal on any output from now on (DPMS off), until a full commit. Blocks until a flip in flight is over. 0, or -1 with errno, as commit.
+	 * NULL: there is nothing that could be switched off.
+	 */
+	int (*blank)(struct backend *backend);
 	/* Front: fd is readable. Calls flipped(). */
 	void (*dispatch)(struct backend *backend);
 	/* Front: hotplug_fd is readable. True when connectors may have changed. */
@@ -107,6 +120,6 @@ struct session;
 
 /* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
 struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
-/* The card; see panel_create() for card, wishes, errors. */
-struct backend *drm_create(struct session *session, const char *card, uint32_t wish_width, uint32_t wish_height, uint32_t wish_refresh_mhz,
-	char *error, size_t error_size, int *exit_status);
+struct choose_wish;
+/* The card; see panel_create() for card, wishes (their texts are borrowed), errors. */
+struct backend *drm_create(struct session *session, const char *card, const struct choose_wish *wish, char *error, size_t error_size, int *exit_status);

@@ -6,6 +6,7 @@
 #include <xf86drmMode.h>
 
 #include "kms/backend.h"
+#include "kms/choose.h"
 
 #define DRM_CLEAR_MAX 256
 
@@ -23,7 +24,10 @@ struct drm_property {
 	uint64_t value;
 };
 
-/* What a commit needs to know of connector, CRTC and plane. Plain data, so that a probe may be thrown away with free(). */
+/*
+ * What a commit needs to know of connector, CRTC and plane. Plain data, so that a probe may be thrown away with free(): an array, the main output first,
+ * then base.n_mirrors that show the same picture (of those nothing in base is filled in but the name, and clear is empty).
+ */
 struct drm_output {
 	struct output base; /* first */
 	uint32_t connector, crtc, plane;
@@ -38,10 +42,7 @@ struct drm_output {
 	/* What the previous owner of the display may have left: other planes, other CRTCs, colour tables, rotation. */
 	struct drm_property clear[DRM_CLEAR_MAX];
 	uint32_t n_clear;
-};
-
-struct drm_wish {
-	uint32_t width, height, refresh_mhz; /* 0: no wish */
+	char notice[480]; /* for people, when the output is adopted; empty: nothing */
 };
 
 /*
@@ -50,11 +51,11 @@ struct drm_wish {
  */
 int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size);
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
-struct drm_output *drm_output_probe(int fd, struct drm_wish wish);
+struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
+/* Whether the card has such a connector, connected or not. False: a line in error. */
+bool drm_output_exists(int fd, const char *connector, char *error, size_t error_size);
 /* Planes and capabilities, for backend_ops.survey. Worker. */
 void drm_output_survey(int fd, const struct drm_output *output, struct survey *survey);
-/* Refreshes of a mode in millihertz, from its pixel clock and totals. */
-uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode);
 
 /* drm_import.c */
 /*

@@ -15,18 +15,26 @@
 #include "base/log.h"
 #include "kms/session.h"
 
+/* A flip in flight, over when each output had its event. */
+struct flip {
+	uint32_t epoch, waiting;
+	uint64_t time_ns; /* of the main output */
+};
+
 struct drm {
 	struct backend base;
 	struct session *session;
 	struct udev *udev;
 	struct udev_monitor *monitor;
-	struct drm_wish wish;
-	struct drm_output *output; /* adopted; NULL or not connected: nothing can be committed. Front. */
-	uint32_t mode_blob;
+	struct choose_wish wish;
+	_Atomic uint32_t main; /* connector of `output`, for the worker; 0: none */
+	struct drm_output *output; /* adopted, and its mirrors behind it; NULL or not connected: nothing can be committed. Front. */
+	uint32_t mode_blob[1 + OUTPUT_MIRRORS];
+	struct flip flip;
 	char path[128], driver[32], text[48];
 	dev_t devnum;
 	int udmabuf; /* -1: imports do not work */
-	bool clips_refused, clear_refused; /* what the driver would not take is not tried again */
+	bool clips_refused, clear_refused, mirrors_refused; /* what the driver would not take is not tried again */
 };
 
 static struct drm *from(struct backend *backend)
@@ -36,7 +44,9 @@ static struct drm *from(struct backend *backend)
 
 static struct output *drm_probe(struct backend *backend)
 {
-	struct drm_output *output = drm_output_probe(backend->fd, from(backend)->wish);
+	struct choose_wish wish = from(backend)->wish;
+	wish.keep = from(backend)->main;
+	struct drm_output *output = drm_output_probe(backend->fd, &wish);
 	return output ? &output->base : NULL;
 }
 
@@ -44,14 +54,29 @@ static void drm_adopt(struct backend *backend, struct output *output)
 {
 	struct drm *drm = from(backend);
 	free(drm->output);
-	if (drm->mode_blob)
-		drmModeDestroyPropertyBlob(backend->fd, drm->mode_blob);
-	drm->mode_blob = 0;
+	for (uint32_t i = 0; i < ARRAY_LEN(drm->mode_blob); i++) {
+		if (drm->mode_blob[i])
+			drmModeDestroyPropertyBlob(backend->fd, drm->mode_blob[i]);
+		drm->mode_blob[i] = 0;
+	}
 	drm->output = output ? container_of(output, struct drm_output, base) : NULL;
-	drm->clips_refused = drm->clear_refused = false;
-	if (drm->output && drm->output->base.connected &&
-	    drmModeCreatePropertyBlob(backend->fd, &drm->output->mode, sizeof(drm->output->mode), &drm->mode_blob) != 0)
-		log_error("mode of %s: %s", drm->output->base.name, strerror(errno));
+	drm->clips_refused = drm->clear_refused = drm->mirrors_refused = false;
+	drm->main = drm->output && drm->output->base.connected ? drm->output->connector : 0;
+	if (!drm->main)
+		return;
+	for (uint32_t i = 0; i <= drm->output->base.n_mirrors; i++) {
+		const struct drm_output *o = &drm->output[i];
+		if (drmModeCreatePropertyBlob(backend->fd, &o->mode, sizeof(o->mode), &drm->mode_blob[i]) != 0)
+			log_error("mode of %s: %s", o->base.name, strerror(errno));
+	}
+	if (drm->output->notice[0])
+		log_warn("%s", drm->output->notice);
+}
+
+/* Outputs that a commit is for. */
+static uint32_t outputs(const struct drm *drm)
+{
+	return 1 + (drm->mirrors_refused ? 0 : drm->output->base.n_mirrors);
 }
 
 static int commit_request(struct drm *drm, drmModeAtomicReq *request, uint32_t flags, uint32_t epoch)
@@ -63,6 +88,47 @@ static int commit_request(struct drm *drm, drmModeAtomicReq *request, uint32_t f
 	return -1;
 }
 
+static void add_output(drmModeAtomicReq *request, const struct drm_output *o, uint32_t mode_blob, const struct scanout_buffer *buffer)
+{
+	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, o->crtc);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, mode_blob);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, 1);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, buffer->fb);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.plane_crtc_id, o->crtc);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_x, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_y, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_w, (uint64_t)buffer->width << 16);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.src_h, (uint64_t)buffer->height << 16);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_x, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_y, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_w, buffer->width);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_h, buffer->height);
+}
+
+static void add_nothing(drmModeAtomicReq *request, const struct drm_output *o)
+{
+	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, 0);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, 0);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, 0);
+	drmModeAtomicAddProperty(request, o->plane, o->prop.plane_crtc_id, 0);
+}
+
+/* Main output, and the mirrors on or off. */
+static void add_outputs(struct drm *drm, drmModeAtomicReq *request, const struct scanout_buffer *buffer)
+{
+	for (uint32_t i = 0; i < outputs(drm); i++)
+		add_output(request, &drm->output[i], drm->mode_blob[i], buffer);
+	for (uint32_t i = outputs(drm); i <= drm->output->base.n_mirrors; i++)
+		add_nothing(request, &drm->output[i]);
+}
+
+/* Not because of what the commit asked for. */
+static bool not_now(int error)
+{
+	return error == EACCES || error == EPERM || error == EBUSY;
+}
+
 /* Everything: connector, CRTC, plane, and what a previous owner left. Blocks until it is on the screen. */
 static int commit_full(struct drm *drm, const struct commit *commit)
 {
@@ -72,29 +138,45 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 		errno = ENOMEM;
 		return -1;
 	}
-	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, o->crtc);
-	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, drm->mode_blob);
-	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, 1);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, commit->buffer->fb);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.plane_crtc_id, o->crtc);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_x, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_y, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_w, (uint64_t)commit->buffer->width << 16);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_h, (uint64_t)commit->buffer->height << 16);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_x, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_y, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_w, commit->buffer->width);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_h, commit->buffer->height);
-	int cursor = drmModeAtomicGetCursor(request);
-	for (uint32_t i = 0; !drm->clear_refused && i < o->n_clear; i++)
-		drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
-	int result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
-	if (result != 0 && errno != EACCES && errno != EPERM && errno != EBUSY && o->n_clear && !drm->clear_refused) {
-		log_warn("%s does not let go of what was shown before (%s): leaving it", drm->driver, strerror(errno));
-		drm->clear_refused = true;
-		drmModeAtomicSetCursor(request, cursor);
+	int result, empty = drmModeAtomicGetCursor(request);
+	for (;;) {
+		add_outputs(drm, request, commit->buffer);
+		for (uint32_t i = 0; !drm->clear_refused && i < o->n_clear; i++)
+			drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
 		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
+		if (result == 0 || not_now(errno))
+			break;
+		if (outputs(drm) > 1) {
+			log_warn("%s does not show the picture on %u outputs (%s): on %s alone", drm->driver, outputs(drm), strerror(errno), o->base.name);
+			drm->mirrors_refused = true;
+		} else if (o->n_clear && !drm->clear_refused) {
+			log_warn("%s does not let go of what was shown before (%s): leaving it", drm->driver, strerror(errno));
+			drm->clear_refused = true;
+		} else {
+			break;
+		}
+		drmModeAtomicSetCursor(request, empty);
 	}
+	int error = errno;
+	drmModeAtomicFree(request);
+	errno = error;
+	return result;
+}
+
+/* ACTIVE off keeps mode and planes: the display sleeps, and a full commit wakes it. */
+static int drm_blank(struct backend *backend)
+{
+	struct drm *drm = from(backend);
+	if (!drm->output || !drm->output->base.connected)
+		return 0;
+	drmModeAtomicReq *request = drmModeAtomicAlloc();
+	if (!request) {
+		errno = ENOMEM;
+		return -1;
+	}
+	for (uint32_t i = 0; i < outputs(drm); i++)
+		drmModeAtomicAddProperty(request, drm->output[i].crtc, drm->output[i].prop.active, 0);
+	int result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, 0);
 	int error = errno;
 	drmModeAtomicFree(request);
 	errno = error;
@@ -111,7 +193,8 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 		return -1;
 	}
 	uint32_t flags = DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, blob = 0;
-	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, commit->buffer->fb);
+	for (uint32_t i = 0; i < outputs(drm); i++)
+		drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.fb_id, commit->buffer->fb);
 	int cursor = drmModeAtomicGetCursor(request);
 	if (o->prop.damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
 		struct drm_mode_rect clip = {
@@ -121,7 +204,9 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 			.y2 = (int32_t)(commit->damage.y + commit->damage.h),
 		};
 		if (drmModeCreatePropertyBlob(drm->base.fd, &clip, sizeof(clip), &blob) == 0)
-			drmModeAtomicAddProperty(request, o->plane, o->prop.damage_clips, blob);
+			for (uint32_t i = 0; i < outputs(drm); i++)
+				if (o[i].prop.damage_clips)
+					drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.damage_clips, blob);
 	}
 	int result = commit_request(drm, request, flags, commit->epoch);
 	if (result != 0 && errno == EINVAL && blob) {
@@ -130,6 +215,10 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 		result = commit_request(drm, request, flags, commit->epoch);
 	}
 	int error = errno;
+	if (result == 0)
+		drm->flip = (struct flip){.epoch = commit->epoch, .waiting = outputs(drm)};
+	else if (outputs(drm) > 1 && !not_now(error) && !commit->buffer->imported)
+		drm->mirrors_refused = true; /* by the full commit that follows */
 	if (blob)
 		drmModeDestroyPropertyBlob(drm->base.fd, blob);
 	drmModeAtomicFree(request);
@@ -140,11 +229,23 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 static int drm_commit(struct backend *backend, const struct commit *commit)
 {
 	struct drm *drm = from(backend);
-	if (!drm->output || !drm->output->base.connected || !drm->mode_blob) {
+	if (!drm->output || !drm->output->base.connected || !drm->mode_blob[0]) {
 		errno = ENODEV;
 		return -1;
 	}
 	return commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
+}
+
+/* crtc: 0 where the kernel does not tell. */
+static void flip_event(struct drm *drm, uint32_t epoch, uint32_t crtc, uint64_t time_ns)
+{
+	struct flip *flip = &drm->flip;
+	if (flip->waiting == 0 || flip->epoch != epoch)
+		return;
+	if (flip->time_ns == 0 || crtc == 0 || (drm->output && crtc == drm->output->crtc))
+		flip->time_ns = time_ns;
+	if (--flip->waiting == 0)
+		drm->base.flipped(drm->base.data, epoch, flip->time_ns);
 }
 
 static void drm_dispatch(struct backend *backend)
@@ -161,7 +262,7 @@ static void drm_dispatch(struct backend *backend)
 			struct drm_event_vblank flip;
 			memcpy(&flip, bytes + at, sizeof(flip));
 			uint64_t time = (uint64_t)flip.tv_sec * NSEC_PER_SEC + (uint64_t)flip.tv_usec * NSEC_PER_USEC;
-			backend->flipped(backend->data, (uint32_t)flip.user_data, time ? time : clock_now_ns());
+			flip_event(from(backend), (uint32_t)flip.user_data, flip.crtc_id, time ? time : clock_now_ns());
 		}
 		at += event.length;
 	}
@@ -258,6 +359,7 @@ static const struct backend_ops drm_ops = {
 	.probe = drm_probe,
 	.adopt = drm_adopt,
 	.commit = drm_commit,
+	.blank = drm_blank,
 	.dispatch = drm_dispatch,
 	.hotplug = drm_hotplug,
 	.describe = drm_describe,
@@ -268,8 +370,7 @@ static const struct backend_ops drm_ops = {
 	.destroy = drm_destroy,
 };
 
-struct backend *drm_create(struct session *session, const char *card, uint32_t wish_width, uint32_t wish_height, uint32_t wish_refresh_mhz,
-	char *error, size_t error_size, int *exit_status)
+struct backend *drm_create(struct session *session, const char *card, const struct choose_wish *wish, char *error, size_t error_size, int *exit_status)
 {
 	*exit_status = EXIT_DISPLAY;
 	struct drm *drm = calloc(1, sizeof(*drm));
@@ -280,7 +381,7 @@ struct backend *drm_create(struct session *session, const char *card, uint32_t w
 	drm->udmabuf = -1;
 	drm->base = (struct backend){.ops = &drm_ops, .fd = -1, .hotplug_fd = -1};
 	drm->session = session;
-	drm->wish = (struct drm_wish){wish_width, wish_height, wish_refresh_mhz};
+	drm->wish = *wish;
 	drm->udev = udev_new();
 	if (!drm->udev) {
 		snprintf(error, error_size, "display: udev: %s", strerror(errno));
@@ -288,6 +389,8 @@ struct backend *drm_create(struct session *session, const char *card, uint32_t w
 	}
 	drm->base.fd = drm_card_open(session, drm->udev, card, drm->path, sizeof(drm->path), error, error_size);
 	if (drm->base.fd < 0)
+		goto fail;
+	if (wish->connector && !drm_output_exists(drm->base.fd, wish->connector, error, error_size))
 		goto fail;
 	struct stat st;
 	if (fstat(drm->base.fd, &st) == 0)

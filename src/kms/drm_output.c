@@ -9,21 +9,6 @@
 #include "base/log.h"
 #include "kms/card.h"
 
-uint32_t drm_mode_refresh_mhz(const drmModeModeInfo *mode)
-{
-	uint64_t total = (uint64_t)mode->htotal * mode->vtotal;
-	if (total == 0)
-		return 60000;
-	uint64_t mhz = ((uint64_t)mode->clock * 1000000 + total / 2) / total;
-	if (mode->flags & DRM_MODE_FLAG_INTERLACE)
-		mhz *= 2;
-	if (mode->flags & DRM_MODE_FLAG_DBLSCAN)
-		mhz /= 2;
-	if (mode->vscan > 1)
-		mhz /= mode->vscan;
-	return (uint32_t)mhz;
-}
-
 /* A property's id by name, 0 when the object has none; its present value in *value. */
 static uint32_t property(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value)
 {
@@ -59,30 +44,6 @@ static void clear_if_set(struct drm_output *output, int fd, drmModeObjectPropert
 		clear(output, fd, properties, object, name, value);
 }
 
-static const drmModeModeInfo *choose_mode(const drmModeConnector *connector, struct drm_wish wish)
-{
-	const drmModeModeInfo *best = NULL, *preferred = &connector->modes[0];
-	uint32_t best_off = UINT32_MAX;
-	for (int i = connector->count_modes - 1; i >= 0; i--) {
-		const drmModeModeInfo *mode = &connector->modes[i];
-		if (mode->type & DRM_MODE_TYPE_PREFERRED)
-			preferred = mode;
-		if (wish.width == 0 || mode->hdisplay != wish.width || mode->vdisplay != wish.height)
-			continue;
-		uint32_t mhz = drm_mode_refresh_mhz(mode);
-		/* Without a wish for it the highest refresh. */
-		uint32_t target = wish.refresh_mhz ? wish.refresh_mhz : UINT32_MAX;
-		uint32_t off = mhz > target ? mhz - target : target - mhz;
-		if (off <= best_off) {
-			best_off = off;
-			best = mode;
-		}
-	}
-	if (wish.width && !best)
-		log_warn("the monitor has no mode %ux%u: taking its preferred %ux%u", wish.width, wish.height, preferred->hdisplay, preferred->vdisplay);
-	return best ? best : preferred;
-}
-
 static bool non_desktop(int fd, const drmModeConnector *connector)
 {
 	uint64_t value = 0;
@@ -92,29 +53,22 @@ static bool non_desktop(int fd, const drmModeConnector *connector)
 	return value != 0;
 }
 
-/* The CRTC the connector has now, else the first it can have. Index into the resources, -1 for none. */
-static int choose_crtc(int fd, const drmModeRes *resources, const drmModeConnector *connector)
+/* The CRTCs it can have, and by index the one it has. */
+static uint32_t possible_crtcs(int fd, const drmModeRes *resources, const drmModeConnector *connector, int *present)
 {
-	uint32_t possible = 0, present = 0;
+	uint32_t possible = 0;
+	*present = -1;
 	for (int i = 0; i < connector->count_encoders; i++) {
 		drmModeEncoder *encoder = drmModeGetEncoder(fd, connector->encoders[i]);
 		if (!encoder)
 			continue;
 		possible |= encoder->possible_crtcs;
-		if (encoder->encoder_id == connector->encoder_id)
-			present = encoder->crtc_id;
+		for (int c = 0; c < resources->count_crtcs && c < 32; c++)
+			if (encoder->encoder_id == connector->encoder_id && resources->crtcs[c] == encoder->crtc_id)
+				*present = c;
 		drmModeFreeEncoder(encoder);
 	}
-	int first = -1;
-	for (int i = 0; i < resources->count_crtcs && i < 32; i++) {
-		if (!(possible & 1u << i))
-			continue;
-		if (resources->crtcs[i] == present)
-			return i;
-		if (first < 0)
-			first = i;
-	}
-	return first;
+	return resources->count_crtcs < 32 ? possible & ((1u << resources->count_crtcs) - 1) : possible;
 }
 
 static bool takes_xrgb(const drmModePlane *plane)
@@ -202,10 +156,13 @@ static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *reso
 	for (int i = 0; i < resources->count_connectors; i++) {
 		uint32_t connector = resources->connectors[i];
 		drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
-		if (connector == output->connector)
+		if (connector == output->connector) {
 			output->prop.connector_crtc_id = property(fd, properties, "CRTC_ID", NULL);
-		else
+			clear_if_set(output, fd, properties, connector, "HDR_OUTPUT_METADATA", 0);
+			clear_if_set(output, fd, properties, connector, "Colorspace", 0);
+		} else {
 			clear_if_set(output, fd, properties, connector, "CRTC_ID", 0);
+		}
 		drmModeFreeObjectProperties(properties);
 	}
 }
@@ -235,26 +192,23 @@ static void monitor_name(int fd, uint32_t connector, char *name, size_t size)
 	drmModeFreePropertyBlob(blob);
 }
 
-static bool fill(int fd, struct drm_output *output, const drmModeRes *resources, const drmModeConnector *connector, struct drm_wish wish)
+static bool fill(int fd, struct drm_output *output, const drmModeRes *resources, const drmModeConnector *connector, const char *name,
+	const struct choose_head *head)
 {
-	int crtc_index = choose_crtc(fd, resources, connector);
-	if (crtc_index < 0)
-		return false;
 	output->n_clear = 0;
 	output->connector = connector->connector_id;
-	output->crtc = resources->crtcs[crtc_index];
-	if (!choose_plane(fd, output, crtc_index))
+	output->crtc = resources->crtcs[head->crtc];
+	if (!choose_plane(fd, output, (int)head->crtc))
 		return false;
 	note_crtcs(fd, output, resources);
-	output->mode = *choose_mode(connector, wish);
+	output->mode = *head->mode;
 
-	const char *type = drmModeGetConnectorTypeName(connector->connector_type);
-	snprintf(output->base.name, sizeof(output->base.name), "%.20s-%u", type ? type : "Unknown", connector->connector_type_id);
+	snprintf(output->base.name, sizeof(output->base.name), "%s", name);
 	snprintf(output->base.monitor, sizeof(output->base.monitor), "%.15s", output->base.name);
 	monitor_name(fd, output->connector, output->base.monitor, sizeof(output->base.monitor));
 	output->base.width = output->mode.hdisplay;
 	output->base.height = output->mode.vdisplay;
-	output->base.refresh_mhz = drm_mode_refresh_mhz(&output->mode);
+	output->base.refresh_mhz = choose_refresh_mhz(&output->mode);
 	output->base.width_mm = connector->mmWidth;
 	output->base.height_mm = connector->mmHeight;
 	/* Drivers without a vblank say EOPNOTSUPP; others may refuse while the CRTC is off. */
@@ -264,27 +218,114 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	return true;
 }
 
-struct drm_output *drm_output_probe(int fd, struct drm_wish wish)
+static bool is_part(const struct drm_output *output, uint32_t object)
 {
+	return object == output->connector || object == output->crtc || object == output->plane;
+}
+
+/* A mirror is no leftover of others; what was left on itself is. False: it cannot be one beside the others, whose planes it shares. */
+static bool add_mirror(struct drm_output *output, struct drm_output *mirror)
+{
+	for (uint32_t i = 0; i <= output->base.n_mirrors; i++)
+		if (output[i].plane == mirror->plane)
+			return false;
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < output->n_clear; i++)
+		if (!is_part(mirror, output->clear[i].object))
+			output->clear[n++] = output->clear[i];
+	for (uint32_t i = 0; i < mirror->n_clear && n < DRM_CLEAR_MAX; i++)
+		if (is_part(mirror, mirror->clear[i].object))
+			output->clear[n++] = mirror->clear[i];
+	output->n_clear = n;
+	mirror->n_clear = 0;
+	memcpy(output->base.mirror[output->base.n_mirrors++], mirror->base.name, sizeof(mirror->base.name));
+	return true;
+}
+
+/* All connectors of the card; connector[i] stays as long as read[i], which read_free() frees. */
+static uint32_t read_connectors(int fd, const drmModeRes *resources, struct choose_connector *connector, drmModeConnector **read)
+{
+	uint32_t n = 0;
+	for (int i = 0; i < resources->count_connectors && n < CHOOSE_CONNECTORS; i++) {
+		drmModeConnector *c = drmModeGetConnector(fd, resources->connectors[i]);
+		if (!c)
+			continue;
+		struct choose_connector *to = &connector[n];
+		*to = (struct choose_connector){.id = c->connector_id, .modes = c->modes, .n_modes = c->count_modes > 0 ? (uint32_t)c->count_modes : 0};
+		const char *type = drmModeGetConnectorTypeName(c->connector_type);
+		snprintf(to->name, sizeof(to->name), "%.20s-%u", type ? type : "Unknown", c->connector_type_id);
+		to->crtcs = possible_crtcs(fd, resources, c, &to->crtc);
+		to->usable = c->connection == DRM_MODE_CONNECTED && c->count_modes > 0 && !non_desktop(fd, c);
+		read[n++] = c;
+	}
+	return n;
+}
+
+static void read_free(drmModeConnector **read, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		drmModeFreeConnector(read[i]);
+}
+
+struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish)
+{
+	struct choose_connector connector[CHOOSE_CONNECTORS];
+	drmModeConnector *read[CHOOSE_CONNECTORS];
 	drmModeRes *resources = drmModeGetResources(fd);
-	struct drm_output *output = calloc(1, sizeof(*output));
+	struct drm_output *output = calloc(1 + OUTPUT_MIRRORS, sizeof(*output));
 	if (!resources || !output) {
 		if (resources)
 			drmModeFreeResources(resources);
 		free(output);
 		return NULL;
 	}
-	for (int i = 0; i < resources->count_connectors && !output->base.connected; i++) {
-		drmModeConnector *connector = drmModeGetConnector(fd, resources->connectors[i]);
-		if (!connector)
-			continue;
-		if (connector->connection == DRM_MODE_CONNECTED && connector->count_modes > 0 && !non_desktop(fd, connector) &&
-		    !fill(fd, output, resources, connector, wish))
-			log_warn("connector %u has no CRTC or plane that could show XRGB8888", connector->connector_id);
-		drmModeFreeConnector(connector);
+	uint32_t n = read_connectors(fd, resources, connector, read);
+	struct choice choice;
+	for (;;) {
+		choose(connector, n, wish, &choice);
+		uint32_t main = choice.head[0].connector;
+		if (choice.n == 0 || fill(fd, output, resources, read[main], connector[main].name, &choice.head[0]))
+			break;
+		log_warn("%s has no plane that could show XRGB8888", connector[main].name);
+		connector[main].usable = false;
 	}
+	for (uint32_t i = 1; i < choice.n; i++) {
+		uint32_t at = choice.head[i].connector;
+		struct drm_output *mirror = &output[1 + output->base.n_mirrors];
+		if (!fill(fd, mirror, resources, read[at], connector[at].name, &choice.head[i]) || !add_mirror(output, mirror))
+			memset(mirror, 0, sizeof(*mirror));
+	}
+	output->base.leftovers = output->n_clear;
+	if (choice.mode_missing) {
+		char modes[360], hz[16] = "";
+		choose_list_modes(&connector[choice.head[0].connector], modes, sizeof(modes));
+		if (wish->refresh_mhz)
+			snprintf(hz, sizeof(hz), "@%u", wish->refresh_mhz / 1000);
+		snprintf(output->notice, sizeof(output->notice), "--mode %ux%u%s: %s has no such mode, taking %ux%u@%u; it has %s", wish->width, wish->height, hz,
+			output->base.name, output->base.width, output->base.height, (output->base.refresh_mhz + 500) / 1000, modes);
+	}
+	read_free(read, n);
 	drmModeFreeResources(resources);
 	return output;
+}
+
+bool drm_output_exists(int fd, const char *name, char *error, size_t error_size)
+{
+	struct choose_connector connector[CHOOSE_CONNECTORS];
+	drmModeConnector *read[CHOOSE_CONNECTORS];
+	drmModeRes *resources = drmModeGetResources(fd);
+	uint32_t n = resources ? read_connectors(fd, resources, connector, read) : 0;
+	bool found = false;
+	for (uint32_t i = 0; i < n; i++)
+		found |= strcmp(connector[i].name, name) == 0;
+	if (!found) {
+		char list[300];
+		choose_list_connectors(connector, n, list, sizeof(list));
+		snprintf(error, error_size, "--connector %.40s: the card has no such connector; it has %s", name, n ? list : "none");
+	}
+	read_free(read, n);
+	drmModeFreeResources(resources);
+	return found;
 }
 
 /* Adds a plane to those of its type. crtcs: which of them the output may have. */

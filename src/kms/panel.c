@@ -11,6 +11,7 @@
 
 #include "base/exit_status.h"
 #include "base/stats.h"
+#include "kms/choose.h"
 #include "kms/letterbox.h"
 #include "kms/panel_private.h"
 #include "kms/session.h"
@@ -25,6 +26,8 @@ static int on_latch_timer(int fd, uint32_t mask, void *data)
 	uint64_t ticks;
 	if (read(fd, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return 0;
+	if (panel->blank_ns && clock_now_ns() >= panel->blank_ns && panel_try_blank(panel) != 0)
+		log_warn("%s does not switch off: %s", panel->output.name, strerror(errno));
 	panel_run_latch(panel, latch_timer(&panel->latch, clock_now_ns()));
 	return 0;
 }
@@ -88,6 +91,19 @@ static bool same_monitor(const struct output *a, const struct output *b)
 	return a->width_mm == b->width_mm && a->height_mm == b->height_mm && strcmp(a->monitor, b->monitor) == 0;
 }
 
+static bool same_output(const struct output *a, const struct output *b)
+{
+	if (a->connected != b->connected || !a->connected)
+		return a->connected == b->connected;
+	if (a->width != b->width || a->height != b->height || a->refresh_mhz != b->refresh_mhz || strcmp(a->name, b->name) != 0 || a->n_mirrors != b->n_mirrors ||
+	    !same_monitor(a, b))
+		return false;
+	for (uint32_t i = 0; i < a->n_mirrors; i++)
+		if (strcmp(a->mirror[i], b->mirror[i]) != 0)
+			return false;
+	return true;
+}
+
 static void probed(struct panel *panel, struct output *output)
 {
 	if (!output) {
@@ -95,9 +111,10 @@ static void probed(struct panel *panel, struct output *output)
 		return;
 	}
 	struct output old = panel->output;
-	if (output->connected == old.connected &&
-	    (!old.connected || (output->width == old.width && output->height == old.height && output->refresh_mhz == old.refresh_mhz &&
-				       strcmp(output->name, old.name) == 0 && same_monitor(output, &old)))) {
+	/* The session's previous owner may have left a pointer or a second picture, which only this probe saw. */
+	bool leftovers = panel->foreign && output->leftovers > 0;
+	panel->foreign = false;
+	if (same_output(output, &old) && !leftovers) {
 		free(output);
 		return;
 	}
@@ -105,7 +122,8 @@ static void probed(struct panel *panel, struct output *output)
 	take_output(panel, output);
 	panel->backend->ops->adopt(panel->backend, output);
 	if (panel->output.connected)
-		log_info("%s: %ux%u", panel->output.name, panel->output.width, panel->output.height);
+		log_info("%s: %ux%u, %u mirror%s", panel->output.name, panel->output.width, panel->output.height, panel->output.n_mirrors,
+			panel->output.n_mirrors == 1 ? "" : "s");
 	else
 		log_info("no monitor connected any more; running on without");
 	if (panel->output.width != old.width || panel->output.height != old.height || panel->output.refresh_mhz != old.refresh_mhz)
@@ -264,7 +282,8 @@ struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config
 		if (!backend)
 			snprintf(error, error_size, "headless display: %s", strerror(errno));
 	} else {
-		backend = drm_create(config->session, config->card, config->width, config->height, config->refresh_mhz, error, error_size, exit_status);
+		struct choose_wish wish = {.connector = config->connector, .width = config->width, .height = config->height, .refresh_mhz = config->refresh_mhz};
+		backend = drm_create(config->session, config->card, &wish, error, error_size, exit_status);
 	}
 	struct panel *panel = backend ? panel_create_on(loop, config, backend, error, error_size) : NULL;
 	if (panel)
@@ -419,12 +438,35 @@ void panel_session(struct panel *panel, bool active)
 		return; /* panel_start() looks */
 	if (active) {
 		/* Nothing is known of what happened meanwhile. */
+		panel->foreign = true;
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
 		panel_go_light(panel);
 	} else {
 		panel_go_dark(panel);
 	}
 	panel_update_status(panel);
+}
+
+int panel_blank(struct panel *panel, bool blank)
+{
+	if (panel->blanked == blank)
+		return 0;
+	panel->blanked = blank;
+	panel->blank_ns = 0;
+	if (blank) {
+		panel_go_dark(panel);
+		if (panel_try_blank(panel) != 0) {
+			int error = errno;
+			panel->blanked = false;
+			panel_go_light(panel);
+			errno = error;
+			return -1;
+		}
+	} else {
+		panel_go_light(panel);
+	}
+	panel_update_status(panel);
+	return 0;
 }
 
 bool panel_send(struct panel *panel, enum panel_face face, const struct link_message *message)

@@ -29,6 +29,7 @@ enum panel_face { PANEL_FACE_UI, PANEL_FACE_PLACEHOLDER, PANEL_FACE_GUEST, PANEL
 struct panel_config {
 	enum panel_backend backend;
 	const char *card;         /* path or NULL: boot_display, then boot_vga, then the first that can */
+	const char *connector;    /* name, such as HDMI-A-1, of the main one while it is connected; NULL: any. Borrowed. */
 	uint32_t width, height;   /* wish for the mode; headless: size (0: 1280x800) */
 	uint32_t refresh_mhz;     /* wish; 0: the mode's / 60000 */
 	struct session *session;  /* KMS only */
@@ -67,6 +68,11 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 void panel_guest_started(struct panel *panel);
 /* The seat was taken away / given back. */
 void panel_session(struct panel *panel, bool active);
+/*
+ * Switches the screen off (DPMS), or on again. Off, nothing is committed, producers are paced as in the dark, and neither outputs that come and go nor a
+ * session that comes back switch it on. 0; or -1 with errno when the card does not do it: it stays on. On is one commit of what is to be shown by then.
+ */
+int panel_blank(struct panel *panel, bool blank);
 /* Sends to a producer (front thread is the only sender on the to_producer rings). False when its ring is full. */
 bool panel_send(struct panel *panel, enum panel_face face, const struct link_message *message);
 

@@ -176,7 +176,7 @@ void panel_run_latch(struct panel *panel, bool commit)
 		panel->lost = panel->latch.lost;
 		log_warn("%s: a page flip was never reported, setting everything anew", panel->output.name);
 	}
-	panel_arm(panel->latch_fd, panel->latch.timer_ns);
+	panel_arm(panel->latch_fd, panel->blank_ns ? panel->blank_ns : panel->latch.timer_ns);
 	panel_update_visible(panel);
 }
 
@@ -206,6 +206,20 @@ void panel_go_dark(struct panel *panel)
 
 void panel_go_light(struct panel *panel)
 {
-	if (panel->active && panel->output.connected)
+	if (panel->blanked && panel->active)
+		panel_try_blank(panel);
+	else if (panel->active && panel->output.connected)
 		panel_run_latch(panel, latch_light(&panel->latch, panel_refresh_ns(panel), panel->output.vblank, clock_now_ns()));
+}
+
+int panel_try_blank(struct panel *panel)
+{
+	panel->blank_ns = 0;
+	if (!panel->blanked || !panel->active || !panel->backend->ops->blank || panel->backend->ops->blank(panel->backend) == 0)
+		return 0;
+	if (errno != EBUSY && errno != EACCES && errno != EPERM)
+		return -1;
+	panel->blank_ns = clock_now_ns() + (errno == EBUSY ? LATCH_BUSY_NS : LATCH_RETRY_NS);
+	panel_arm(panel->latch_fd, panel->blank_ns);
+	return 0;
 }

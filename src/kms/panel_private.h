@@ -48,6 +48,9 @@ struct panel {
 	struct output output; /* as last known; connected tells whether it is there now */
 	struct latch latch;
 	bool active; /* session */
+	bool foreign; /* the card may show more than ours since the session came back */
+	bool blanked; /* the screen is off */
+	uint64_t blank_ns; /* the card is asked again to switch it off; 0: it is */
 	enum presentation presentation;
 	uint32_t set;
 	uint32_t visible; /* mask as told to the worker */
@@ -91,6 +94,8 @@ void panel_run_latch(struct panel *panel, bool commit);
 void panel_flipped(void *data, uint32_t epoch, uint64_t time);
 void panel_go_dark(struct panel *panel);
 void panel_go_light(struct panel *panel);
+/* The card is to switch off now. 0: it did, or will be asked again; -1 with errno: it does not. */
+int panel_try_blank(struct panel *panel);
 
 /* panel_producers.c */
 /* Sends what is owed, and arms the tick when a face that is not on the screen waits for PRESENTED, or a producer for anything. */

@@ -78,13 +78,19 @@ void panel_tell_display(struct panel *panel)
 static void write_status(struct status *status, void *data)
 {
 	const struct panel *panel = data;
-	status->n_outputs = panel->output.connected ? 1 : 0;
+	status->n_outputs = panel->output.connected ? 1 + panel->output.n_mirrors : 0;
+	status->blanked = panel->blanked;
 	struct status_output *output = &status->output[0];
 	snprintf(output->name, sizeof(output->name), "%s", panel->output.name);
 	output->width = panel->output.connected ? panel->output.width : 0;
 	output->height = panel->output.connected ? panel->output.height : 0;
 	output->refresh_mhz = panel->output.refresh_mhz;
 	output->connected = panel->output.connected;
+	for (uint32_t i = 0; i < panel->output.n_mirrors && i + 1 < STATUS_OUTPUTS; i++) {
+		status->output[1 + i] = status->output[0];
+		status->output[1 + i].mirror = true;
+		snprintf(status->output[1 + i].name, sizeof(output->name), "%s", panel->output.mirror[i]);
+	}
 	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
 	status->zero_copy = panel->direct;
@@ -96,7 +102,9 @@ void panel_update_status(struct panel *panel)
 	status_board_update(panel->config.board, write_status, panel);
 	const struct output *output = &panel->output;
 	const char *what = panel->backend->ops->describe(panel->backend);
-	if (output->connected)
+	if (panel->blanked)
+		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OFF, "off until a key is pressed, %s", what);
+	else if (output->connected)
 		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OK, "%s %ux%u %u Hz, %s", output->name, output->width, output->height,
 			(output->refresh_mhz + 500) / 1000, what);
 	else

@@ -195,7 +195,8 @@ static int terminal_key(const struct router *router, uint16_t code)
 	return control && alt ? code - KEY_F1 + 1 : 0;
 }
 
-static void press(struct router *router, enum lane lane, const struct router_event *event)
+/* give_it: the side that is shown gets what is no chord of ours. */
+static void press(struct router *router, enum lane lane, const struct router_event *event, bool give_it)
 {
 	struct hold *hold = &router->hold[lane][event->code];
 	enum presentation_event change;
@@ -214,8 +215,10 @@ static void press(struct router *router, enum lane lane, const struct router_eve
 	} else if (terminal_key(router, event->code) != 0) {
 		hold->owner = ROUTER_NOBODY;
 		router->output.switch_vt(router->output.data, terminal_key(router, event->code));
-	} else {
+	} else if (give_it) {
 		give(router, lane, event, shown_sink(router->state));
+	} else {
+		hold->owner = ROUTER_NOBODY;
 	}
 }
 
@@ -231,7 +234,7 @@ static void release(struct router *router, enum lane lane, const struct router_e
 	hold->devices--;
 }
 
-void router_handle(struct router *router, const struct router_event *event)
+static void handle(struct router *router, const struct router_event *event, bool give_it)
 {
 	enum lane lane = event->to_guest ? LANE_ADDRESSED : LANE_ROUTED;
 
@@ -243,17 +246,28 @@ void router_handle(struct router *router, const struct router_event *event)
 		if (event->code >= CODES || event->value < 0 || event->value > 1)
 			return;
 		if (event->value == 1)
-			press(router, lane, event);
+			press(router, lane, event, give_it);
 		else
 			release(router, lane, event);
 		return;
 	case EV_REL:
 	case EV_ABS:
-		deliver(router, lane == LANE_ADDRESSED ? ROUTER_GUEST : shown_sink(router->state), event);
+		if (give_it)
+			deliver(router, lane == LANE_ADDRESSED ? ROUTER_GUEST : shown_sink(router->state), event);
 		return;
 	default:
 		return;
 	}
+}
+
+void router_handle(struct router *router, const struct router_event *event)
+{
+	handle(router, event, true);
+}
+
+void router_swallow(struct router *router, const struct router_event *event)
+{
+	handle(router, event, false);
 }
 
 void router_device_gone(struct router *router, uint32_t device, uint64_t time_ns)

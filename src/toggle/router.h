@@ -51,6 +51,8 @@ void router_destroy(struct router *router);
 enum presentation router_presentation(const struct router *router);
 
 void router_handle(struct router *router, const struct router_event *event);
+/* The same for what wakes a dark screen: presses are nobody's, motion is dropped; toggle keys and Ctrl+Alt+Fn act. */
+void router_swallow(struct router *router, const struct router_event *event);
 /* Presentation change by command (UI, rayvmctl): the same transition and releases as by key. */
 void router_present(struct router *router, enum presentation_event event, uint64_t time_ns);
 /* A device went away: what only it holds is released. */
