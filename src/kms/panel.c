@@ -72,6 +72,7 @@ static void new_geometry(struct panel *panel)
 	worker_post(panel->worker,
 		&(struct front_event){.type = FRONT_GEOMETRY, .set = panel->set, .width = panel->output.width, .height = panel->output.height});
 	panel_tell_display(panel);
+	panel_arm_tick(panel); /* sends it, also when nothing is shown */
 }
 
 static void take_output(struct panel *panel, const struct output *output)

@@ -20,6 +20,7 @@ struct fake {
 	struct backend base;
 	_Atomic bool connected;
 	_Atomic uint32_t width;
+	_Atomic uint32_t mirrors, leftovers;
 	_Atomic uint32_t made, freed;
 	int fail;            /* errno of the next commits */
 	uint32_t fail_count; /* so many of them */
@@ -33,6 +34,10 @@ struct fake {
 	_Atomic uint32_t imported;   /* made and not freed */
 	_Atomic uint32_t imports;    /* asked for */
 	bool refuse_imported;        /* commits of imported buffers fail with EINVAL */
+	int fail_blank;      /* errno of the next attempts to switch off */
+	uint32_t fail_blanks;
+	uint32_t blanks;     /* attempts that worked */
+	bool dark;           /* switched off, and no full commit since */
 	bool adopted;
 	bool destroyed;
 };
@@ -47,7 +52,8 @@ static struct output *fake_probe(struct backend *backend)
 	struct output *output = calloc(1, sizeof(*output));
 	output->connected = from(backend)->connected;
 	if (output->connected)
-		*output = (struct output){.connected = true, .name = "Fake-1", .width = from(backend)->width, .height = H, .refresh_mhz = 200000};
+		*output = (struct output){.connected = true, .name = "Fake-1", .width = from(backend)->width, .height = H, .refresh_mhz = 200000,
+			.n_mirrors = from(backend)->mirrors, .mirror = {"Fake-2", "Fake-3"}, .leftovers = from(backend)->leftovers};
 	return output;
 }
 
@@ -75,6 +81,8 @@ static int fake_commit(struct backend *backend, const struct commit *commit)
 		return -1;
 	}
 	ck_assert(commit->full || !fake->pending); /* one flip in flight */
+	ck_assert(commit->full || !fake->dark);    /* and none on a screen that is off */
+	fake->dark = false;
 	fake->commits++;
 	fake->full += commit->full;
 	fake->last = *commit;
@@ -83,6 +91,20 @@ static int fake_commit(struct backend *backend, const struct commit *commit)
 	fake->pending = !commit->full;
 	if (!commit->full && !fake->hold_flips)
 		eventfd_write(backend->fd, 1);
+	return 0;
+}
+
+static int fake_blank(struct backend *backend)
+{
+	struct fake *fake = from(backend);
+	if (fake->fail_blanks > 0) {
+		fake->fail_blanks--;
+		fake->failed++;
+		errno = fake->fail_blank;
+		return -1;
+	}
+	fake->blanks++;
+	fake->dark = true;
 	return 0;
 }
 
@@ -151,6 +173,7 @@ static const struct backend_ops fake_ops = {
 	.probe = fake_probe,
 	.adopt = fake_adopt,
 	.commit = fake_commit,
+	.blank = fake_blank,
 	.dispatch = fake_dispatch,
 	.hotplug = fake_hotplug,
 	.describe = fake_describe,

@@ -606,6 +606,72 @@ START_TEST(release_all_of_both_sides)
 }
 END_TEST
 
+/* --- a screen that was dark --- */
+
+static void swallow(uint32_t device, uint16_t type, uint16_t code, int32_t value)
+{
+	struct router_event event = { .time_ns = 1000, .device = device, .type = type, .code = code, .value = value };
+	router_swallow(router, &event);
+}
+
+START_TEST(what_wakes_the_screen_is_nobodys)
+{
+	swallow(0, EV_KEY, KEY_A, 1);
+	key(KEY_A, 0); /* its release comes when the screen is on */
+	swallow(0, EV_REL, REL_X, 5);
+	swallow(0, EV_ABS, ABS_X, 5);
+	expect("");
+	tap(KEY_A);
+	expect("ui+30 ui-30 ");
+	ck_assert_uint_eq(router_held(router, ROUTER_UI), 0);
+}
+END_TEST
+
+START_TEST(waking_press_stays_swallowed_on_every_device)
+{
+	swallow(0, EV_KEY, KEY_A, 1);
+	key_on(1, KEY_A, 1); /* the same key of another keyboard while it is held: one press of the seat */
+	key_on(0, KEY_A, 0);
+	key_on(1, KEY_A, 0);
+	expect("");
+	key_on(1, KEY_A, 1);
+	key_on(1, KEY_A, 0);
+	expect("ui+30 ui-30 ");
+	/* the other way round: what was held before the screen went off is still released where it was pressed */
+	key_on(0, KEY_A, 1);
+	swallow(1, EV_KEY, KEY_A, 1);
+	key_on(1, KEY_A, 0);
+	expect("ui+30 ");
+	key_on(0, KEY_A, 0);
+	expect("ui-30 ");
+}
+END_TEST
+
+START_TEST(waking_device_goes_away)
+{
+	swallow(3, EV_KEY, KEY_A, 1);
+	router_device_gone(router, 3, 2000);
+	expect("");
+	key_on(4, KEY_A, 1);
+	expect("ui+30 ");
+}
+END_TEST
+
+START_TEST(toggle_keys_wake_and_act)
+{
+	swallow(0, EV_KEY, KEY_F11, 1);
+	expect("P ");
+	key(KEY_F11, 0);
+	swallow(0, EV_KEY, KEY_GRAVE, 1);
+	key(KEY_GRAVE, 0);
+	expect("H ");
+	swallow(0, EV_KEY, KEY_LEFTCTRL, 1); /* a chord begun in the dark */
+	key(KEY_LEFTALT, 1);
+	key(KEY_F2, 1);
+	expect("ui+56 vt2 ");
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("router");
@@ -648,6 +714,10 @@ static Suite *make_suite(void)
 	tcase_add_test(rules, command_does_what_a_key_does);
 	tcase_add_test(rules, release_all_of_one_side);
 	tcase_add_test(rules, release_all_of_both_sides);
+	tcase_add_test(rules, what_wakes_the_screen_is_nobodys);
+	tcase_add_test(rules, waking_press_stays_swallowed_on_every_device);
+	tcase_add_test(rules, waking_device_goes_away);
+	tcase_add_test(rules, toggle_keys_wake_and_act);
 	suite_add_tcase(suite, rules);
 
 	TCase *configured = tcase_create("configured");
