@@ -13,6 +13,7 @@
 #include <xf86drmMode.h>
 
 #include "base/sandbox.h"
+#include "kms/card.h"
 #include "options.h"
 #include "virtio/disk.h"
 #include "virtio/disk_plan.h"
@@ -182,6 +183,8 @@ static int check_display(const struct options *options)
 	}
 	DIR *directory = opendir("/dev/dri");
 	int usable = 0, denied = 0, taken = 0, connected = 0;
+	char missing[400] = "";
+	bool found = false;
 	for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
 		if (strncmp(entry->d_name, "card", 4) != 0)
 			continue;
@@ -206,6 +209,8 @@ static int check_display(const struct options *options)
 		usable += outputs >= 0 && free_card;
 		taken += outputs >= 0 && !free_card;
 		connected += outputs > 0 ? outputs : 0;
+		if (options->connector != NULL && outputs >= 0 && (options->card == NULL || strcmp(options->card, path) == 0))
+			found |= drm_output_exists(fd, options->connector, missing, sizeof missing);
 		drmFreeVersion(version);
 		close(fd);
 	}
@@ -216,6 +221,10 @@ static int check_display(const struct options *options)
 			: denied > 0 ? "no right to a card: run as root, from a local login, or with seatd running"
 			: "no DRM card: load the graphics driver, or use --display headless");
 		return taken == 0 && denied > 0 ? EXIT_INPUT : EXIT_DISPLAY;
+	}
+	if (missing[0] != '\0' && !found) {
+		say(BAD, "display", missing);
+		return EXIT_DISPLAY;
 	}
 	if (connected == 0)
 		say(WARNING, "display", "no connected output: rayvm would wait for one");

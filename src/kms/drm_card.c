@@ -104,6 +104,19 @@ static int try_card(struct session *session, const char *path, char *why, size_t
 	return -1;
 }
 
+/* Adds the cards that there are besides the one that was named. */
+static void list_others(struct session *session, struct udev *udev, const char *named, char *error, size_t error_size)
+{
+	struct card others[CARDS];
+	uint32_t found = list_cards(udev, session_seat(session), others), n = 0;
+	size_t used = strlen(error);
+	for (uint32_t i = 0; i < found && used < error_size; i++)
+		if (strcmp(others[i].path, named) != 0)
+			used += (size_t)snprintf(error + used, error_size - used, "%s%s", n++ ? ", " : "; there is ", others[i].path);
+	if (found == 0 && used < error_size)
+		snprintf(error + used, error_size - used, "; there is none");
+}
+
 int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size)
 {
 	uint64_t start = clock_now_ns(), said = 0;
@@ -135,13 +148,8 @@ int drm_card_open(struct session *session, struct udev *udev, const char *card, 
 			else
 				snprintf(error, error_size, "no usable display: %s%s", reasons,
 					final ? "" : "; load the card's kernel driver, name another with --card, or use --display headless");
-			if (card && !final) {
-				struct card others[CARDS];
-				uint32_t found = list_cards(udev, session_seat(session), others);
-				size_t used = strlen(error);
-				for (uint32_t i = 0; i < found && used < error_size; i++)
-					used += (size_t)snprintf(error + used, error_size - used, "%s%s", i ? ", " : "; there is ", others[i].path);
-			}
+			if (card)
+				list_others(session, udev, card, error, error_size);
 			return -1;
 		}
 		if (now - said >= 2 * NSEC_PER_SEC) {

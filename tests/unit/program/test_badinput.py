@@ -231,6 +231,9 @@ def test_options(bench):
     bench.refused(USAGE, ("'more' is no option", "-k"), "more")
     bench.refused(USAGE, ("--display", "kms, headless, none"), "--display", "sixel")
     bench.refused(USAGE, ("--mode", "1920x1080"), "--mode", "0x0")
+    for seconds in ("", "-1", "604801", "never"):
+        bench.refused(USAGE, ("--blank-after", "between 0 and 604800"), "--blank-after", seconds)
+    bench.refused(USAGE, ("--connector needs a value", "--help"), "--connector")
     bench.refused(USAGE, ("--log-level", "error, warn, info, debug"), "--log-level", "loud")
     bench.refused(USAGE, ("--on-crash", "exit, restart, stay"), "--on-crash", "weep")
     bench.refused(USAGE, ("--toggle-key", "KEY_GRAVE"), "--toggle-key", "anykey")
