@@ -72,7 +72,6 @@ static void new_geometry(struct panel *panel)
 	worker_post(panel->worker,
 		&(struct front_event){.type = FRONT_GEOMETRY, .set = panel->set, .width = panel->output.width, .height = panel->output.height});
 	panel_tell_display(panel);
-	panel_arm_tick(panel); /* sends it, also when nothing is shown */
 }
 
 static void take_output(struct panel *panel, const struct output *output)
@@ -132,6 +131,7 @@ static void probed(struct panel *panel, struct output *output)
 	else if (panel->output.connected && !same_monitor(&panel->output, &old))
 		panel_tell_display(panel); /* another monitor with the same mode */
 	panel_update_status(panel);
+	panel_arm_tick(panel); /* sends it, also while nothing is shown */
 	panel_go_light(panel);
 }
 
