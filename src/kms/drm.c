@@ -13,13 +13,8 @@
 
 #include "base/exit_status.h"
 #include "base/log.h"
+#include "kms/flips.h"
 #include "kms/session.h"
-
-/* A flip in flight, over when each output had its event. */
-struct flip {
-	uint32_t epoch, waiting;
-	uint64_t time_ns; /* of the main output */
-};
 
 struct drm {
 	struct backend base;
@@ -30,7 +25,7 @@ struct drm {
 	_Atomic uint32_t main; /* connector of `output`, for the worker; 0: none */
 	struct drm_output *output; /* adopted, and its mirrors behind it; NULL or not connected: nothing can be committed. Front. */
 	uint32_t mode_blob[1 + OUTPUT_MIRRORS];
-	struct flip flip;
+	struct flips flips;
 	char path[128], driver[32], text[48];
 	dev_t devnum;
 	int udmabuf; /* -1: imports do not work */
@@ -216,7 +211,7 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 	}
 	int error = errno;
 	if (result == 0)
-		drm->flip = (struct flip){.epoch = commit->epoch, .waiting = outputs(drm)};
+		flips_begin(&drm->flips, commit->epoch, outputs(drm));
 	else if (outputs(drm) > 1 && !not_now(error) && !commit->buffer->imported)
 		drm->mirrors_refused = true; /* by the full commit that follows */
 	if (blob)
@@ -236,20 +231,9 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 	return commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
 }
 
-/* crtc: 0 where the kernel does not tell. */
-static void flip_event(struct drm *drm, uint32_t epoch, uint32_t crtc, uint64_t time_ns)
-{
-	struct flip *flip = &drm->flip;
-	if (flip->waiting == 0 || flip->epoch != epoch)
-		return;
-	if (flip->time_ns == 0 || crtc == 0 || (drm->output && crtc == drm->output->crtc))
-		flip->time_ns = time_ns;
-	if (--flip->waiting == 0)
-		drm->base.flipped(drm->base.data, epoch, flip->time_ns);
-}
-
 static void drm_dispatch(struct backend *backend)
 {
+	struct drm *drm = from(backend);
 	uint64_t data[128]; /* aligned for the events in it; the kernel returns whole ones */
 	ssize_t length = read(backend->fd, data, sizeof(data));
 	const uint8_t *bytes = (const uint8_t *)data;
@@ -262,7 +246,10 @@ static void drm_dispatch(struct backend *backend)
 			struct drm_event_vblank flip;
 			memcpy(&flip, bytes + at, sizeof(flip));
 			uint64_t time = (uint64_t)flip.tv_sec * NSEC_PER_SEC + (uint64_t)flip.tv_usec * NSEC_PER_USEC;
-			flip_event(from(backend), (uint32_t)flip.user_data, flip.crtc_id, time ? time : clock_now_ns());
+			/* The CRTC is 0 where the kernel does not tell. */
+			bool main = flip.crtc_id == 0 || (drm->output && flip.crtc_id == drm->output->crtc);
+			if (flips_event(&drm->flips, (uint32_t)flip.user_data, main, time ? time : clock_now_ns()))
+				backend->flipped(backend->data, drm->flips.epoch, drm->flips.time_ns);
 		}
 		at += event.length;
 	}

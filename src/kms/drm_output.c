@@ -144,9 +144,11 @@ static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *reso
 			clear_if_set(output, fd, properties, crtc, "CTM", 0);
 			clear_if_set(output, fd, properties, crtc, "VRR_ENABLED", 0);
 		} else {
-			uint64_t active = 0;
+			/* One that sleeps has a mode all the same, and without a connector may not keep it. */
+			uint64_t active = 0, mode = 0;
 			property(fd, properties, "ACTIVE", &active);
-			if (active) {
+			property(fd, properties, "MODE_ID", &mode);
+			if (active || mode) {
 				clear(output, fd, properties, crtc, "ACTIVE", 0);
 				clear(output, fd, properties, crtc, "MODE_ID", 0);
 			}

@@ -135,6 +135,10 @@ def test_off_over_a_terminal_switch_and_an_unplugged_monitor(machine):
     rayvm.ctl("display", "off")
     machine.resize_head(1, 0, 0)
     machine.wait_for(lambda: names(rayvm) == [("Virtual-1", False)], 20, "one output", interval=0.3)
+    machine.press("KEY_X")
+    machine.wait_for(lambda: dpms(machine) == ("On", "Off"), 10, "the first screen to be on", lambda: str(dpms(machine)), interval=0.3)
+    assert "does not" not in rayvm.job.log_text(), rayvm.job.log_text()[-2000:]
+    rayvm.ctl("display", "off")
     machine.resize_head(1, 1024, 768)
     machine.wait_for(lambda: len(names(rayvm)) == 2, 20, "two outputs", interval=0.3)
     assert rayvm.status()["display"] == "off" and dpms(machine) == ("Off", "Off"), (rayvm.status(), dpms(machine))

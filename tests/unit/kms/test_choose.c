@@ -1,5 +1,6 @@
 /* Which connectors show the picture: by name, by use, by order; what mirrors it; what comes, goes and changes. */
 #include "kms/choose.h"
+#include "kms/flips.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -213,6 +214,31 @@ START_TEST(texts)
 }
 END_TEST
 
+START_TEST(a_flip_is_over_when_all_have_flipped)
+{
+	struct flips flips = {0};
+	ck_assert(!flips_event(&flips, 0, true, 5)); /* none is in flight */
+	flips_begin(&flips, 7, 1);
+	ck_assert(flips_event(&flips, 7, true, 100));
+	ck_assert_uint_eq(flips.time_ns, 100);
+	ck_assert(!flips_event(&flips, 7, true, 101));
+	for (int order = 0; order < 2; order++) {
+		flips_begin(&flips, 7, 2);
+		ck_assert(!flips_event(&flips, 6, true, 199)); /* of a commit that was given up */
+		ck_assert(!flips_event(&flips, 7, order == 0, order == 0 ? 200 : 208));
+		ck_assert(flips_event(&flips, 7, order == 1, order == 1 ? 200 : 208));
+		ck_assert_uint_eq(flips.time_ns, 200); /* the main one's, whichever comes first */
+	}
+	/* one never comes: what follows begins anew */
+	flips_begin(&flips, 8, 3);
+	ck_assert(!flips_event(&flips, 8, true, 300));
+	flips_begin(&flips, 9, 1);
+	ck_assert(!flips_event(&flips, 8, false, 301));
+	ck_assert(flips_event(&flips, 9, true, 400));
+	ck_assert_uint_eq(flips.time_ns, 400);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("kms-choose");
@@ -227,6 +253,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, more_than_a_card_may_mirror);
 	tcase_add_test(tcase, wished_modes);
 	tcase_add_test(tcase, texts);
+	tcase_add_test(tcase, a_flip_is_over_when_all_have_flipped);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
