@@ -1,0 +1,113 @@
+/*
+ * A display card below the real libdrm: its device file is a pipe that page-flip events are read from, and ioctl(), mmap() and open() of the program
+ * come here first (fake_drm.c). Connectors, CRTCs, planes, properties, blobs, framebuffers, PRIME handles and the DRM master behave as Linux'
+ * drivers/gpu/drm does, errors included. One card, started by fake_drm_reset(); what the test writes into it is heeded at the next ioctl.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libudev.h>
+#include <xf86drm.h>
+#include <xf86drmMode.h>
+
+/* Objects of the card. CRTC 1 and the second connector have nothing of ours unless a test lights them. */
+enum fake_object {
+	FAKE_CONNECTOR,
+	FAKE_CONNECTOR_1,
+	FAKE_CRTC,
+	FAKE_CRTC_1,
+	FAKE_PRIMARY,
+	FAKE_PRIMARY_1,
+	FAKE_OVERLAY,
+	FAKE_CURSOR,
+	FAKE_OBJECTS
+};
+
+#define FAKE_ID(object) (10u + (uint32_t)(object))
+
+enum fake_prop {
+	FAKE_TYPE, /* what comes before FAKE_ROTATION (but this one) is shown to atomic clients only */
+	FAKE_FB_ID,
+	FAKE_CRTC_ID,
+	FAKE_SRC_X,
+	FAKE_SRC_Y,
+	FAKE_SRC_W,
+	FAKE_SRC_H,
+	FAKE_CRTC_X,
+	FAKE_CRTC_Y,
+	FAKE_CRTC_W,
+	FAKE_CRTC_H,
+	FAKE_DAMAGE_CLIPS,
+	FAKE_MODE_ID,
+	FAKE_ACTIVE,
+	FAKE_ROTATION,
+	FAKE_GAMMA_LUT,
+	FAKE_DPMS,
+	FAKE_PROPS
+};
+
+/* The next `count` ioctls of a kind fail, the first `skip` of them left out. */
+struct fake_script {
+	unsigned long request; /* DRM_IOCTL_... */
+	int error;
+	uint32_t skip, count;
+	bool tests; /* atomic: TEST_ONLY commits count too; else only real ones do */
+};
+
+struct fake_drm {
+	/* What the card is. */
+	const char *driver;
+	bool no_atomic, no_page_flip, no_vblank, no_prime, no_udmabuf, no_overlay, no_clips;
+	bool dirty;            /* DRM_IOCTL_MODE_DIRTYFB works */
+	bool scales;           /* planes may scale */
+	bool small_primary;    /* the primary plane need not cover its CRTC */
+	bool connected;        /* the first connector has a monitor */
+	uint16_t width, height; /* of its mode, 60 Hz */
+	uint32_t overlay_format;
+
+	/* What goes wrong. */
+	struct fake_script script[4];
+	bool inactive;     /* another program is master: EACCES */
+	bool gone;         /* the card was taken out: ENODEV */
+	bool hold_flips;   /* until fake_drm_flip() */
+	bool lose_flips;   /* never reported */
+	void (*before)(unsigned long request); /* called ahead of every ioctl, unlocked */
+
+	/* What was asked of it. */
+	uint32_t ioctls;
+	uint32_t commits, tests, modesets; /* atomic commits that were taken, TEST_ONLY ones apart; those that may set the mode */
+	uint32_t set_crtc, page_flips, dirties;
+	uint32_t refused;                  /* commits of all kinds that failed */
+	bool clipped;                      /* the last commit (or DIRTYFB) carried damage: clip */
+	struct drm_mode_rect clip;
+	uint32_t pulled;                   /* framebuffers removed while they were on the screen: it goes dark */
+};
+
+extern struct fake_drm card;
+
+/* A new card with a monitor of 64x48, nothing on the screen. Ends what was there before. */
+void fake_drm_reset(void);
+/* Its device file, made new; the session's open. -1 with errno. */
+int fake_drm_open(void);
+void fake_drm_close(void);
+/* The flip in flight is done now. False: there is none. */
+bool fake_drm_flip(void);
+bool fake_drm_pending(void);
+/* Whether a picture is to be seen, and its pixel as XRGB: primary, overlay over it. */
+bool fake_drm_lit(void);
+uint32_t fake_drm_pixel(uint32_t x, uint32_t y);
+uint64_t fake_drm_value(enum fake_object object, enum fake_prop prop);
+/* As another program left it. */
+void fake_drm_leave(enum fake_object object, enum fake_prop prop, uint64_t value);
+/* A picture of another program's on an object, so that it is seen. Returns its framebuffer. */
+uint32_t fake_drm_foreign(enum fake_object plane);
+/* What is still held: blobs, framebuffers, handles, mappings, each in its decimal place from the right. 0: nothing. */
+uint32_t fake_drm_leaks(void);
+
+/* fake_seat.c: struct session of this program, and udev's news. */
+struct session *fake_seat(void);
+/* The kernel says that the card's connectors changed. */
+void fake_hotplug(void);
