@@ -414,6 +414,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.width = options->mode_width,
 		.height = options->mode_height,
 		.refresh_mhz = options->mode_mhz,
+		.legacy_kms = options->legacy_kms,
 		.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,

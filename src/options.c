@@ -89,7 +89,7 @@ static bool set_text(char **where, const char *value)
 
 static bool set_features(struct options *options, const struct origin *origin, const char *list)
 {
-	bool hypervisor = false, input = false, scanout = false;
+	bool hypervisor = false, input = false, scanout = false, legacy = false;
 	while (*list != '\0') {
 		size_t length = strcspn(list, ",");
 		char name[32];
@@ -100,8 +100,10 @@ static bool set_features(struct options *options, const struct origin *origin, c
 			input = true;
 		} else if (strcmp(name, "dev_scanout") == 0) {
 			scanout = true;
+		} else if (strcmp(name, "legacy_kms") == 0) {
+			legacy = true;
 		} else if (length > 0) {
-			complain(origin, "unknown feature '%s': known are vmm_hypervisor, vmm_virtio_input, dev_scanout", name);
+			complain(origin, "unknown feature '%s': known are vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms", name);
 			return false;
 		}
 		list += length + (list[length] == ',');
@@ -119,6 +121,7 @@ static bool set_features(struct options *options, const struct origin *origin, c
 	options->vmm_hypervisor = hypervisor;
 	options->vmm_virtio_input = input;
 	options->dev_scanout = scanout;
+	options->legacy_kms = legacy;
 	return true;
 }
 
@@ -449,7 +452,8 @@ static void print_help(void)
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"
 	      "      --serial KIND        guest's COM1: stdio, file:PATH, none (default none; stdio with --display none)\n"
 	      "      --features LIST      of vmm_hypervisor, vmm_virtio_input (both the default), dev_scanout (a test pattern\n"
-	      "                           instead of a VM); RAYOS_KERNEL_FEATURES in the environment holds the same list\n"
+	      "                           instead of a VM), legacy_kms (no atomic commits); RAYOS_KERNEL_FEATURES in the\n"
+	      "                           environment holds the same list\n"
 	      "      --present-on-boot    start with the guest on the panel\n"
 	      "      --toggle-key, --show-key, --hide-key NAME\n"
 	      "                           evdev key names (default KEY_GRAVE, KEY_F11, KEY_F12)\n"

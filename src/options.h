@@ -29,7 +29,7 @@ struct options {
 	uint32_t mode_width, mode_height, mode_mhz; /* 0: not asked for */
 	enum serial_kind serial;
 	char *serial_path;
-	bool vmm_hypervisor, vmm_virtio_input, dev_scanout;
+	bool vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms;
 	bool present_on_boot;
 	uint32_t blank_after; /* seconds without input after which the screen goes off; 0: never */
 	struct router_keys keys;

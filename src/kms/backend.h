@@ -80,7 +80,7 @@ struct backend_ops {
 	struct output *(*probe)(struct backend *backend);
 	/* Front: `output` (of probe, or NULL for none) is used by commits from now on; taken over, the old one freed. */
 	void (*adopt)(struct backend *backend, struct output *output);
-	/* Front: 0 accepted (flip event follows; full: shown already), or -1 with errno EBUSY, EACCES, EINVAL ... */
+	/* Front: 0 accepted (flip event follows; full: shown already), 1 shown already and no event follows, or -1 with errno EBUSY, EACCES, EINVAL ... */
 	int (*commit)(struct backend *backend, const struct commit *commit);
 	/*
 	 * Front: no signal on any output from now on (DPMS off), until a full commit. Blocks until a flip in flight is over. 0, or -1 with errno, as commit.
@@ -121,5 +121,6 @@ struct session;
 /* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
 struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
 struct choose_wish;
-/* The card; see panel_create() for card, wishes (their texts are borrowed), errors. */
-struct backend *drm_create(struct session *session, const char *card, const struct choose_wish *wish, char *error, size_t error_size, int *exit_status);
+/* The card; see panel_create() for card, wishes (their texts are borrowed), errors. legacy: without atomic commits, also where there are some. */
+struct backend *drm_create(struct session *session, const char *card, bool legacy, const struct choose_wish *wish, char *error, size_t error_size,
+	int *exit_status);

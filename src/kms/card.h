@@ -1,4 +1,7 @@
-/* The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_card.c (which card) and drm_output.c (which connector). */
+/*
+ * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_legacy.c (commits of old drivers), drm_card.c
+ * (which card) and drm_output.c (which connector).
+ */
 #pragma once
 
 #include <libudev.h>
@@ -47,15 +50,28 @@ struct drm_output {
 
 /*
  * Opens a card through the session and checks that it can do what is needed and is ours (DRM master). Waits at most 10 s
- * for one. card: path or NULL. -1 and a line in error. *path (size path_size) receives the device's path.
+ * for one. card: path or NULL. -1 and a line in error. *path (size path_size) receives the device's path. *legacy: atomic commits are not asked for;
+ * receives whether there are none.
  */
-int drm_card_open(struct session *session, struct udev *udev, const char *card, char *path, size_t path_size, char *error, size_t error_size);
+int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, char *path, size_t path_size, char *error, size_t error_size);
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
 struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
 /* Whether the card has such a connector, connected or not. False: a line in error. */
 bool drm_output_exists(int fd, const char *connector, char *error, size_t error_size);
 /* Planes and capabilities, for backend_ops.survey. Worker. */
 void drm_output_survey(int fd, const struct drm_output *output, struct survey *survey);
+
+/* drm_legacy.c */
+/* What was found out about the driver, and what it shows. All zero at first, and but for blanked for another output. */
+struct drm_legacy {
+	uint32_t fb;             /* on the screen, or on its way there; 0: not known */
+	bool no_flips, no_dirty; /* refused: not tried again */
+	bool blanked;
+};
+/* As backend_ops.commit. Front. */
+int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit);
+/* As backend_ops.blank. Front. */
+int drm_legacy_blank(int fd, const struct drm_output *output, struct drm_legacy *state);
 
 /* drm_import.c */
 /*

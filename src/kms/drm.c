@@ -29,6 +29,8 @@ struct drm {
 	char path[128], driver[32], text[48];
 	dev_t devnum;
 	int udmabuf; /* -1: imports do not work */
+	bool is_legacy; /* no atomic commits */
+	struct drm_legacy legacy;
 	bool clips_refused, clear_refused, mirrors_refused; /* what the driver would not take is not tried again */
 };
 
@@ -42,6 +44,8 @@ static struct output *drm_probe(struct backend *backend)
 	struct choose_wish wish = from(backend)->wish;
 	wish.keep = from(backend)->main;
 	struct drm_output *output = drm_output_probe(backend->fd, &wish);
+	if (output && from(backend)->is_legacy)
+		output->base.n_mirrors = 0; /* no commit is for several CRTCs */
 	return output ? &output->base : NULL;
 }
 
@@ -56,10 +60,11 @@ static void drm_adopt(struct backend *backend, struct output *output)
 	}
 	drm->output = output ? container_of(output, struct drm_output, base) : NULL;
 	drm->clips_refused = drm->clear_refused = drm->mirrors_refused = false;
+	drm->legacy = (struct drm_legacy){.blanked = drm->legacy.blanked};
 	drm->main = drm->output && drm->output->base.connected ? drm->output->connector : 0;
 	if (!drm->main)
 		return;
-	for (uint32_t i = 0; i <= drm->output->base.n_mirrors; i++) {
+	for (uint32_t i = 0; !drm->is_legacy && i <= drm->output->base.n_mirrors; i++) {
 		const struct drm_output *o = &drm->output[i];
 		if (drmModeCreatePropertyBlob(backend->fd, &o->mode, sizeof(o->mode), &drm->mode_blob[i]) != 0)
 			log_error("mode of %s: %s", o->base.name, strerror(errno));
@@ -164,6 +169,8 @@ static int drm_blank(struct backend *backend)
 	struct drm *drm = from(backend);
 	if (!drm->output || !drm->output->base.connected)
 		return 0;
+	if (drm->is_legacy)
+		return drm_legacy_blank(backend->fd, drm->output, &drm->legacy);
 	drmModeAtomicReq *request = drmModeAtomicAlloc();
 	if (!request) {
 		errno = ENOMEM;
@@ -224,9 +231,15 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 static int drm_commit(struct backend *backend, const struct commit *commit)
 {
 	struct drm *drm = from(backend);
-	if (!drm->output || !drm->output->base.connected || !drm->mode_blob[0]) {
+	if (!drm->output || !drm->output->base.connected || (!drm->mode_blob[0] && !drm->is_legacy)) {
 		errno = ENODEV;
 		return -1;
+	}
+	if (drm->is_legacy) {
+		int result = drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit);
+		if (result == 0)
+			flips_begin(&drm->flips, commit->epoch, 1);
+		return result;
 	}
 	return commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
 }
@@ -357,7 +370,8 @@ static const struct backend_ops drm_ops = {
 	.destroy = drm_destroy,
 };
 
-struct backend *drm_create(struct session *session, const char *card, const struct choose_wish *wish, char *error, size_t error_size, int *exit_status)
+struct backend *drm_create(struct session *session, const char *card, bool legacy, const struct choose_wish *wish, char *error, size_t error_size,
+	int *exit_status)
 {
 	*exit_status = EXIT_DISPLAY;
 	struct drm *drm = calloc(1, sizeof(*drm));
@@ -368,13 +382,14 @@ struct backend *drm_create(struct session *session, const char *card, const stru
 	drm->udmabuf = -1;
 	drm->base = (struct backend){.ops = &drm_ops, .fd = -1, .hotplug_fd = -1};
 	drm->session = session;
+	drm->is_legacy = legacy;
 	drm->wish = *wish;
 	drm->udev = udev_new();
 	if (!drm->udev) {
 		snprintf(error, error_size, "display: udev: %s", strerror(errno));
 		goto fail;
 	}
-	drm->base.fd = drm_card_open(session, drm->udev, card, drm->path, sizeof(drm->path), error, error_size);
+	drm->base.fd = drm_card_open(session, drm->udev, card, &drm->is_legacy, drm->path, sizeof(drm->path), error, error_size);
 	if (drm->base.fd < 0)
 		goto fail;
 	if (wish->connector && !drm_output_exists(drm->base.fd, wish->connector, error, error_size))
@@ -385,7 +400,7 @@ struct backend *drm_create(struct session *session, const char *card, const stru
 	drmVersion *version = drmGetVersion(drm->base.fd);
 	snprintf(drm->driver, sizeof(drm->driver), "%.31s", version ? version->name : "unknown driver");
 	drmFreeVersion(version);
-	snprintf(drm->text, sizeof(drm->text), "%s, atomic", drm->driver);
+	snprintf(drm->text, sizeof(drm->text), "%s, %s", drm->driver, drm->is_legacy ? "legacy calls" : "atomic");
 
 	/* Uevents of the kernel, not of udevd: they come also where none runs. */
 	drm->monitor = udev_monitor_new_from_netlink(drm->udev, "kernel");

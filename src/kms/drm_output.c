@@ -126,7 +126,7 @@ static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
 	}
 	drmModeFreePlaneResources(planes);
 	output->plane = chosen;
-	return chosen && output->prop.fb_id;
+	return chosen != 0;
 }
 
 static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *resources)

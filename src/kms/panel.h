@@ -32,6 +32,7 @@ struct panel_config {
 	const char *connector;    /* name, such as HDMI-A-1, of the main one while it is connected; NULL: any. Borrowed. */
 	uint32_t width, height;   /* wish for the mode; headless: size (0: 1280x800) */
 	uint32_t refresh_mhz;     /* wish; 0: the mode's / 60000 */
+	bool legacy_kms;          /* no atomic commits, also where the card has them */
 	struct session *session;  /* KMS only */
 	struct status_board *board;
 	struct stats *stats;

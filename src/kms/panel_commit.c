@@ -128,7 +128,8 @@ static enum latch_result try_commit(struct panel *panel)
 		.epoch = panel->latch.epoch,
 		.full = full,
 	};
-	if (panel->backend->ops->commit(panel->backend, &commit) != 0) {
+	int result = panel->backend->ops->commit(panel->backend, &commit);
+	if (result < 0) {
 		int error = errno;
 		uint32_t left_out;
 		if (error == EBUSY)
@@ -156,7 +157,7 @@ static enum latch_result try_commit(struct panel *panel)
 			histogram_record_us(&panel->config.stats->toggle_commit_us, now > panel->toggle_ns ? (now - panel->toggle_ns) / NSEC_PER_USEC : 0);
 	}
 	if (!full)
-		return LATCH_ACCEPTED;
+		return result > 0 ? LATCH_SHOWN : LATCH_ACCEPTED;
 	atomic_fetch_add(&panel->config.stats->modesets, 1);
 	log_info("modeset: %s %ux%u %u.%03u Hz, %s", panel->output.name, panel->output.width, panel->output.height, panel->output.refresh_mhz / 1000,
 		panel->output.refresh_mhz % 1000, panel->backend->ops->describe(panel->backend));

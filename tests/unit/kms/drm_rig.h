@@ -13,6 +13,7 @@
 #include "base/stats.h"
 #include "fake_drm.h"
 #include "kms/backend.h"
+#include "kms/choose.h"
 #include "kms/panel_private.h"
 
 #define W 64
@@ -31,6 +32,7 @@ static struct link *ui, *guest;
 static int memory = -1;
 static uint32_t *pixels;
 static uint64_t ui_sequence, ui_presented, guest_sequence, guest_presented;
+static bool rig_legacy; /* atomic commits are not asked for */
 static const struct rect whole = {0, 0, W, H};
 
 static void hear(void)
@@ -131,7 +133,8 @@ static void rig_start(void)
 	ui_sequence = ui_presented = guest_sequence = guest_presented = 0;
 	loop = wl_event_loop_create();
 	board = status_board_create();
-	struct backend *backend = drm_create(fake_seat(), "/dev/dri/fake", 0, 0, 0, error, sizeof(error), &status);
+	const struct choose_wish wish = {0};
+	struct backend *backend = drm_create(fake_seat(), "/dev/dri/fake", rig_legacy, &wish, error, sizeof(error), &status);
 	ck_assert_msg(backend != NULL, "%s", error);
 	struct panel_config config = {.board = board, .stats = &stats};
 	panel = panel_create_on(loop, &config, backend, error, sizeof(error));

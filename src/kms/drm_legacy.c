@@ -1,0 +1,126 @@
+/*
+ * Commits by the calls from before atomic ones: SetCrtc, PageFlip, DirtyFB. For drivers that have no others, and by --features legacy_kms.
+ * Documentation/gpu/drm-kms.rst; drivers/gpu/drm/drm_crtc.c, drm_plane.c.
+ */
+#define LOG_MODULE "drm"
+#include "kms/card.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* libdrm's calls return -errno. */
+static int done(int result)
+{
+	if (result == 0)
+		return 0;
+	errno = -result;
+	return -1;
+}
+
+static int set_crtc(int fd, const struct drm_output *output, uint32_t fb)
+{
+	uint32_t connector = output->connector;
+	drmModeModeInfo mode = output->mode;
+	return done(drmModeSetCrtc(fd, output->crtc, fb, 0, 0, &connector, 1, &mode));
+}
+
+/* Other planes and CRTCs go dark, the pointer picture and whatever colours and turns the picture go too. Who does not let go keeps it. */
+static void clear_rest(int fd, const struct drm_output *output)
+{
+	uint32_t kept = 0;
+	drmModePlaneRes *planes = drmModeGetPlaneResources(fd);
+	for (uint32_t i = 0; planes && i < planes->count_planes; i++) {
+		drmModePlane *plane = planes->planes[i] == output->plane ? NULL : drmModeGetPlane(fd, planes->planes[i]);
+		if (plane && plane->fb_id)
+			kept += drmModeSetPlane(fd, plane->plane_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) != 0;
+		drmModeFreePlane(plane);
+	}
+	drmModeFreePlaneResources(planes);
+	drmModeSetCursor(fd, output->crtc, 0, 0, 0); /* a driver without a pointer says so */
+	drmModeRes *resources = drmModeGetResources(fd);
+	for (int i = 0; resources && i < resources->count_crtcs; i++) {
+		drmModeCrtc *crtc = resources->crtcs[i] == output->crtc ? NULL : drmModeGetCrtc(fd, resources->crtcs[i]);
+		if (crtc && crtc->mode_valid)
+			kept += drmModeSetCrtc(fd, crtc->crtc_id, 0, 0, 0, NULL, 0, NULL) != 0;
+		drmModeFreeCrtc(crtc);
+	}
+	drmModeFreeResources(resources);
+	for (uint32_t i = 0; i < output->n_clear; i++)
+		kept += drmModeObjectSetProperty(fd, output->clear[i].object, DRM_MODE_OBJECT_ANY, output->clear[i].id, output->clear[i].value) != 0;
+	if (kept)
+		log_warn("%s: %u things that were set before stay as they are", output->base.name, kept);
+}
+
+/* The connector's DPMS property: DRM_MODE_DPMS_... A connector without one is always on. */
+static int set_dpms(int fd, uint32_t connector, uint64_t value)
+{
+	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
+	int result = properties ? 0 : -1, error = errno;
+	for (uint32_t i = 0; properties && i < properties->count_props; i++) {
+		drmModePropertyRes *p = drmModeGetProperty(fd, properties->props[i]);
+		if (p && strcmp(p->name, "DPMS") == 0) {
+			result = done(drmModeObjectSetProperty(fd, connector, DRM_MODE_OBJECT_CONNECTOR, p->prop_id, value));
+			error = errno;
+		}
+		drmModeFreeProperty(p);
+	}
+	drmModeFreeObjectProperties(properties);
+	errno = error;
+	return result;
+}
+
+int drm_legacy_blank(int fd, const struct drm_output *output, struct drm_legacy *state)
+{
+	if (set_dpms(fd, output->connector, DRM_MODE_DPMS_OFF) != 0)
+		return -1;
+	state->blanked = true;
+	return 0;
+}
+
+/* What changed in the framebuffer on the screen. 1, or -1 with errno; ENOSYS: the driver does not want to know. */
+static int tell_dirty(int fd, const struct commit *commit)
+{
+	const struct rect *d = &commit->damage;
+	drmModeClip clip = {(uint16_t)d->x, (uint16_t)d->y, (uint16_t)(d->x + d->w), (uint16_t)(d->y + d->h)};
+	return done(drmModeDirtyFB(fd, commit->buffer->fb, &clip, rect_empty(d) ? 0 : 1)) == 0 ? 1 : -1;
+}
+
+int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit)
+{
+	uint32_t fb = commit->buffer->fb;
+	if (commit->full) {
+		if (set_crtc(fd, output, fb) != 0)
+			return -1;
+		if (state->blanked && set_dpms(fd, output->connector, DRM_MODE_DPMS_ON) != 0)
+			return -1;
+		state->blanked = false;
+		clear_rest(fd, output);
+		state->fb = fb;
+		return 1;
+	}
+	/* Without a vblank it ends as soon as the driver has copied it; with one it would wait for that, which a flip does not. */
+	if (fb == state->fb && !output->base.vblank && !state->no_dirty) {
+		int result = tell_dirty(fd, commit);
+		if (result > 0 || (errno != ENOSYS && errno != EOPNOTSUPP))
+			return result;
+		state->no_dirty = true;
+	}
+	if (!state->no_flips) {
+		if (done(drmModePageFlip(fd, output->crtc, fb, DRM_MODE_PAGE_FLIP_EVENT, (void *)(uintptr_t)commit->epoch)) == 0) {
+			state->fb = fb;
+			return 0;
+		}
+		/* EINVAL may be the guest's buffer, of a pitch that cannot be flipped to: it is copied then, and flips stay. */
+		if ((errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) || commit->buffer->imported)
+			return -1;
+	}
+	if (set_crtc(fd, output, fb) != 0)
+		return -1;
+	if (!state->no_flips)
+		log_info("%s: no page flips, pictures are set one by one", output->base.name);
+	state->no_flips = true;
+	state->fb = fb;
+	return 1;
+}
