@@ -43,7 +43,9 @@ struct output {
 
 struct commit {
 	const struct scanout_buffer *buffer;
-	struct rect damage; /* of the framebuffer since the last commit; everything when the face changed */
+	const struct scanout_buffer *overlay; /* over it at `dest`, of the same size, on a plane of its own; NULL: nothing is */
+	struct rect dest;
+	struct rect damage; /* of the framebuffer (of the overlay, if there is one) since the last commit; everything when the face changed */
 	uint32_t epoch;     /* comes back with the flip event */
 	bool full;          /* whole state, may set the mode; done when the call returns */
 };
@@ -111,6 +113,7 @@ struct backend {
 	int fd;         /* flip events */
 	int hotplug_fd; /* -1: outputs never change */
 	char copies[96]; /* why every picture has to be copied; empty: imports may work. Set at creation. */
+	_Atomic bool overlay; /* commits may have an overlay. Set by adopt. */
 	bool flush; /* the display does not see the CPU's caches: lines written into imported pages are flushed first */
 	void (*flipped)(void *data, uint32_t epoch, uint64_t time_ns);
 	void *data;

@@ -27,6 +27,19 @@ struct drm_property {
 	uint64_t value;
 };
 
+/* In the order of drm_overlay_add(). */
+enum drm_overlay_prop {
+	OVERLAY_FB, OVERLAY_CRTC, OVERLAY_SRC_X, OVERLAY_SRC_Y, OVERLAY_SRC_W, OVERLAY_SRC_H, OVERLAY_X, OVERLAY_Y, OVERLAY_W, OVERLAY_H,
+	OVERLAY_CLIPS, /* FB_DAMAGE_CLIPS; 0: the driver takes none */
+	OVERLAY_PROPS
+};
+
+/* A plane over the primary one that takes XRGB8888. */
+struct drm_overlay {
+	uint32_t plane; /* 0: there is none */
+	uint32_t prop[OVERLAY_PROPS];
+};
+
 /*
  * What a commit needs to know of connector, CRTC and plane. Plain data, so that a probe may be thrown away with free(): an array, the main output first,
  * then base.n_mirrors that show the same picture (of those nothing in base is filled in but the name, and clear is empty).
@@ -42,6 +55,7 @@ struct drm_output {
 		uint32_t src_x, src_y, src_w, src_h, crtc_x, crtc_y, crtc_w, crtc_h;
 		uint32_t damage_clips; /* 0: the driver takes none */
 	} prop;
+	struct drm_overlay overlay;
 	/* What the previous owner of the display may have left: other planes, other CRTCs, colour tables, rotation. */
 	struct drm_property clear[DRM_CLEAR_MAX];
 	uint32_t n_clear;
@@ -60,6 +74,15 @@ struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
 bool drm_output_exists(int fd, const char *connector, char *error, size_t error_size);
 /* Planes and capabilities, for backend_ops.survey. Worker. */
 void drm_output_survey(int fd, const struct drm_output *output, struct survey *survey);
+
+/* A property's id by name, 0 when the object has none; its present value in *value. properties may be NULL. */
+uint32_t drm_property_id(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value);
+
+/* drm_overlay.c */
+/* The first overlay plane that the CRTC can have, into an empty *overlay. */
+void drm_overlay_find(int fd, uint32_t crtc_index, uint32_t primary, struct drm_overlay *overlay);
+/* The plane as a commit wants it: with commit->overlay at commit->dest, or off. */
+void drm_overlay_add(drmModeAtomicReq *request, const struct drm_overlay *overlay, uint32_t crtc, const struct commit *commit);
 
 /* drm_legacy.c */
 /* What was found out about the driver, and what it shows. All zero at first, and but for blanked for another output. */

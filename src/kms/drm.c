@@ -31,6 +31,12 @@ struct drm {
 	int udmabuf; /* -1: imports do not work */
 	bool is_legacy; /* no atomic commits */
 	struct drm_legacy legacy;
+	bool overlaid;  /* by the last commit that was taken, */
+	uint32_t under; /* and this framebuffer below it */
+	struct drm_overlay_tested {
+		uint32_t w, h;
+		struct rect dest;
+	} tested; /* overlay that the driver says it can show */
 	bool clips_refused, clear_refused, mirrors_refused; /* what the driver would not take is not tried again */
 };
 
@@ -60,6 +66,9 @@ static void drm_adopt(struct backend *backend, struct output *output)
 	}
 	drm->output = output ? container_of(output, struct drm_output, base) : NULL;
 	drm->clips_refused = drm->clear_refused = drm->mirrors_refused = false;
+	drm->tested = (struct drm_overlay_tested){0};
+	/* Mirrors have the primary plane's picture alone. */
+	backend->overlay = drm->output && drm->output->overlay.plane && drm->output->base.n_mirrors == 0 && !drm->is_legacy;
 	drm->legacy = (struct drm_legacy){.blanked = drm->legacy.blanked};
 	drm->main = drm->output && drm->output->base.connected ? drm->output->connector : 0;
 	if (!drm->main)
@@ -86,6 +95,37 @@ static int commit_request(struct drm *drm, drmModeAtomicReq *request, uint32_t f
 		return 0;
 	errno = -result;
 	return -1;
+}
+
+/* The overlay plane, where a flip has to do with it. */
+static void add_overlay(struct drm *drm, drmModeAtomicReq *request, const struct commit *commit)
+{
+	const struct drm_output *o = drm->output;
+	if (o->overlay.plane && (commit->overlay || drm->overlaid))
+		drm_overlay_add(request, &o->overlay, o->crtc, commit);
+}
+
+/* Planes promise less than their properties say (bandwidth, pitch, place): asked once for each layout, before anything on the screen changes. */
+static int test_overlay(struct drm *drm, const struct commit *commit)
+{
+	struct drm_overlay_tested want = {commit->overlay->width, commit->overlay->height, commit->dest};
+	const struct drm_output *o = drm->output;
+	if (memcmp(&want, &drm->tested, sizeof(want)) == 0)
+		return 0;
+	drmModeAtomicReq *request = o->overlay.plane ? drmModeAtomicAlloc() : NULL;
+	if (!request) {
+		errno = o->overlay.plane ? ENOMEM : EINVAL;
+		return -1;
+	}
+	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, commit->buffer->fb);
+	drm_overlay_add(request, &o->overlay, o->crtc, commit);
+	int result = commit_request(drm, request, DRM_MODE_ATOMIC_TEST_ONLY, commit->epoch);
+	int error = errno;
+	drmModeAtomicFree(request);
+	if (result == 0)
+		drm->tested = want;
+	errno = error;
+	return result;
 }
 
 static void add_output(drmModeAtomicReq *request, const struct drm_output *o, uint32_t mode_blob, const struct scanout_buffer *buffer)
@@ -143,6 +183,8 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 		add_outputs(drm, request, commit->buffer);
 		for (uint32_t i = 0; !drm->clear_refused && i < o->n_clear; i++)
 			drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
+		if (o->overlay.plane)
+			drm_overlay_add(request, &o->overlay, o->crtc, commit); /* whoever had it before */
 		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
 		if (result == 0 || not_now(errno))
 			break;
@@ -195,20 +237,26 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 		return -1;
 	}
 	uint32_t flags = DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, blob = 0;
+	/* What lies under an overlay stays, and costs a driver that copies nothing. */
 	for (uint32_t i = 0; i < outputs(drm); i++)
-		drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.fb_id, commit->buffer->fb);
+		if (!commit->overlay || !drm->overlaid || drm->under != commit->buffer->fb)
+			drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.fb_id, commit->buffer->fb);
+	add_overlay(drm, request, commit);
 	int cursor = drmModeAtomicGetCursor(request);
-	if (o->prop.damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
+	uint32_t plane = commit->overlay ? o->overlay.plane : o->plane, damage_clips = commit->overlay ? o->overlay.prop[OVERLAY_CLIPS] : o->prop.damage_clips;
+	if (damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
 		struct drm_mode_rect clip = {
 			.x1 = (int32_t)commit->damage.x,
 			.y1 = (int32_t)commit->damage.y,
 			.x2 = (int32_t)(commit->damage.x + commit->damage.w),
 			.y2 = (int32_t)(commit->damage.y + commit->damage.h),
 		};
-		if (drmModeCreatePropertyBlob(drm->base.fd, &clip, sizeof(clip), &blob) == 0)
-			for (uint32_t i = 0; i < outputs(drm); i++)
+		if (drmModeCreatePropertyBlob(drm->base.fd, &clip, sizeof(clip), &blob) == 0) {
+			drmModeAtomicAddProperty(request, plane, damage_clips, blob);
+			for (uint32_t i = 1; i < outputs(drm); i++)
 				if (o[i].prop.damage_clips)
 					drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.damage_clips, blob);
+		}
 	}
 	int result = commit_request(drm, request, flags, commit->epoch);
 	if (result != 0 && errno == EINVAL && blob) {
@@ -241,7 +289,17 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 			flips_begin(&drm->flips, commit->epoch, 1);
 		return result;
 	}
-	return commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
+	/* A full commit sets what a test would take for granted: it is its own test. */
+	if (commit->overlay && !commit->full && test_overlay(drm, commit) != 0)
+		return -1;
+	int result = commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
+	if (result == 0) {
+		drm->overlaid = commit->overlay != NULL;
+		drm->under = commit->buffer->fb;
+	} else if (errno != EBUSY) {
+		drm->tested = (struct drm_overlay_tested){0};
+	}
+	return result;
 }
 
 static void drm_dispatch(struct backend *backend)

@@ -9,8 +9,7 @@
 #include "base/log.h"
 #include "kms/card.h"
 
-/* A property's id by name, 0 when the object has none; its present value in *value. */
-static uint32_t property(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value)
+uint32_t drm_property_id(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value)
 {
 	for (uint32_t i = 0; properties && i < properties->count_props; i++) {
 		drmModePropertyRes *p = drmModeGetProperty(fd, properties->props[i]);
@@ -31,7 +30,7 @@ static uint32_t property(int fd, drmModeObjectProperties *properties, const char
 static void clear(struct drm_output *output, int fd, drmModeObjectProperties *properties, uint32_t object, const char *name, uint64_t value)
 {
 	uint64_t present;
-	uint32_t id = property(fd, properties, name, &present);
+	uint32_t id = drm_property_id(fd, properties, name, &present);
 	if (id && output->n_clear < DRM_CLEAR_MAX)
 		output->clear[output->n_clear++] = (struct drm_property){object, id, value};
 }
@@ -40,7 +39,7 @@ static void clear(struct drm_output *output, int fd, drmModeObjectProperties *pr
 static void clear_if_set(struct drm_output *output, int fd, drmModeObjectProperties *properties, uint32_t object, const char *name, uint64_t value)
 {
 	uint64_t present;
-	if (property(fd, properties, name, &present) && present != value)
+	if (drm_property_id(fd, properties, name, &present) && present != value)
 		clear(output, fd, properties, object, name, value);
 }
 
@@ -48,7 +47,7 @@ static bool non_desktop(int fd, const drmModeConnector *connector)
 {
 	uint64_t value = 0;
 	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector->connector_id, DRM_MODE_OBJECT_CONNECTOR);
-	property(fd, properties, "non-desktop", &value);
+	drm_property_id(fd, properties, "non-desktop", &value);
 	drmModeFreeObjectProperties(properties);
 	return value != 0;
 }
@@ -91,7 +90,7 @@ static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
 			drmModePlane *plane = drmModeGetPlane(fd, planes->planes[i]);
 			drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, planes->planes[i], DRM_MODE_OBJECT_PLANE);
 			uint64_t type = DRM_PLANE_TYPE_OVERLAY;
-			property(fd, properties, "type", &type);
+			drm_property_id(fd, properties, "type", &type);
 			if (plane && properties) {
 				if (pass == 0) {
 					bool fits = type == DRM_PLANE_TYPE_PRIMARY && plane->possible_crtcs & 1u << crtc_index && takes_xrgb(plane);
@@ -103,17 +102,17 @@ static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
 						clear(output, fd, properties, plane->plane_id, "CRTC_ID", 0);
 					}
 				} else {
-					output->prop.fb_id = property(fd, properties, "FB_ID", NULL);
-					output->prop.plane_crtc_id = property(fd, properties, "CRTC_ID", NULL);
-					output->prop.src_x = property(fd, properties, "SRC_X", NULL);
-					output->prop.src_y = property(fd, properties, "SRC_Y", NULL);
-					output->prop.src_w = property(fd, properties, "SRC_W", NULL);
-					output->prop.src_h = property(fd, properties, "SRC_H", NULL);
-					output->prop.crtc_x = property(fd, properties, "CRTC_X", NULL);
-					output->prop.crtc_y = property(fd, properties, "CRTC_Y", NULL);
-					output->prop.crtc_w = property(fd, properties, "CRTC_W", NULL);
-					output->prop.crtc_h = property(fd, properties, "CRTC_H", NULL);
-					output->prop.damage_clips = property(fd, properties, "FB_DAMAGE_CLIPS", NULL);
+					output->prop.fb_id = drm_property_id(fd, properties, "FB_ID", NULL);
+					output->prop.plane_crtc_id = drm_property_id(fd, properties, "CRTC_ID", NULL);
+					output->prop.src_x = drm_property_id(fd, properties, "SRC_X", NULL);
+					output->prop.src_y = drm_property_id(fd, properties, "SRC_Y", NULL);
+					output->prop.src_w = drm_property_id(fd, properties, "SRC_W", NULL);
+					output->prop.src_h = drm_property_id(fd, properties, "SRC_H", NULL);
+					output->prop.crtc_x = drm_property_id(fd, properties, "CRTC_X", NULL);
+					output->prop.crtc_y = drm_property_id(fd, properties, "CRTC_Y", NULL);
+					output->prop.crtc_w = drm_property_id(fd, properties, "CRTC_W", NULL);
+					output->prop.crtc_h = drm_property_id(fd, properties, "CRTC_H", NULL);
+					output->prop.damage_clips = drm_property_id(fd, properties, "FB_DAMAGE_CLIPS", NULL);
 					clear_if_set(output, fd, properties, plane->plane_id, "rotation", DRM_MODE_ROTATE_0);
 					clear_if_set(output, fd, properties, plane->plane_id, "alpha", 0xffff);
 				}
@@ -137,8 +136,8 @@ static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *reso
 		if (!properties)
 			continue;
 		if (crtc == output->crtc) {
-			output->prop.mode_id = property(fd, properties, "MODE_ID", NULL);
-			output->prop.active = property(fd, properties, "ACTIVE", NULL);
+			output->prop.mode_id = drm_property_id(fd, properties, "MODE_ID", NULL);
+			output->prop.active = drm_property_id(fd, properties, "ACTIVE", NULL);
 			clear_if_set(output, fd, properties, crtc, "GAMMA_LUT", 0);
 			clear_if_set(output, fd, properties, crtc, "DEGAMMA_LUT", 0);
 			clear_if_set(output, fd, properties, crtc, "CTM", 0);
@@ -146,8 +145,8 @@ static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *reso
 		} else {
 			/* One that sleeps has a mode all the same, and without a connector may not keep it. */
 			uint64_t active = 0, mode = 0;
-			property(fd, properties, "ACTIVE", &active);
-			property(fd, properties, "MODE_ID", &mode);
+			drm_property_id(fd, properties, "ACTIVE", &active);
+			drm_property_id(fd, properties, "MODE_ID", &mode);
 			if (active || mode) {
 				clear(output, fd, properties, crtc, "ACTIVE", 0);
 				clear(output, fd, properties, crtc, "MODE_ID", 0);
@@ -159,7 +158,7 @@ static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *reso
 		uint32_t connector = resources->connectors[i];
 		drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
 		if (connector == output->connector) {
-			output->prop.connector_crtc_id = property(fd, properties, "CRTC_ID", NULL);
+			output->prop.connector_crtc_id = drm_property_id(fd, properties, "CRTC_ID", NULL);
 			clear_if_set(output, fd, properties, connector, "HDR_OUTPUT_METADATA", 0);
 			clear_if_set(output, fd, properties, connector, "Colorspace", 0);
 		} else {
@@ -174,7 +173,7 @@ static void monitor_name(int fd, uint32_t connector, char *name, size_t size)
 {
 	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
 	uint64_t blob_id = 0;
-	property(fd, properties, "EDID", &blob_id);
+	drm_property_id(fd, properties, "EDID", &blob_id);
 	drmModeFreeObjectProperties(properties);
 	drmModePropertyBlobRes *blob = blob_id ? drmModeGetPropertyBlob(fd, (uint32_t)blob_id) : NULL;
 	if (!blob)
@@ -202,6 +201,7 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	output->crtc = resources->crtcs[head->crtc];
 	if (!choose_plane(fd, output, (int)head->crtc))
 		return false;
+	drm_overlay_find(fd, head->crtc, output->plane, &output->overlay);
 	note_crtcs(fd, output, resources);
 	output->mode = *head->mode;
 
@@ -336,7 +336,7 @@ static void survey_plane(int fd, uint32_t id, uint32_t crtcs, struct survey *sur
 	drmModePlane *plane = drmModeGetPlane(fd, id);
 	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, id, DRM_MODE_OBJECT_PLANE);
 	uint64_t type = DRM_PLANE_TYPE_OVERLAY;
-	property(fd, properties, "type", &type);
+	drm_property_id(fd, properties, "type", &type);
 	enum survey_plane kind = type == DRM_PLANE_TYPE_PRIMARY ? SURVEY_PRIMARY : type == DRM_PLANE_TYPE_CURSOR ? SURVEY_CURSOR : SURVEY_OVERLAY;
 	if (plane && plane->possible_crtcs & crtcs) {
 		survey->plane[kind].count++;

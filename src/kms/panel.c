@@ -170,6 +170,8 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	bool had = face->complete;
 	uint32_t old = face->latest;
 	face->buffer[event->index] = event->buffer;
+	face->under[event->index] = event->under;
+	face->dest[event->index] = event->dest;
 	face->sequence[event->index] = event->sequence;
 	face->serial[event->index] = event->serial;
 	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {

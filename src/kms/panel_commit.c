@@ -121,10 +121,13 @@ static enum latch_result try_commit(struct panel *panel)
 		}
 		return LATCH_NOTHING;
 	}
-	const struct scanout_buffer *buffer = face->buffer[face->latest];
+	const struct scanout_buffer *buffer = face->buffer[face->latest], *under = face->under[face->latest];
+	const struct rect whole = {0, 0, buffer->width, buffer->height};
 	struct commit commit = {
-		.buffer = buffer,
-		.damage = same_face && !full ? face->damage : (struct rect){0, 0, buffer->width, buffer->height},
+		.buffer = under ? under : buffer,
+		.overlay = under ? buffer : NULL,
+		.dest = face->dest[face->latest],
+		.damage = same_face && !full ? rect_intersect(face->damage, whole) : whole,
 		.epoch = panel->latch.epoch,
 		.full = full,
 	};

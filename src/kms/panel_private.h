@@ -16,6 +16,8 @@ struct face {
 	uint32_t latest;
 	bool refused;     /* the card did not take `latest`, a buffer of the guest's; the worker is copying it */
 	const struct scanout_buffer *buffer[FACE_SLOTS];
+	const struct scanout_buffer *under[FACE_SLOTS]; /* as in struct worker_event */
+	struct rect dest[FACE_SLOTS];
 	uint64_t sequence[FACE_SLOTS], serial[FACE_SLOTS];
 	struct rect damage; /* since the face's last commit */
 	uint64_t newest;    /* sequence of the newest frame the worker knows */

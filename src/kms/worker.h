@@ -35,6 +35,8 @@ struct worker_event {
 	uint32_t set;   /* of framebuffers: counts geometries */
 	uint32_t index;
 	const struct scanout_buffer *buffer; /* valid until FRONT_DROP of its set */
+	const struct scanout_buffer *under;  /* NULL, or buffer is to be shown over this one, at dest */
+	struct rect dest;
 	uint64_t sequence; /* of the producer's frame in it */
 	uint64_t serial;   /* counts WORKER_READYs of all faces */
 	struct rect damage; /* against the face's framebuffer before */

@@ -5,21 +5,25 @@
 
 #define ROOM 16              /* of a mailbox that pictures leave to news, of which none may be lost */
 #define DIRECT_NS 2000000ull /* between two frames in buffers of the guest's: faster than any panel, and no guest keeps the front busy */
-#define REFUSALS 4           /* of buffers in a row, none shown between them: the card shows none of them */
 
-/*
- * The guest's own buffer, where it can go to the screen as it is: the output's size, a format that the plane has, no pointer picture to be
- * blended in. NULL: copy.
- */
-static struct import *import_of(struct worker *worker, const struct set *set, const struct link_head *head, uint64_t now)
+/* The guest's own buffer, where the ladder says so and the card takes it; *dest and *under as in struct worker_event. NULL: copy. */
+static struct import *import_of(struct worker *worker, struct set *set, const struct link_head *head, uint64_t now, struct rect *dest,
+	const struct scanout_buffer **under)
 {
 	struct backend *backend = worker->config.backend;
 	const struct face *face = &worker->face[PANEL_FACE_GUEST];
 	const struct backend_pages pages = {link_pixels_fd(worker->producer[1].link), head->buffer, head->source};
 	uint32_t left_out;
 	int why;
-	if (!backend->ops->import_buffer || backend->copies[0] || worker->refusals >= REFUSALS || pages.fd < 0 || head->source.w != set->width || head->source.h != set->height ||
-		!blit_format_is_xrgb(head->buffer->format) || (face->cursor.visible && face->cursor.loaded))
+	const struct ladder_layout layout = {head->source.w, head->source.h, set->width, set->height};
+	const struct ladder_can can = {
+		.imports = backend->ops->import_buffer && !backend->copies[0] && pages.fd >= 0 && blit_format_is_xrgb(head->buffer->format),
+		.overlay = backend->overlay,
+		.blended = face->cursor.visible && face->cursor.loaded,
+	};
+	enum rung rung = ladder_plan(&worker->ladder, &layout, &can, dest);
+	*under = rung == RUNG_OVERLAY ? worker_black(worker, set) : NULL;
+	if (rung == RUNG_SOFTWARE || (rung == RUNG_OVERLAY && !*under))
 		return NULL;
 	struct import *import = imports_find(&worker->imports, backend, set->number, &pages, now, &why);
 	if (why && log_limit_pass(&worker->import_limit, &left_out))
@@ -31,9 +35,10 @@ static struct import *import_of(struct worker *worker, const struct set *set, co
 static bool prepare(struct worker *worker, enum panel_face face, struct set *set, const struct link_head *head, uint64_t now, struct worker_event *event)
 {
 	struct face *state = &worker->face[face];
-	struct import *import = face == PANEL_FACE_GUEST ? import_of(worker, set, head, now) : NULL;
-	const struct rect everything = {0, 0, set->width, set->height};
+	struct import *import = face == PANEL_FACE_GUEST ? import_of(worker, set, head, now, &event->dest, &event->under) : NULL;
+	struct rect everything = {0, 0, set->width, set->height};
 	if (import) {
+		everything = (struct rect){0, 0, head->source.w, head->source.h};
 		if (worker->config.backend->flush)
 			blit_flush(worker_pixels(worker, face), head->buffer, rect_intersect(import->stale, head->source));
 		import->stale = (struct rect){0};
@@ -41,10 +46,11 @@ static bool prepare(struct worker *worker, enum panel_face face, struct set *set
 		event->index = (uint32_t)(FACE_BUFFERS + (import - worker->imports.slot));
 		event->buffer = &import->buffer;
 		event->damage = everything;
-		if (state->direct)
+		if (state->direct && memcmp(&state->dest, &event->dest, sizeof(state->dest)) == 0)
 			event->damage = rect_empty(&fresh) ? (struct rect){0} : (struct rect){fresh.x - head->source.x, fresh.y - head->source.y, fresh.w, fresh.h};
 		return true;
 	}
+	event->under = NULL;
 	struct framebuffer *fb = worker_free_framebuffer(worker, set, face, &event->index);
 	if (!fb)
 		return false;
@@ -79,6 +85,7 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	mailbox_post(worker->config.events, &event); /* there is room: nobody else posts */
 	worker->serial++;
 	state->direct = event.index >= FACE_BUFFERS;
+	state->dest = event.dest;
 	if (state->direct) {
 		struct import *import = &worker->imports.slot[event.index - FACE_BUFFERS];
 		import->held = true;
@@ -101,16 +108,18 @@ void worker_take_back(struct worker *worker, const struct front_event *event)
 		return;
 	}
 	struct import *import = &worker->imports.slot[event->index - FACE_BUFFERS];
+	struct ladder_layout layout = {import->source.w, import->source.h, set ? set->width : 0, set ? set->height : 0};
+	enum rung rung = layout.source_w == layout.screen_w && layout.source_h == layout.screen_h ? RUNG_PRIMARY : RUNG_OVERLAY;
 	if (event->type == FRONT_FREE) {
 		if (import->serial != event->serial)
 			return; /* a newer frame in it is on its way to the front */
 		if (!import->refused)
-			worker->refusals = 0;
+			ladder_worked(&worker->ladder, &layout, rung);
 		import_let_go(import, worker->config.backend, clock_now_ns());
 		return;
 	}
-	if (!import->refused && ++worker->refusals == REFUSALS)
-		log_info("the card shows none of the guest's own pages: copying from now on");
+	if (!import->refused && ladder_failed(&worker->ladder, &layout, rung))
+		log_info("the card shows none of the guest's own pages%s: copying from now on", rung == RUNG_OVERLAY ? " on its overlay plane" : "");
 	import->refused = true;
 	worker->face[PANEL_FACE_GUEST].outstanding = worker_head(worker, PANEL_FACE_GUEST) != NULL;
 	worker->face[PANEL_FACE_GUEST].next_ns = 0;

@@ -22,7 +22,21 @@ void worker_free_set(struct worker *worker, struct set *set)
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
 			if (set->fb[f][i].made)
 				worker->config.backend->ops->free_buffer(worker->config.backend, &set->fb[f][i].buffer);
+	if (set->black.fb)
+		worker->config.backend->ops->free_buffer(worker->config.backend, &set->black);
 	memset(set, 0, sizeof(*set));
+}
+
+const struct scanout_buffer *worker_black(struct worker *worker, struct set *set)
+{
+	struct backend *backend = worker->config.backend;
+	struct scanout_buffer *black = &set->black;
+	if (!black->fb && !set->failed) {
+		if (backend->ops->make_buffer(backend, set->width, set->height, black) != 0)
+			return NULL;
+		blit_bars(&(struct blit_target){black->pixels, black->pitch, black->width, black->height}, (struct rect){0});
+	}
+	return black->fb ? black : NULL;
 }
 
 struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "kms/blit.h"
 #include "kms/damage.h"
+#include "kms/ladder.h"
 #include "kms/worker.h"
 #include "link/table.h"
 
@@ -29,6 +30,7 @@ struct set {
 	uint32_t number; /* 0: unused */
 	uint32_t width, height;
 	bool failed;
+	struct scanout_buffer black; /* under a picture on an overlay plane; fb 0: not made */
 	struct framebuffer fb[PANEL_FACES][FACE_BUFFERS];
 };
 
@@ -39,7 +41,8 @@ struct face {
 	uint64_t next_ns; /* not before, while hidden */
 	struct rect touched; /* target damage not yet told to the front */
 	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
-	bool direct;         /* what the front was told of last is the guest's own buffer */
+	bool direct;         /* what the front was told of last is the guest's own buffer, */
+	struct rect dest;    /* there */
 	struct {
 		bool visible, loaded;
 		int32_t x, y;    /* on the head */
@@ -76,7 +79,7 @@ struct worker {
 	uint32_t visible;
 	bool joined_due; /* WORKER_JOINED found no room */
 	bool gone_due;   /* WORKER_GONE follows when nothing is left */
-	uint32_t refusals; /* in a row */
+	struct ladder ladder; /* of the guest's */
 	struct blit_scratch scratch;
 };
 
@@ -88,6 +91,8 @@ void worker_free_set(struct worker *worker, struct set *set);
 struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index);
 /* The part of the source that the pointer picture covers now. */
 struct rect worker_cursor_rect(const struct face *face, const struct link_head *head);
+/* A black framebuffer of the set's size, made now if need be. NULL: none. */
+const struct scanout_buffer *worker_black(struct worker *worker, struct set *set);
 /* Brings a framebuffer up to the face's newest frame. */
 void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb);
 /* A picture for people: never read from a mapping that may be write-combined, composed anew there. */

@@ -294,7 +294,7 @@ static int atomic_commit(const struct drm_mode_atomic *a)
 			if (((prop == FAKE_MODE_ID || prop == FAKE_DAMAGE_CLIPS || prop == FAKE_GAMMA_LUT) && values[at] && !blob_exists(values[at])) || prop == FAKE_TYPE)
 				return EINVAL;
 			state[i].value[prop] = values[at];
-			if (prop == FAKE_DAMAGE_CLIPS && values[at] && i == FAKE_PRIMARY) {
+			if (prop == FAKE_DAMAGE_CLIPS && values[at]) {
 				memcpy(&clip, blob[values[at] - FIRST_BLOB].data, sizeof(clip));
 				clipped = true;
 			}
@@ -759,12 +759,21 @@ static bool commits(unsigned long request)
 	return request == DRM_IOCTL_MODE_ATOMIC || request == DRM_IOCTL_MODE_SETCRTC || request == DRM_IOCTL_MODE_PAGE_FLIP;
 }
 
+static bool names(const struct drm_mode_atomic *a, uint32_t id)
+{
+	for (uint32_t i = 0; i < a->count_objs; i++)
+		if (((const uint32_t *)(uintptr_t)a->objs_ptr)[i] == id)
+			return true;
+	return false;
+}
+
 static int scripted(unsigned long request, const void *arg)
 {
 	bool test = request == DRM_IOCTL_MODE_ATOMIC && ((const struct drm_mode_atomic *)arg)->flags & DRM_MODE_ATOMIC_TEST_ONLY;
 	for (uint32_t i = 0; i < ARRAY_LEN(card.script); i++) {
 		struct fake_script *s = &card.script[i];
-		if (s->request != request || s->count == 0 || (test && !s->tests))
+		if (s->request != request || s->count == 0 || (test && !s->tests) ||
+			(request == DRM_IOCTL_MODE_ATOMIC && s->with && !names(arg, s->with)))
 			continue;
 		if (s->skip > 0) {
 			s->skip--;

@@ -54,7 +54,8 @@ struct fake_script {
 	unsigned long request; /* DRM_IOCTL_... */
 	int error;
 	uint32_t skip, count;
-	bool tests; /* atomic: TEST_ONLY commits count too; else only real ones do */
+	bool tests;    /* atomic: TEST_ONLY commits count too; else only real ones do */
+	uint32_t with; /* atomic: only commits that set something of this object (FAKE_ID); 0: all */
 };
 
 struct fake_drm {
