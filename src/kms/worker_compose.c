@@ -46,7 +46,7 @@ static bool prepare(struct worker *worker, enum panel_face face, struct set *set
 		event->index = (uint32_t)(FACE_BUFFERS + (import - worker->imports.slot));
 		event->buffer = &import->buffer;
 		event->damage = everything;
-		if (state->direct && memcmp(&state->dest, &event->dest, sizeof(state->dest)) == 0)
+		if (state->direct)
 			event->damage = rect_empty(&fresh) ? (struct rect){0} : (struct rect){fresh.x - head->source.x, fresh.y - head->source.y, fresh.w, fresh.h};
 		return true;
 	}
@@ -85,7 +85,6 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	mailbox_post(worker->config.events, &event); /* there is room: nobody else posts */
 	worker->serial++;
 	state->direct = event.index >= FACE_BUFFERS;
-	state->dest = event.dest;
 	if (state->direct) {
 		struct import *import = &worker->imports.slot[event.index - FACE_BUFFERS];
 		import->held = true;

@@ -41,8 +41,7 @@ struct face {
 	uint64_t next_ns; /* not before, while hidden */
 	struct rect touched; /* target damage not yet told to the front */
 	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
-	bool direct;         /* what the front was told of last is the guest's own buffer, */
-	struct rect dest;    /* there */
+	bool direct;         /* what the front was told of last is the guest's own buffer */
 	struct {
 		bool visible, loaded;
 		int32_t x, y;    /* on the head */

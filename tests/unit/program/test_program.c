@@ -180,7 +180,10 @@ START_TEST(environment)
 	ck_assert(options.dev_scanout && !options.vmm_hypervisor);
 	options_finish(&options);
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--features=vmm_hypervisor")), 0);
-	ck_assert(!options.dev_scanout && options.vmm_hypervisor && !options.vmm_virtio_input);
+	ck_assert(!options.dev_scanout && options.vmm_hypervisor && !options.vmm_virtio_input && !options.legacy_kms);
+	options_finish(&options);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--features=legacy_kms,vmm_hypervisor")), 0);
+	ck_assert(options.legacy_kms && options.vmm_hypervisor && !options.vmm_virtio_input);
 	options_finish(&options);
 	setenv("RAYOS_KERNEL_FEATURES", "bogus", 1);
 	ck_assert_int_lt(parse(&options, said, sizeof said, &status, WORDS("--display=headless")), 0);
