@@ -186,8 +186,8 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 		if (o->overlay.plane)
 			drm_overlay_add(request, &o->overlay, o->crtc, commit); /* whoever had it before */
 		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
-		if (result == 0 || not_now(errno))
-			break;
+		if (result == 0 || not_now(errno) || commit->overlay)
+			break; /* without the overlay next, before anything else is given up */
 		if (outputs(drm) > 1) {
 			log_warn("%s does not show the picture on %u outputs (%s): on %s alone", drm->driver, outputs(drm), strerror(errno), o->base.name);
 			drm->mirrors_refused = true;

@@ -128,6 +128,16 @@ static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
 	return chosen != 0;
 }
 
+/* What is noted for a plane that a full commit sets anyway. */
+static void forget_plane(struct drm_output *output, uint32_t plane)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < output->n_clear; i++)
+		if (output->clear[i].object != plane)
+			output->clear[n++] = output->clear[i];
+	output->n_clear = n;
+}
+
 static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *resources)
 {
 	for (int i = 0; i < resources->count_crtcs; i++) {
@@ -202,6 +212,7 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	if (!choose_plane(fd, output, (int)head->crtc))
 		return false;
 	drm_overlay_find(fd, head->crtc, output->plane, &output->overlay);
+	forget_plane(output, output->overlay.plane);
 	note_crtcs(fd, output, resources);
 	output->mode = *head->mode;
 

@@ -168,10 +168,40 @@ START_TEST(session_and_overlay)
 	settle(10);
 	fake_drm_foreign(FAKE_PRIMARY);
 	fake_drm_foreign(FAKE_OVERLAY);
+	uint32_t modesets = card.modesets;
 	panel_session(panel, true);
 	UNTIL(guest_shown(COLOUR));
+	settle(50);
+	ck_assert_uint_eq(card.modesets, modesets + 1); /* our own overlay is nobody else's */
 	present(PRESENTATION_HIDDEN);
 	UNTIL(screen_shows(UI_COLOUR));
+	/* Away while the UI is shown: the overlay of the other one goes with the first commit. */
+	panel_session(panel, false);
+	settle(10);
+	fake_drm_foreign(FAKE_OVERLAY);
+	panel_session(panel, true);
+	UNTIL(screen_shows(UI_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* A full commit with the overlay fails: the copy comes, and nothing else is given up. */
+START_TEST(refused_by_a_full_commit)
+{
+	fake_drm_reset();
+	start();
+	present(PRESENTATION_PRESENTED);
+	small_frame(GUEST_BUFFER + 3, COLOUR);
+	UNTIL(guest_shown(COLOUR));
+	UNTIL(guest_presented == guest_sequence);
+	panel_session(panel, false);
+	settle(10);
+	fake_drm_foreign(FAKE_PRIMARY);
+	card.script[0] = (struct fake_script){.request = DRM_IOCTL_MODE_ATOMIC, .error = EINVAL, .count = 1};
+	panel_session(panel, true);
+	UNTIL(guest_shown(COLOUR));
+	ck_assert(!overlaid());
+	ck_assert_uint_eq(card.refused, 1);
 	rig_end();
 }
 END_TEST
@@ -209,6 +239,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, refused, 0, 2);
 	tcase_add_test(c, never_works);
 	tcase_add_test(c, session_and_overlay);
+	tcase_add_test(c, refused_by_a_full_commit);
 	tcase_add_test(c, busy);
 	suite_add_tcase(s, c);
 	return s;
