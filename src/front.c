@@ -415,6 +415,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.height = options->mode_height,
 		.refresh_mhz = options->mode_mhz,
 		.legacy_kms = options->legacy_kms,
+		.bilinear = options->bilinear,
 		.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,

@@ -299,6 +299,14 @@ static bool set(struct options *options, const struct origin *origin, const char
 		}
 		return true;
 	}
+	if (strcmp(name, "scaling") == 0) {
+		options->bilinear = strcmp(value, "bilinear") == 0;
+		if (!options->bilinear && strcmp(value, "nearest") != 0) {
+			complain(origin, "'%s' is neither nearest nor bilinear", value);
+			return false;
+		}
+		return true;
+	}
 	if (strcmp(name, "log-level") == 0) {
 		int level = log_level_from_name(value);
 		if (level < 0) {
@@ -406,6 +414,7 @@ static const struct option long_options[] = {
 	{ "card", required_argument, NULL, 0 },
 	{ "connector", required_argument, NULL, 0 },
 	{ "mode", required_argument, NULL, 0 },
+	{ "scaling", required_argument, NULL, 0 },
 	{ "serial", required_argument, NULL, 0 },
 	{ "features", required_argument, NULL, 0 },
 	{ "present-on-boot", no_argument, NULL, 'P' },
@@ -450,6 +459,7 @@ static void print_help(void)
 	      "      --card PATH          DRM device (default: the boot display)\n"
 	      "      --connector NAME     show it there, HDMI-A-1 for example, while that is connected (default: the first)\n"
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"
+	      "      --scaling FILTER     nearest (default) or bilinear, for pictures that are not of the panel's size\n"
 	      "      --serial KIND        guest's COM1: stdio, file:PATH, none (default none; stdio with --display none)\n"
 	      "      --features LIST      of vmm_hypervisor, vmm_virtio_input (both the default), dev_scanout (a test pattern\n"
 	      "                           instead of a VM), legacy_kms (no atomic commits); RAYOS_KERNEL_FEATURES in the\n"

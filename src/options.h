@@ -27,6 +27,7 @@ struct options {
 	char *card;
 	char *connector; /* name; NULL: any */
 	uint32_t mode_width, mode_height, mode_mhz; /* 0: not asked for */
+	bool bilinear; /* pictures of another size than the panel's are interpolated */
 	enum serial_kind serial;
 	char *serial_path;
 	bool vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms;

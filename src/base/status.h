@@ -39,6 +39,7 @@ struct status {
 	uint32_t scanout_width, scanout_height; /* the guest's picture; 0 while there is none */
 	bool first_frame;                       /* a guest frame was on the screen since the VM's start */
 	bool zero_copy;                         /* path of the guest's picture */
+	bool bilinear;                          /* how it is scaled where it is: interpolated, else the nearest pixels */
 	uint32_t keyboards, pointers;
 	bool blanked; /* the screen is off: nobody was there, or it was asked for */
 	uint32_t n_outputs;

@@ -104,6 +104,7 @@ static void print_status(json_object *status)
 		printf("scanout       %sx%s\n", text_at(scanout, "width"), text_at(scanout, "height"));
 	printf("screen        %s\n", text_at(status, "display"));
 	printf("path          %s\n", text_at(status, "path"));
+	printf("scaling       %s\n", text_at(status, "scaling"));
 	printf("keyboards     %s\n", text_at(status, "keyboards"));
 	if (json_object_object_get_ex(status, "outputs", &value))
 		for (size_t i = 0; i < json_object_array_length(value); i++) {

@@ -42,6 +42,7 @@ json_object *report_status(const struct status *status)
 	add_text(object, "display", status->blanked ? "off" : "on");
 	json_object_object_add(object, "first_frame", json_object_new_boolean(status->first_frame));
 	add_text(object, "path", status->zero_copy ? "zero-copy" : "copy");
+	add_text(object, "scaling", status->bilinear ? "bilinear" : "nearest");
 	add_number(object, "keyboards", status->keyboards);
 	add_number(object, "pointers", status->pointers);
 

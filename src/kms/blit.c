@@ -185,6 +185,26 @@ bool blit_read_cursor(uint32_t *image, const uint8_t *memory, const struct link_
 	return true;
 }
 
+/* A picture to read from. */
+struct reader {
+	const uint8_t *memory;
+	const struct link_buffer *buffer;
+	enum conversion how;
+	const struct blit_cursor *cursor; /* NULL: none */
+	struct link_place place;
+};
+
+/* Pixels [x, x + w) of the buffer's row y to `out`, converted, the pointer picture over them. Rows are asked for from top to bottom. */
+static bool read_line(struct reader *reader, uint32_t *out, uint32_t x, uint32_t y, uint32_t w)
+{
+	if (!copy_rows((uint8_t *)out, LINK_MAX_SIDE * 4, reader->memory, reader->buffer, &reader->place, (struct rect){x, y, w, 1}))
+		return false;
+	convert(out, w, reader->how);
+	if (reader->cursor)
+		blend(out, x, w, y, reader->cursor);
+	return true;
+}
+
 /* First target pixel whose source pixel may be >= s: nearest sampling takes (2d + 1) * source / (2 * dest). */
 static uint32_t scale_down_to(uint32_t s, uint32_t source, uint32_t dest)
 {
@@ -201,8 +221,8 @@ static uint32_t sample(uint32_t d, uint32_t source, uint32_t dest)
 	return (uint32_t)((2 * (uint64_t)d + 1) * source / (2 * (uint64_t)dest));
 }
 
-static uint64_t scale(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
-	struct rect source, struct rect damage, enum conversion how, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched)
+static uint64_t scale_nearest(const struct blit_target *target, struct rect dest, struct reader *reader, struct rect source, struct rect damage,
+	struct blit_scratch *scratch, struct rect *touched)
 {
 	uint32_t x0 = scale_down_to(damage.x - source.x, source.w, dest.w);
 	uint32_t y0 = scale_down_to(damage.y - source.y, source.h, dest.h);
@@ -211,22 +231,17 @@ static uint64_t scale(const struct blit_target *target, struct rect dest, const 
 	if (x1 <= x0 || y1 <= y0)
 		return 0;
 	/* The source columns those target columns sample. */
-	uint32_t sx0 = sample(x0, source.w, dest.w), sx1 = sample(x1 - 1, source.w, dest.w);
+	uint32_t sx0 = sample(x0, source.w, dest.w), columns = sample(x1 - 1, source.w, dest.w) - sx0 + 1;
 	uint64_t bytes = 0;
 	uint32_t have = UINT32_MAX;
-	struct link_place place = {0};
 	for (uint32_t y = y0; y < y1; y++) {
 		uint32_t sy = sample(y, source.h, dest.h);
 		if (sy != have) {
-			struct rect line = {source.x + sx0, source.y + sy, sx1 - sx0 + 1, 1};
-			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, &place, line))
+			if (!read_line(reader, scratch->in, source.x + sx0, source.y + sy, columns))
 				return bytes;
-			convert(scratch->in, line.w, how);
-			if (cursor)
-				blend(scratch->in, line.x, line.w, line.y, cursor);
 			for (uint32_t x = x0; x < x1; x++)
 				scratch->out[x - x0] = scratch->in[sample(x, source.w, dest.w) - sx0];
-			bytes += (uint64_t)line.w * 4;
+			bytes += (uint64_t)columns * 4;
 			have = sy;
 		}
 		memcpy(target->pixels + (uint64_t)(dest.y + y) * target->pitch + (uint64_t)(dest.x + x0) * 4, scratch->out, (uint64_t)(x1 - x0) * 4);
@@ -235,35 +250,104 @@ static uint64_t scale(const struct blit_target *target, struct rect dest, const 
 	return bytes;
 }
 
+/*
+ * Bilinear sampling: the centre of target pixel d lies ((2d + 1) * source - dest) / (2 * dest) pixels right of (below) the centre of source pixel 0.
+ * It takes the source pixels on both sides of it, that of the edge twice outside. The weight is a function of d alone, so that a part drawn anew
+ * is what a whole picture would have there.
+ */
+static struct blit_tap tap_of(uint32_t d, uint32_t source, uint32_t dest)
+{
+	/* One source pixel more, as the first may be at -1. */
+	uint64_t place = (2 * (uint64_t)d + 1) * source + dest, unit = 2 * (uint64_t)dest;
+	uint32_t next = (uint32_t)(place / unit);
+	return (struct blit_tap){next == 0 ? 0 : next - 1, next < source ? next : source - 1, (uint32_t)(place % unit * 256 / unit)};
+}
+
+/* First target pixel whose centre is not before the point half_pixels / 2 of the source. */
+static uint32_t first_from(uint32_t half_pixels, uint32_t source, uint32_t dest)
+{
+	return (uint32_t)(((uint64_t)half_pixels * dest + source - 1) / source / 2);
+}
+
+/* Target pixels [*from, *to) take source pixels of [s, s + n): one source pixel around those counts too. */
+static void reach(uint32_t s, uint32_t n, uint32_t source, uint32_t dest, uint32_t *from, uint32_t *to)
+{
+	*from = s == 0 ? 0 : first_from(2 * s - 1, source, dest);
+	*to = min_u32(first_from(2 * (s + n) + 1, source, dest), dest);
+}
+
+static uint32_t mix(uint32_t a, uint32_t b, uint32_t weight)
+{
+	uint32_t keep = 256 - weight;
+	uint32_t rb = ((a & 0xff00ffu) * keep + (b & 0xff00ffu) * weight + 0x800080u) >> 8 & 0xff00ffu;
+	uint32_t g = ((a & 0xff00u) * keep + (b & 0xff00u) * weight + 0x8000u) >> 8 & 0xff00u;
+	return rb | g;
+}
+
+static uint64_t scale_bilinear(const struct blit_target *target, struct rect dest, struct reader *reader, struct rect source, struct rect damage,
+	struct blit_scratch *scratch, struct rect *touched)
+{
+	uint32_t x0, x1, y0, y1, have[2] = {UINT32_MAX, UINT32_MAX};
+	reach(damage.x - source.x, damage.w, source.w, dest.w, &x0, &x1);
+	reach(damage.y - source.y, damage.h, source.h, dest.h, &y0, &y1);
+	if (x1 <= x0 || y1 <= y0)
+		return 0;
+	uint32_t sx0 = tap_of(x0, source.w, dest.w).at, columns = tap_of(x1 - 1, source.w, dest.w).next - sx0 + 1;
+	for (uint32_t x = x0; x < x1; x++)
+		scratch->tap[x - x0] = tap_of(x, source.w, dest.w);
+	uint64_t bytes = 0;
+	for (uint32_t y = y0; y < y1; y++) {
+		struct blit_tap row = tap_of(y, source.h, dest.h);
+		const uint32_t need[2] = {row.at, row.next};
+		for (uint32_t i = 0; i < 2; i++) {
+			/* Neighbours differ in their lowest bit: each line stays as long as it is one of the two. */
+			uint32_t *line = scratch->line[need[i] & 1];
+			if (have[need[i] & 1] == need[i])
+				continue;
+			if (!read_line(reader, scratch->in, source.x + sx0, source.y + need[i], columns))
+				return bytes;
+			for (uint32_t x = 0; x < x1 - x0; x++) {
+				const struct blit_tap *tap = &scratch->tap[x];
+				line[x] = mix(scratch->in[tap->at - sx0], scratch->in[tap->next - sx0], tap->weight);
+			}
+			bytes += (uint64_t)columns * 4;
+			have[need[i] & 1] = need[i];
+		}
+		const uint32_t *above = scratch->line[row.at & 1], *below = scratch->line[row.next & 1];
+		for (uint32_t x = 0; x < x1 - x0; x++)
+			scratch->out[x] = mix(above[x], below[x], row.weight);
+		memcpy(target->pixels + (uint64_t)(dest.y + y) * target->pitch + (uint64_t)(dest.x + x0) * 4, scratch->out, (uint64_t)(x1 - x0) * 4);
+	}
+	*touched = (struct rect){dest.x + x0, dest.y + y0, x1 - x0, y1 - y0};
+	return bytes;
+}
+
 uint64_t blit_picture(const struct blit_target *target, struct rect dest, const uint8_t *memory, const struct link_buffer *buffer,
-	struct rect source, struct rect damage, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched)
+	struct rect source, struct rect damage, enum blit_filter filter, const struct blit_cursor *cursor, struct blit_scratch *scratch, struct rect *touched)
 {
 	*touched = (struct rect){0};
-	enum conversion how = conversion_of(buffer->format);
-	if (how == CONVERT_UNKNOWN || !inside(source, buffer->width, buffer->height) || !inside(dest, target->width, target->height) ||
+	struct reader reader = {memory, buffer, conversion_of(buffer->format), cursor, {0}};
+	if (reader.how == CONVERT_UNKNOWN || !inside(source, buffer->width, buffer->height) || !inside(dest, target->width, target->height) ||
 	    buffer->stride < (uint64_t)buffer->width * 4 || buffer->width > LINK_MAX_SIDE || target->width > LINK_MAX_SIDE)
 		return 0;
 	damage = rect_intersect(damage, source);
 	if (rect_empty(&damage))
 		return 0;
-	if (dest.w != source.w || dest.h != source.h)
-		return scale(target, dest, memory, buffer, source, damage, how, cursor, scratch, touched);
+	if (dest.w != source.w || dest.h != source.h) {
+		bool smooth = filter == BLIT_BILINEAR && (dest.w % source.w != 0 || dest.h % source.h != 0);
+		return (smooth ? scale_bilinear : scale_nearest)(target, dest, &reader, source, damage, scratch, touched);
+	}
 
 	struct rect at = {dest.x + damage.x - source.x, dest.y + damage.y - source.y, damage.w, damage.h};
 	uint8_t *out = target->pixels + (uint64_t)at.y * target->pitch + (uint64_t)at.x * 4;
-	if (how == CONVERT_NONE && !cursor) {
+	if (reader.how == CONVERT_NONE && !cursor) {
 		if (!copy_rows(out, target->pitch, memory, buffer, NULL, damage))
 			return 0;
 	} else {
-		struct link_place place = {0};
 		for (uint32_t y = 0; y < damage.h; y++) {
-			struct rect line = {damage.x, damage.y + y, damage.w, 1};
-			if (!copy_rows((uint8_t *)scratch->in, sizeof(scratch->in), memory, buffer, &place, line))
+			if (!read_line(&reader, scratch->in, damage.x, damage.y + y, damage.w))
 				return 0;
-			convert(scratch->in, line.w, how);
-			if (cursor)
-				blend(scratch->in, line.x, line.w, line.y, cursor);
-			memcpy(out + (uint64_t)y * target->pitch, scratch->in, (uint64_t)line.w * 4);
+			memcpy(out + (uint64_t)y * target->pitch, scratch->in, (uint64_t)damage.w * 4);
 		}
 	}
 	*touched = at;

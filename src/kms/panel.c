@@ -399,6 +399,7 @@ int panel_start(struct panel *panel)
 	struct worker_config config = {
 		.backend = panel->backend,
 		.link = {[PANEL_FACE_UI] = panel->outbox[0].link, [PANEL_FACE_GUEST] = panel->outbox[1].link},
+		.bilinear = panel->config.bilinear,
 		.stats = panel->config.stats,
 		.events = panel->events,
 		.chatter = panel->chatter,

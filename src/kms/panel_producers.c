@@ -94,6 +94,7 @@ static void write_status(struct status *status, void *data)
 	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
 	status->zero_copy = panel->direct;
+	status->bilinear = panel->config.bilinear;
 	status->session = panel->active ? SESSION_ACTIVE : SESSION_INACTIVE;
 }
 

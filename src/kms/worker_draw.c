@@ -91,12 +91,27 @@ static const struct blit_cursor *cursor_picture(struct face *face, const struct 
 	return face->cursor.visible && face->cursor.loaded ? &face->cursor.picture : NULL;
 }
 
+static enum blit_filter filter_of(const struct worker *worker)
+{
+	return worker->config.bilinear ? BLIT_BILINEAR : BLIT_NEAREST;
+}
+
+/* One pixel more on each side; nothing stays nothing. */
+static struct rect with_neighbours(struct rect r)
+{
+	if (rect_empty(&r))
+		return r;
+	uint32_t left = r.x > 0, top = r.y > 0;
+	return (struct rect){r.x - left, r.y - top, r.w + left + 1, r.h + top + 1};
+}
+
 void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
 {
 	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
 	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
 	struct face *state = &worker->face[face];
 	struct rect touched, cursor = worker_cursor_rect(state, head);
+	bool scaled = dest.w != head->source.w || dest.h != head->source.h;
 	uint64_t bytes = 0;
 
 	if (fb->cursor_serial != state->cursor.serial) {
@@ -111,12 +126,14 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 		damage_add(&fb->damage, head->source);
 	}
 	for (uint32_t i = 0; i < fb->damage.n; i++) {
-		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, fb->damage.r[i], NULL, &worker->scratch, &touched);
+		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, fb->damage.r[i], filter_of(worker),
+			NULL, &worker->scratch, &touched);
 		worker->face[face].touched = rect_union(worker->face[face].touched, touched);
 	}
-	struct rect bounds = damage_bounds(&fb->damage), hit = rect_intersect(bounds, cursor);
+	/* Where the picture is scaled, target pixels of the pointer's edge were written for damage beside it. */
+	struct rect bounds = damage_bounds(&fb->damage), hit = rect_intersect(scaled ? with_neighbours(bounds) : bounds, cursor);
 	if (!rect_empty(&hit)) {
-		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, cursor,
+		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, cursor, filter_of(worker),
 			cursor_picture(state, head), &worker->scratch, &touched);
 		state->touched = rect_union(state->touched, touched);
 	}
@@ -155,7 +172,7 @@ void worker_shoot(struct worker *worker, const struct front_event *event)
 			struct rect touched;
 			const struct blit_cursor *picture = cursor_picture(&worker->face[face], head);
 			blit_picture(&target, letterbox(head->source.w, head->source.h, width, height), worker_pixels(worker, face), head->buffer,
-				head->source, head->source, picture, &worker->scratch, &touched);
+				head->source, head->source, filter_of(worker), picture, &worker->scratch, &touched);
 		}
 	}
 	if (!pixels)

@@ -340,6 +340,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	const struct worker_config config = {
 		.backend = &scene.backend, .link = { [PANEL_FACE_GUEST] = scene.link }, .stats = &stats,
 		.events = scene.events, .chatter = scene.chatter, .news = scene.news,
+		.bilinear = size > 0 && data[size - 1] & 1,
 	};
 	scene.worker = worker_create(&config);
 	FUZZ_CHECK(scene.worker != NULL && scene.events != NULL && scene.chatter != NULL, "no worker");

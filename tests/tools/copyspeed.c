@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 				uint64_t begin = cpu_ns();
 				if ((i + pair) % 2) {
 					struct rect touched;
-					if (blit_picture(&target, whole, from, &buffer, whole, whole, NULL, &scratch, &touched) != BYTES)
+					if (blit_picture(&target, whole, from, &buffer, whole, whole, BLIT_NEAREST, NULL, &scratch, &touched) != BYTES)
 						return 1;
 					ours += cpu_ns() - begin;
 				} else {

@@ -2,6 +2,7 @@
 #include "kms/blit.h"
 #include "unit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <drm_fourcc.h>
@@ -85,7 +86,7 @@ static bool in(struct rect r, uint32_t x, uint32_t y)
 static void check_copy(const struct link_buffer *buffer, struct rect dest, struct rect source, struct rect damage)
 {
 	struct rect touched, hit = rect_intersect(damage, source);
-	uint64_t bytes = blit_picture(&target, dest, memory, buffer, source, damage, NULL, &scratch, &touched);
+	uint64_t bytes = blit_picture(&target, dest, memory, buffer, source, damage, BLIT_NEAREST, NULL, &scratch, &touched);
 	ck_assert_uint_eq(bytes, (uint64_t)hit.w * hit.h * 4);
 	struct rect want = {dest.x + hit.x - source.x, dest.y + hit.y - source.y, hit.w, hit.h};
 	if (!rect_empty(&hit))
@@ -111,7 +112,7 @@ START_TEST(every_format)
 	ck_assert(!blit_format_supported(DRM_FORMAT_RGB565));
 	struct rect touched;
 	struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_RGB565, 0, 4096);
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){0, 0, 40, 30}, memory, &buffer, (struct rect){0, 0, 40, 30}, (struct rect){0, 0, 40, 30}, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){0, 0, 40, 30}, memory, &buffer, (struct rect){0, 0, 40, 30}, (struct rect){0, 0, 40, 30}, BLIT_NEAREST, NULL, &scratch, &touched), 0);
 	ck_assert_uint_eq(at(0, 0), CANARY);
 }
 END_TEST
@@ -141,7 +142,7 @@ START_TEST(one_piece)
 	static uint32_t tight[TW * TH];
 	struct blit_target t = {(uint8_t *)tight, TW * 4, TW, TH};
 	struct rect all = {0, 0, TW, TH}, touched;
-	ck_assert_uint_eq(blit_picture(&t, all, memory, &buffer, all, (struct rect){0, 10, TW, 20}, NULL, &scratch, &touched), TW * 20 * 4);
+	ck_assert_uint_eq(blit_picture(&t, all, memory, &buffer, all, (struct rect){0, 10, TW, 20}, BLIT_NEAREST, NULL, &scratch, &touched), TW * 20 * 4);
 	for (uint32_t y = 0; y < TH; y++)
 		for (uint32_t x = 0; x < TW; x++)
 			ck_assert_uint_eq(tight[y * TW + x], y >= 10 && y < 30 ? pixel(x, y) : 0);
@@ -154,7 +155,7 @@ START_TEST(scaling)
 	for (uint32_t d = 0; d < ARRAY_LEN(dests); d++) {
 		struct rect dest = dests[d], source = {4, 2, 20, 15}, touched;
 		struct link_buffer buffer = make(30, 20, 120, d & 1 ? DRM_FORMAT_BGRX8888 : DRM_FORMAT_XRGB8888, 0, 52);
-		blit_picture(&target, dest, memory, &buffer, source, (struct rect){0, 0, 30, 20}, NULL, &scratch, &touched);
+		blit_picture(&target, dest, memory, &buffer, source, (struct rect){0, 0, 30, 20}, BLIT_NEAREST, NULL, &scratch, &touched);
 		ck_assert_mem_eq(&touched, &dest, sizeof(dest));
 		for (uint32_t y = 0; y < TH; y++)
 			for (uint32_t x = 0; x < PITCH / 4; x++) {
@@ -171,8 +172,80 @@ START_TEST(scaling)
 			target_pixels[i] = CANARY;
 		for (uint32_t y = 0; y < 20; y += 3)
 			for (uint32_t x = 0; x < 30; x += 7)
-				blit_picture(&target, dest, memory, &buffer, source, (struct rect){x, y, 7, 3}, NULL, &scratch, &touched);
+				blit_picture(&target, dest, memory, &buffer, source, (struct rect){x, y, 7, 3}, BLIT_NEAREST, NULL, &scratch, &touched);
 		ck_assert_mem_eq(whole, target_pixels, sizeof(whole));
+	}
+}
+END_TEST
+
+/* What a channel of the target is, from the definition: the four pixels around its centre, in each direction by 256ths, rounded twice. */
+static uint32_t interpolated(const struct rect *dest, const struct rect *source, uint32_t x, uint32_t y, uint32_t shift)
+{
+	double u = (x - dest->x + 0.5) * source->w / dest->w - 0.5, v = (y - dest->y + 0.5) * source->h / dest->h - 0.5;
+	int32_t left = (int32_t)(u + 1e-9 + 1) - 1, top = (int32_t)(v + 1e-9 + 1) - 1;
+	uint32_t wx = (uint32_t)((u - left) * 256 + 1e-6), wy = (uint32_t)((v - top) * 256 + 1e-6), row[2];
+	for (int32_t i = 0; i < 2; i++) {
+		uint32_t c[2];
+		for (int32_t j = 0; j < 2; j++) {
+			int32_t sx = left + j, sy = top + i;
+			sx = sx < 0 ? 0 : sx >= (int32_t)source->w ? (int32_t)source->w - 1 : sx;
+			sy = sy < 0 ? 0 : sy >= (int32_t)source->h ? (int32_t)source->h - 1 : sy;
+			c[j] = pixel(source->x + (uint32_t)sx, source->y + (uint32_t)sy) >> shift & 255;
+		}
+		row[i] = (c[0] * (256 - wx) + c[1] * wx + 128) / 256;
+	}
+	return (row[0] * (256 - wy) + row[1] * wy + 128) / 256;
+}
+
+/* Up, down, both, to and from single pixels and lines, in every format; pixels beside the source are never in it. */
+START_TEST(bilinear)
+{
+	static const struct rect dests[] = {{2, 1, 59, 46}, {0, 0, 31, 22}, {5, 5, 1, 1}, {0, 0, TW, TH}, {3, 0, 7, TH}, {1, 2, TW - 1, 3}};
+	static const struct rect sources[] = {{4, 2, 20, 15}, {0, 0, 30, 20}, {29, 19, 1, 1}, {7, 0, 1, 20}, {0, 9, 29, 1}};
+	static const uint32_t formats[] = {DRM_FORMAT_XRGB8888, DRM_FORMAT_ABGR8888, DRM_FORMAT_RGBX8888, DRM_FORMAT_BGRA8888};
+	for (uint32_t n = 0; n < ARRAY_LEN(dests) * ARRAY_LEN(sources) * ARRAY_LEN(formats); n++) {
+		struct rect dest = dests[n % ARRAY_LEN(dests)], source = sources[n / ARRAY_LEN(dests) % ARRAY_LEN(sources)], touched;
+		struct link_buffer buffer = make(30, 20, 132, formats[n / ARRAY_LEN(dests) / ARRAY_LEN(sources)], 8, 52);
+		bool whole = dest.w % source.w == 0 && dest.h % source.h == 0;
+		blit_picture(&target, dest, memory, &buffer, source, source, BLIT_BILINEAR, NULL, &scratch, &touched);
+		ck_assert_mem_eq(&touched, &dest, sizeof(dest));
+		for (uint32_t y = 0; y < TH; y++)
+			for (uint32_t x = 0; x < PITCH / 4; x++) {
+				uint32_t want = 0;
+				for (uint32_t shift = 0; in(dest, x, y) && !whole && shift < 24; shift += 8)
+					want |= interpolated(&dest, &source, x, y, shift) << shift;
+				if (in(dest, x, y) && whole)
+					want = pixel(source.x + (x - dest.x) * source.w / dest.w, source.y + (y - dest.y) * source.h / dest.h);
+				if (in(dest, x, y) ? (at(x, y) & 0xffffff) != want : at(x, y) != CANARY)
+					ck_abort_msg("%ux%u to %ux%u: %08x at %u,%u, not %08x", source.w, source.h, dest.w, dest.h, at(x, y), x, y, want);
+			}
+	}
+}
+END_TEST
+
+/* A picture that changes in random rectangles and is drawn there only, is what drawing all of it gives, byte by byte. */
+START_TEST(partial_is_whole)
+{
+	static uint32_t partial[ARRAY_LEN(target_pixels)];
+	for (uint32_t n = 0; n < 400; n++) {
+		enum blit_filter filter = n & 1 ? BLIT_BILINEAR : BLIT_NEAREST;
+		struct rect source = {(uint32_t)rand() % 10, (uint32_t)rand() % 10, 1 + (uint32_t)rand() % 40, 1 + (uint32_t)rand() % 40}, touched;
+		struct rect dest = {(uint32_t)rand() % 4, (uint32_t)rand() % 4, 1 + (uint32_t)rand() % (TW - 3), 1 + (uint32_t)rand() % (TH - 3)};
+		struct link_buffer buffer = make(50, 50, 200, DRM_FORMAT_XRGB8888, 0, 1 << 18);
+		uint32_t *pixels = (uint32_t *)(void *)(memory + sizeof(memory) - 50 * 200);
+		blit_picture(&target, dest, memory, &buffer, source, source, filter, NULL, &scratch, &touched);
+		for (uint32_t i = 0; i < 20; i++) {
+			struct rect damage = {(uint32_t)rand() % 50, (uint32_t)rand() % 50, 1 + (uint32_t)rand() % 12, 1 + (uint32_t)rand() % 12};
+			for (uint32_t y = damage.y; y < damage.y + damage.h && y < 50; y++)
+				for (uint32_t x = damage.x; x < damage.x + damage.w && x < 50; x++)
+					pixels[y * 50 + x] = (uint32_t)rand();
+			blit_picture(&target, dest, memory, &buffer, source, damage, filter, NULL, &scratch, &touched);
+			struct rect inside = rect_intersect(touched, dest);
+			ck_assert(rect_empty(&touched) || memcmp(&inside, &touched, sizeof(inside)) == 0);
+		}
+		memcpy(partial, target_pixels, sizeof(partial));
+		blit_picture(&target, dest, memory, &buffer, source, source, filter, NULL, &scratch, &touched);
+		ck_assert_mem_eq(partial, target_pixels, sizeof(partial));
 	}
 }
 END_TEST
@@ -182,11 +255,11 @@ START_TEST(nonsense_writes_nothing)
 	struct rect touched;
 	struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_XRGB8888, 0, 4096);
 	struct rect all = {0, 0, 40, 30};
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){30, 0, 40, 30}, memory, &buffer, all, all, NULL, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){UINT32_MAX, 0, 40, 30}, memory, &buffer, all, all, NULL, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, (struct rect){1, 0, 40, 30}, all, NULL, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, all, (struct rect){40, 0, 9, 9}, NULL, &scratch, &touched), 0);
-	ck_assert_uint_eq(blit_picture(&target, (struct rect){0}, memory, &buffer, all, all, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){30, 0, 40, 30}, memory, &buffer, all, all, BLIT_NEAREST, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){UINT32_MAX, 0, 40, 30}, memory, &buffer, all, all, BLIT_NEAREST, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, (struct rect){1, 0, 40, 30}, all, BLIT_NEAREST, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, all, memory, &buffer, all, (struct rect){40, 0, 9, 9}, BLIT_NEAREST, NULL, &scratch, &touched), 0);
+	ck_assert_uint_eq(blit_picture(&target, (struct rect){0}, memory, &buffer, all, all, BLIT_NEAREST, NULL, &scratch, &touched), 0);
 	for (uint32_t i = 0; i < ARRAY_LEN(target_pixels); i++)
 		ck_assert_uint_eq(target_pixels[i], CANARY);
 }
@@ -207,7 +280,7 @@ START_TEST(cursor)
 			struct link_buffer buffer = make(40, 30, 160, DRM_FORMAT_XRGB8888, 0, 100);
 			c.x = places[p].x;
 			c.y = places[p].y;
-			blit_picture(&target, dest, memory, &buffer, all, all, &c, &scratch, &touched);
+			blit_picture(&target, dest, memory, &buffer, all, all, BLIT_NEAREST, &c, &scratch, &touched);
 			for (uint32_t y = 0; y < dest.h; y++)
 				for (uint32_t x = 0; x < dest.w; x++) {
 					uint32_t sx = (2 * x + 1) * 40 / (2 * dest.w), sy = (2 * y + 1) * 30 / (2 * dest.h);
@@ -261,10 +334,13 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("kms-blit");
 	TCase *c = tcase_create("pixels");
+	tcase_set_timeout(c, 60);
 	tcase_add_test(c, every_format);
 	tcase_add_test(c, scatter);
 	tcase_add_test(c, one_piece);
 	tcase_add_test(c, scaling);
+	tcase_add_test(c, bilinear);
+	tcase_add_test(c, partial_is_whole);
 	tcase_add_test(c, nonsense_writes_nothing);
 	tcase_add_test(c, cursor);
 	tcase_add_test(c, cursor_formats);

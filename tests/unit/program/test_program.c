@@ -69,6 +69,7 @@ START_TEST(refusals)
 		{ { "--display", "x11" }, "headless" },
 		{ { "--mode", "1280" }, "--mode" },
 		{ { "--mode", "1280x800@0" }, "--mode" },
+		{ { "--scaling", "cubic" }, "bilinear" },
 		{ { "--features", "dev_scanout,nonsense" }, "nonsense" },
 		{ { "--features", "dev_scanout,vmm_hypervisor" }, "exclude" },
 		{ { "--toggle-key", "KEY_NOSUCH" }, "KEY_NOSUCH" },
@@ -144,6 +145,15 @@ START_TEST(settings_file)
 	options_finish(&options);
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "-d", "c.img")), 0);
 	ck_assert_uint_eq(options.n_disks, 1); /* replaced, not added */
+	options_finish(&options);
+	unlink(path);
+
+	write_settings(path, "[rayvm]\nscaling = bilinear\n");
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
+	ck_assert(options.bilinear);
+	options_finish(&options);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest")), 0);
+	ck_assert(!options.bilinear);
 	options_finish(&options);
 	unlink(path);
 

@@ -1,0 +1,115 @@
+/* Drawing into framebuffers that hold older pictures: whatever was drawn before, the result is that of a new framebuffer. */
+#include "kms/worker_private.h"
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <drm_fourcc.h>
+
+#include "base/stats.h"
+
+#define SIDE 90 /* of the producer's buffer */
+
+static struct stats stats;
+static struct worker *worker;
+static uint32_t *pixels; /* the producer's */
+static struct link_segment segment = {0, SIDE * SIDE * 4};
+static struct link_buffer buffer = {.width = SIDE, .height = SIDE, .stride = SIDE * 4, .format = DRM_FORMAT_XRGB8888, .segment = &segment, .n_segments = 1};
+
+static uint32_t below(uint32_t n)
+{
+	return (uint32_t)rand() % n;
+}
+
+static void setup(void)
+{
+	int fd = memfd_create("pixels", MFD_CLOEXEC);
+	ck_assert_int_eq(ftruncate(fd, SIDE * SIDE * 4), 0);
+	pixels = mmap(NULL, SIDE * SIDE * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(pixels, MAP_FAILED);
+	worker = calloc(1, sizeof(*worker));
+	worker->config.stats = &stats;
+	worker->producer[1].link = link_create(fd, SIDE * SIDE * 4);
+	ck_assert_ptr_nonnull(worker->producer[1].link);
+	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = true};
+	close(fd);
+	for (uint32_t i = 0; i < LINK_CURSOR_SIDE * LINK_CURSOR_SIDE; i++)
+		worker->face[PANEL_FACE_GUEST].cursor.picture.image[i] = i % 5 == 0 ? 0 : 0x80402010u;
+}
+
+static void teardown(void)
+{
+	link_destroy(worker->producer[1].link);
+	free(worker);
+	munmap(pixels, SIDE * SIDE * 4);
+}
+
+static struct framebuffer blank(uint32_t width, uint32_t height)
+{
+	struct framebuffer fb = {.buffer = {.pitch = width * 4, .width = width, .height = height}, .made = true};
+	fb.buffer.pixels = malloc((size_t)width * height * 4);
+	memset(fb.buffer.pixels, 0xaa, (size_t)width * height * 4);
+	return fb;
+}
+
+/* The producer draws somewhere, or the pointer moves, comes or goes. */
+static void change(struct framebuffer *fb)
+{
+	struct face *face = &worker->face[PANEL_FACE_GUEST];
+	if (below(3) == 0) {
+		face->cursor.visible = below(4) != 0;
+		face->cursor.loaded = true;
+		face->cursor.x = (int32_t)below(SIDE + 64) - 64;
+		face->cursor.y = (int32_t)below(SIDE + 64) - 64;
+		face->cursor.serial++;
+		return;
+	}
+	struct rect damage = {below(SIDE), below(SIDE), 1, 1};
+	damage.w = 1 + below(min_u32(SIDE - damage.x, 20));
+	damage.h = 1 + below(min_u32(SIDE - damage.y, 20));
+	for (uint32_t y = damage.y; y < damage.y + damage.h; y++)
+		for (uint32_t x = damage.x; x < damage.x + damage.w; x++)
+			pixels[y * SIDE + x] = (uint32_t)rand() & 0xffffff;
+	damage_add(&fb->damage, damage);
+}
+
+START_TEST(older_framebuffer)
+{
+	static const struct rect screens[] = {{0, 0, 120, 115}, {0, 0, 64, 50}, {0, 0, 90, 90}, {0, 0, 200, 170}};
+	for (uint32_t n = 0; n < 2 * ARRAY_LEN(screens); n++) {
+		struct rect screen = screens[n / 2];
+		worker->config.bilinear = n & 1;
+		struct framebuffer old = blank(screen.w, screen.h);
+		for (uint32_t i = 0; i < 150; i++) {
+			struct link_head head = {.buffer = &buffer, .source = {0, 0, SIDE, SIDE}};
+			if (i > 100)
+				head.source = (struct rect){10, 20, 50, 60};
+			change(&old);
+			if (below(2))
+				change(&old);
+			worker_draw(worker, PANEL_FACE_GUEST, &head, &old);
+			struct framebuffer fresh = blank(screen.w, screen.h);
+			worker_draw(worker, PANEL_FACE_GUEST, &head, &fresh);
+			ck_assert_msg(memcmp(old.buffer.pixels, fresh.buffer.pixels, (size_t)screen.w * screen.h * 4) == 0, "screen %u, step %u", n, i);
+			free(fresh.buffer.pixels);
+		}
+		free(old.buffer.pixels);
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-draw");
+	TCase *c = tcase_create("framebuffers");
+	tcase_set_timeout(c, 60);
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_test(c, older_framebuffer);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
