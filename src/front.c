@@ -135,6 +135,13 @@ static void switch_vt(void *data, int vt)
 		log_warn("cannot switch to virtual terminal %d: %s", vt, strerror(errno));
 }
 
+static void toggle_stats(void *data)
+{
+	struct front *front = data;
+	if (front->panel != NULL)
+		panel_toggle_figures(front->panel);
+}
+
 /* Devices -> router. */
 static void input_event(void *data, const struct router_event *event)
 {
@@ -461,7 +468,7 @@ struct front *front_create(const struct front_config *config, char *error, size_
 	front->signal_fd = -1;
 	packer_init(&front->guest, true, send_packet, front, config->stats);
 	packer_init(&front->ui, false, send_packet, front, config->stats);
-	struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt, .data = front };
+	struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt, .stats = toggle_stats, .data = front };
 	front->router = router_create(&config->options->keys, &output, PRESENTATION_HIDDEN);
 	front->loop = wl_event_loop_create();
 	if (front->router == NULL || front->loop == NULL || front_watch_machine(front) < 0)

@@ -160,6 +160,18 @@ static bool set_key(uint16_t *key, const struct origin *origin, const char *valu
 	return true;
 }
 
+static bool set_chord(struct router_chord *chord, const struct origin *origin, const char *value)
+{
+	if (strcmp(value, "none") == 0) {
+		*chord = (struct router_chord){ 0 };
+		return true;
+	}
+	if (chord_from_text(value, chord))
+		return true;
+	complain(origin, "'%s' is no chord: write modifiers and a key as in ctrl+alt+s or KEY_LEFTMETA+KEY_F9, or none", value);
+	return false;
+}
+
 static bool set_serial(struct options *options, const struct origin *origin, const char *value)
 {
 	if (strcmp(value, "none") == 0) {
@@ -248,6 +260,8 @@ static bool set(struct options *options, const struct origin *origin, const char
 	}
 	if (strcmp(name, "features") == 0)
 		return set_features(options, origin, value);
+	if (strcmp(name, "stats-chord") == 0)
+		return set_chord(&options->keys.stats, origin, value);
 	if (strcmp(name, "serial") == 0)
 		return set_serial(options, origin, value);
 	if (strcmp(name, "memory") == 0) {
@@ -421,6 +435,7 @@ static const struct option long_options[] = {
 	{ "toggle-key", required_argument, NULL, 0 },
 	{ "show-key", required_argument, NULL, 0 },
 	{ "hide-key", required_argument, NULL, 0 },
+	{ "stats-chord", required_argument, NULL, 0 },
 	{ "on-poweroff", required_argument, NULL, 0 },
 	{ "on-reboot", required_argument, NULL, 0 },
 	{ "on-crash", required_argument, NULL, 0 },
@@ -467,6 +482,7 @@ static void print_help(void)
 	      "      --present-on-boot    start with the guest on the panel\n"
 	      "      --toggle-key, --show-key, --hide-key NAME\n"
 	      "                           evdev key names (default KEY_GRAVE, KEY_F11, KEY_F12)\n"
+	      "      --stats-chord CHORD  shows figures over the picture, and hides them: ctrl+alt+s (default none)\n"
 	      "      --on-poweroff, --on-reboot, --on-crash ACTION\n"
 	      "                           exit, restart or stay (default stay, restart, stay; without a display exit, restart, exit)\n"
 	      "      --shutdown-timeout S seconds that SIGTERM gives the guest to power off (default 30; 0: none)\n"
@@ -492,7 +508,7 @@ static bool defaults(struct options *options)
 		.memory = 2ull << 30,
 		.vmm_hypervisor = RAYVM_VMM_HYPERVISOR,
 		.vmm_virtio_input = RAYVM_VMM_VIRTIO_INPUT,
-		.keys = { KEY_GRAVE, KEY_F11, KEY_F12 },
+		.keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12 },
 		.log_level = LOG_INFO,
 		.sandbox = true,
 		.shutdown_timeout = SHUTDOWN_TIMEOUT,
@@ -651,7 +667,7 @@ int options_parse(struct options *options, int argc, char **argv, int *exit_stat
 	}
 	char error[160];
 	if (router_keys_check(&options->keys, error, sizeof error) < 0) {
-		fprintf(stderr, "rayvm: --toggle-key, --show-key, --hide-key: %s\n", error);
+		fprintf(stderr, "rayvm: --toggle-key, --show-key, --hide-key, --stats-chord: %s\n", error);
 		return -1;
 	}
 	if (!options->check && !resolve_probe(options))

@@ -428,6 +428,12 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 	panel_run_latch(panel, latch_news(&panel->latch, true, clock_now_ns()));
 }
 
+void panel_toggle_figures(struct panel *panel)
+{
+	panel->figures = !panel->figures;
+	worker_post(panel->worker, &(struct front_event){.type = FRONT_FIGURES, .figures = panel->figures});
+}
+
 void panel_guest_started(struct panel *panel)
 {
 	panel->first_frame_due = true;

@@ -61,6 +61,11 @@ int panel_add_producer(struct panel *panel, enum panel_face face, struct link *l
  * panel_add_producer() stays the caller's.
  */
 void panel_join_guest(struct panel *panel, struct link *link);
+/*
+ * Shows the figures over whatever face is on the panel, or shows them no longer. While they are there the guest's picture is copied: a plane of
+ * their own would be the card's to have, and under a picture in the guest's own buffer nothing could be drawn.
+ */
+void panel_toggle_figures(struct panel *panel);
 /* Starts the worker, tells producers the display's size, makes the first modeset when there is an output. */
 int panel_start(struct panel *panel);
 

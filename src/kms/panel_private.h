@@ -66,6 +66,7 @@ struct panel {
 	uint64_t last_guest; /* sequence from which guest frames are counted as dropped */
 	uint64_t tick_ns;    /* last tick */
 	bool tick_armed;
+	bool figures;        /* as told to the worker */
 	bool direct;         /* status: the guest's own buffer was shown last */
 	uint32_t lost;       /* flip events lost, already logged */
 	uint32_t missed;     /* vblanks missed, already counted */

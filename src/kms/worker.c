@@ -58,6 +58,9 @@ static void handle(struct worker *worker, const struct front_event *event)
 	case FRONT_VISIBLE:
 		worker->visible = event->visible;
 		break;
+	case FRONT_FIGURES:
+		worker_show_figures(worker, event->figures, clock_now_ns());
+		break;
 	case FRONT_PROBE: {
 		struct worker_event probed = {.type = WORKER_PROBED, .output = worker->config.backend->ops->probe(worker->config.backend)};
 		if (!mailbox_post(worker->config.events, &probed))
@@ -79,6 +82,13 @@ static void handle(struct worker *worker, const struct front_event *event)
 	}
 }
 
+/* ms (-1: never), or the milliseconds until at_ns if those are fewer. */
+static int earlier(int ms, uint64_t at_ns, uint64_t now)
+{
+	int due = at_ns > now ? (int)((at_ns - now) / NSEC_PER_MSEC) + 1 : 0;
+	return ms < 0 || due < ms ? due : ms;
+}
+
 /* Milliseconds until something is due without an event; -1: never. */
 static int wait_ms(struct worker *worker, uint64_t now)
 {
@@ -89,15 +99,15 @@ static int wait_ms(struct worker *worker, uint64_t now)
 		else if (worker->producer[p].more)
 			return 0;
 	}
+	if (worker->figures.on && worker->visible)
+		ms = earlier(ms, worker->figures.due_ns, now);
 	for (uint32_t f = 0; worker->current && f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
 		if (!face->outstanding || worker_may_compose(worker, (enum panel_face)f, now) || !worker_head(worker, (enum panel_face)f))
 			continue;
 		/* Those whose time has come wait for a FREE. */
-		if (face->next_ns > now) {
-			int due = (int)((face->next_ns - now) / NSEC_PER_MSEC) + 1;
-			ms = ms < 0 || due < ms ? due : ms;
-		}
+		if (face->next_ns > now)
+			ms = earlier(ms, face->next_ns, now);
 	}
 	return ms;
 }
@@ -130,6 +140,7 @@ static void *run(void *arg)
 			worker->gone_due = !mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_GONE});
 		uint64_t now = clock_now_ns();
 		worker->ready_due = false;
+		worker_refresh_figures(worker, now);
 		for (uint32_t f = 0; f < PANEL_FACES; f++)
 			worker_compose(worker, (enum panel_face)f, now);
 	}

@@ -58,6 +58,7 @@ enum front_event_type {
 	FRONT_GEOMETRY, /* set, width, height: make framebuffers of this size; 0: none */
 	FRONT_DROP,     /* set: every set before it may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
+	FRONT_FIGURES,  /* figures: over all faces from now on, or no longer */
 	FRONT_PROBE,
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
 	FRONT_SHOT,
@@ -72,6 +73,7 @@ struct front_event {
 	uint64_t serial;
 	uint32_t width, height;
 	uint32_t visible;
+	bool figures;
 	struct link *link;
 	uint32_t epoch;
 	struct {

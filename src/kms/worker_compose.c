@@ -37,6 +37,11 @@ static bool prepare(struct worker *worker, enum panel_face face, struct set *set
 	struct face *state = &worker->face[face];
 	struct import *import = face == PANEL_FACE_GUEST ? import_of(worker, set, head, now, &event->dest, &event->under) : NULL;
 	struct rect everything = {0, 0, set->width, set->height};
+	if (face == PANEL_FACE_GUEST && worker->figures.on) {
+		/* The guest draws into its own buffer at any time: what lies over the picture needs a copy. */
+		worker->figures.zero_copy = import != NULL;
+		import = NULL;
+	}
 	if (import) {
 		everything = (struct rect){0, 0, head->source.w, head->source.h};
 		if (worker->config.backend->flush)

@@ -105,12 +105,23 @@ static struct rect with_neighbours(struct rect r)
 	return (struct rect){r.x - left, r.y - top, r.w + left + 1, r.h + top + 1};
 }
 
+/* The figures over all that was drawn, where they are new or something was drawn under them. Returns what was written. */
+static struct rect draw_figures(const struct worker *worker, struct framebuffer *fb, const struct blit_target *target, struct rect drawn)
+{
+	struct rect place = figures_place(target->width, target->height), under = rect_intersect(place, drawn);
+	if (fb->figures_serial == worker->figures.serial && rect_empty(&under))
+		return (struct rect){0};
+	figures_draw(target, &worker->figures.text);
+	fb->figures_serial = worker->figures.serial;
+	return place;
+}
+
 void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
 {
 	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
 	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
 	struct face *state = &worker->face[face];
-	struct rect touched, cursor = worker_cursor_rect(state, head);
+	struct rect touched, drawn = {0}, cursor = worker_cursor_rect(state, head);
 	bool scaled = dest.w != head->source.w || dest.h != head->source.h;
 	uint64_t bytes = 0;
 
@@ -119,24 +130,29 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 		damage_add(&fb->damage, fb->cursor);
 		damage_add(&fb->damage, cursor);
 	}
-	if (!fb->drawn || !same_rect(fb->source, head->source) || !same_rect(fb->dest, dest)) {
+	bool uncover = fb->figures_serial != 0 && !worker->figures.on;
+	if (!fb->drawn || uncover || !same_rect(fb->source, head->source) || !same_rect(fb->dest, dest)) {
 		blit_bars(&target, dest);
-		worker->face[face].touched = (struct rect){0, 0, target.width, target.height};
+		fb->figures_serial = 0;
+		drawn = (struct rect){0, 0, target.width, target.height};
 		damage_clear(&fb->damage);
 		damage_add(&fb->damage, head->source);
 	}
 	for (uint32_t i = 0; i < fb->damage.n; i++) {
 		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, fb->damage.r[i], filter_of(worker),
 			NULL, &worker->scratch, &touched);
-		worker->face[face].touched = rect_union(worker->face[face].touched, touched);
+		drawn = rect_union(drawn, touched);
 	}
 	/* Where the picture is scaled, target pixels of the pointer's edge were written for damage beside it. */
 	struct rect bounds = damage_bounds(&fb->damage), hit = rect_intersect(scaled ? with_neighbours(bounds) : bounds, cursor);
 	if (!rect_empty(&hit)) {
 		bytes += blit_picture(&target, dest, worker_pixels(worker, face), head->buffer, head->source, cursor, filter_of(worker),
 			cursor_picture(state, head), &worker->scratch, &touched);
-		state->touched = rect_union(state->touched, touched);
+		drawn = rect_union(drawn, touched);
 	}
+	if (worker->figures.on)
+		drawn = rect_union(drawn, draw_figures(worker, fb, &target, drawn));
+	state->touched = rect_union(state->touched, drawn);
 	fb->cursor = cursor;
 	fb->cursor_serial = state->cursor.serial;
 	damage_clear(&fb->damage);
@@ -173,6 +189,8 @@ void worker_shoot(struct worker *worker, const struct front_event *event)
 			const struct blit_cursor *picture = cursor_picture(&worker->face[face], head);
 			blit_picture(&target, letterbox(head->source.w, head->source.h, width, height), worker_pixels(worker, face), head->buffer,
 				head->source, head->source, filter_of(worker), picture, &worker->scratch, &touched);
+			if (screen && worker->figures.on)
+				figures_draw(&target, &worker->figures.text);
 		}
 	}
 	if (!pixels)

@@ -1,7 +1,7 @@
 /*
  * The worker from inside, all of it on the worker thread: worker.c (the thread, what the front tells it), worker_producers.c (the producers'
  * rings), worker_compose.c (which framebuffer a frame goes into: a copy, or the guest's own buffer), worker_draw.c (the framebuffers that are
- * copied into, and pictures for people).
+ * copied into, and pictures for people), worker_figures.c (figures over all of it).
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "kms/blit.h"
 #include "kms/damage.h"
+#include "kms/figures.h"
 #include "kms/ladder.h"
 #include "kms/worker.h"
 #include "link/table.h"
@@ -24,6 +25,7 @@ struct framebuffer {
 	struct damage damage; /* of the producer's picture since it was drawn here, buffer coordinates */
 	struct rect cursor;   /* where the pointer picture was blended in, buffer coordinates */
 	uint64_t cursor_serial;
+	uint64_t figures_serial; /* of those in it; 0: none */
 };
 
 struct set {
@@ -79,6 +81,14 @@ struct worker {
 	bool joined_due; /* WORKER_JOINED found no room */
 	bool gone_due;   /* WORKER_GONE follows when nothing is left */
 	struct ladder ladder; /* of the guest's */
+	struct {
+		bool on;
+		bool zero_copy;  /* the guest's last picture could have been shown from where it is */
+		uint64_t serial; /* counts texts */
+		uint64_t due_ns; /* of the next one */
+		struct figures_counts then; /* at the last one */
+		struct figures_text text;
+	} figures;
 	struct blit_scratch scratch;
 };
 
@@ -96,6 +106,11 @@ const struct scanout_buffer *worker_black(struct worker *worker, struct set *set
 void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb);
 /* A picture for people: never read from a mapping that may be write-combined, composed anew there. */
 void worker_shoot(struct worker *worker, const struct front_event *event);
+
+/* worker_figures.c */
+void worker_show_figures(struct worker *worker, bool on, uint64_t now);
+/* New figures, when it is time for some. */
+void worker_refresh_figures(struct worker *worker, uint64_t now);
 
 /* worker_compose.c */
 /* Not before its time: while hidden, and for buffers of the guest's, which cost the guest nothing. */

@@ -69,26 +69,58 @@ const char *key_name(uint16_t code)
 	return libevdev_event_code_get_name(EV_KEY, code);
 }
 
-/* Why this key cannot be a toggle key; NULL when it can. */
-static const char *objection(uint16_t code)
+uint8_t key_modifier(uint16_t code)
 {
 	switch (code) {
-	case KEY_LEFTSHIFT:
-	case KEY_RIGHTSHIFT:
 	case KEY_LEFTCTRL:
 	case KEY_RIGHTCTRL:
+		return ROUTER_CTRL;
+	case KEY_LEFTSHIFT:
+	case KEY_RIGHTSHIFT:
+		return ROUTER_SHIFT;
 	case KEY_LEFTALT:
 	case KEY_RIGHTALT:
+		return ROUTER_ALT;
 	case KEY_LEFTMETA:
 	case KEY_RIGHTMETA:
-	case KEY_FN:
-		return "is a modifier; no combination with it could be typed any more";
-	case KEY_SYSRQ:
-		return "is the kernel's SysRq key";
+		return ROUTER_META;
 	default:
-		break;
+		return 0;
 	}
-	if (code >= KEY_F1 && code <= KEY_F10)
+}
+
+bool chord_from_text(const char *text, struct router_chord *chord)
+{
+	*chord = (struct router_chord){0};
+	while (chord->key == KEY_RESERVED) {
+		char name[64];
+		size_t length = strcspn(text, "+");
+		if (length >= sizeof(name))
+			return false;
+		memcpy(name, text, length);
+		name[length] = '\0';
+		int code = key_code_from_name(name);
+		if (code < 0)
+			return false;
+		if (text[length] == '\0')
+			chord->key = (uint16_t)code;
+		else if (key_modifier((uint16_t)code))
+			chord->modifiers |= key_modifier((uint16_t)code);
+		else
+			return false; /* the key is the last one */
+		text += length + 1;
+	}
+	return true;
+}
+
+/* Why this key cannot be a toggle key, or complete a chord; NULL when it can. with: the chord's modifiers, all of them for a key that acts with any. */
+static const char *objection(uint16_t code, uint8_t with)
+{
+	if (key_modifier(code) || code == KEY_FN)
+		return "is a modifier; no combination with it could be typed any more";
+	if (code == KEY_SYSRQ)
+		return "is the kernel's SysRq key";
+	if (code >= KEY_F1 && code <= KEY_F10 && with & ROUTER_CTRL && with & ROUTER_ALT)
 		return "switches virtual terminals together with Ctrl+Alt";
 	if (code >= BTN_MISC && code < KEY_OK)
 		return "is a button, not a key";
@@ -102,12 +134,14 @@ int router_keys_check(const struct router_keys *keys, char *error, size_t error_
 	const struct {
 		const char *role;
 		uint16_t code;
-	} key[] = { { "toggle", keys->toggle }, { "show", keys->show }, { "hide", keys->hide } };
+		uint8_t with;
+	} key[] = { { "toggle", keys->toggle, UINT8_MAX }, { "show", keys->show, UINT8_MAX }, { "hide", keys->hide, UINT8_MAX },
+		{ "statistics", keys->stats.key, keys->stats.modifiers } };
 
 	for (size_t i = 0; i < ARRAY_LEN(key); i++) {
 		if (key[i].code == KEY_RESERVED)
 			continue;
-		const char *why = objection(key[i].code);
+		const char *why = objection(key[i].code, key[i].with);
 		const char *name = key_name(key[i].code);
 		if (why) {
 			snprintf(error, error_size, "%s key: %s (code %u) %s; choose another key, such as KEY_GRAVE, KEY_F11 or KEY_F12",

@@ -8,7 +8,7 @@
  *
  * A toggle sets the owner of what the losing side holds in the routed lane to NOBODY after telling that side of the
  * release; the hold itself stays until the fingers are up, so the physical release finds NOBODY and is swallowed.
- * Toggle keys are holds of NOBODY from the start, and so is Fn of Ctrl+Alt+Fn: while a seat's owner mutes the console's
+ * Toggle keys are holds of NOBODY from the start, and so are the last key of the statistics' chord and Fn of Ctrl+Alt+Fn: while a seat's owner mutes the console's
  * keyboard, the kernel no longer switches terminals by itself.
  *
  * The guest may hold one code through both lanes; it is told of the first press and of the last release.
@@ -195,6 +195,20 @@ static int terminal_key(const struct router *router, uint16_t code)
 	return control && alt ? code - KEY_F1 + 1 : 0;
 }
 
+/* Toggle keys come first, so that they act whatever else is held. */
+static bool stats_chord(const struct router *router, uint16_t code)
+{
+	static const uint16_t modifiers[] = { KEY_LEFTCTRL, KEY_RIGHTCTRL, KEY_LEFTSHIFT, KEY_RIGHTSHIFT, KEY_LEFTALT, KEY_RIGHTALT, KEY_LEFTMETA, KEY_RIGHTMETA };
+	uint8_t down = 0;
+
+	if (code == KEY_RESERVED || code != router->keys.stats.key)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(modifiers); i++)
+		if (is_pressed(router, modifiers[i]))
+			down |= key_modifier(modifiers[i]);
+	return down == router->keys.stats.modifiers;
+}
+
 /* give_it: the side that is shown gets what is no chord of ours. */
 static void press(struct router *router, enum lane lane, const struct router_event *event, bool give_it)
 {
@@ -215,6 +229,9 @@ static void press(struct router *router, enum lane lane, const struct router_eve
 	} else if (terminal_key(router, event->code) != 0) {
 		hold->owner = ROUTER_NOBODY;
 		router->output.switch_vt(router->output.data, terminal_key(router, event->code));
+	} else if (stats_chord(router, event->code)) {
+		hold->owner = ROUTER_NOBODY;
+		router->output.stats(router->output.data);
 	} else if (give_it) {
 		give(router, lane, event, shown_sink(router->state));
 	} else {

@@ -30,8 +30,17 @@ struct router_event {
 	bool to_guest;    /* addressed to the guest whatever is shown (rayvmctl --guest): never toggles */
 };
 
+enum router_modifier { ROUTER_CTRL = 1, ROUTER_SHIFT = 2, ROUTER_ALT = 4, ROUTER_META = 8 };
+
+/* A key pressed while exactly these modifiers are down, either one of each pair. */
+struct router_chord {
+	uint16_t key;      /* evdev code; 0: none */
+	uint8_t modifiers; /* enum router_modifier */
+};
+
 struct router_keys {
 	uint16_t toggle, show, hide; /* evdev codes; 0: none */
+	struct router_chord stats;   /* its key reaches neither side; its modifiers were there before it and did */
 };
 
 /* Where decisions go. Called from within router_* on the same thread, in order; they must not call router_* that change it. */
@@ -42,6 +51,8 @@ struct router_output {
 	void (*present)(void *data, enum presentation state, uint64_t time_ns);
 	/* Ctrl+Alt+Fn asks for virtual terminal n (1 to 10); neither side sees Fn. NULL: the chord is keys like others. */
 	void (*switch_vt)(void *data, int vt);
+	/* The chord for the statistics was pressed. */
+	void (*stats)(void *data);
 	void *data;
 };
 
@@ -64,7 +75,11 @@ uint32_t router_held(const struct router *router, enum router_sink sink);
 
 /* "KEY_GRAVE" (or "grave") to an evdev code, -1 when there is no such key. */
 int key_code_from_name(const char *name);
+/* "ctrl+alt+s", "KEY_LEFTCTRL+KEY_LEFTALT+KEY_S": modifiers and one key. False when it is no chord. */
+bool chord_from_text(const char *text, struct router_chord *chord);
+/* Which modifier this key is; 0: none. */
+uint8_t key_modifier(uint16_t code);
 /* Code to "KEY_..."; NULL when it has no name. */
 const char *key_name(uint16_t code);
-/* Checks a set of toggle keys (0 = none): 0, or -1 and a line in error (same key twice, a modifier, a key of Ctrl+Alt+Fn ...). */
+/* Checks a set of keys (0 = none): 0, or -1 and a line in error (same key twice, a modifier, a key of Ctrl+Alt+Fn ...). */
 int router_keys_check(const struct router_keys *keys, char *error, size_t error_size);

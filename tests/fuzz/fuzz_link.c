@@ -35,7 +35,7 @@ enum {
 	OP_INDEX,       /* a & 1: producer's ring, a & 2: out, else in; a & 4: += else = ; c */
 	OP_TURN,        /* the worker reads and draws; a & 1: the front gives its framebuffers back */
 	OP_GEOMETRY,    /* framebuffers of b & 511 x c & 511 */
-	OP_VISIBLE,     /* faces a */
+	OP_VISIBLE,     /* faces a & 7; a & 8: the figures too */
 	OP_SHOT,        /* what a % 3, face b % 3, on screen c */
 	OP_PIXELS,      /* d at c of the pixels */
 	OP_ANSWER,      /* front to producer: type a, words d and c; and the producer reads all it has */
@@ -240,6 +240,7 @@ static void turn(struct scene *scene, bool give_back)
 	while (mailbox_take(worker->inbox, &event))
 		handle(worker, &event);
 	worker_read_producer(worker, 1);
+	worker_refresh_figures(worker, scene->now_ns);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		worker_compose(worker, (enum panel_face)f, scene->now_ns);
 	front(scene, give_back);
@@ -306,6 +307,7 @@ static void do_op(struct scene *scene, const struct fuzz_op *op)
 		event.type = FRONT_VISIBLE;
 		event.visible = op->a & 7;
 		worker_post(scene->worker, &event);
+		worker_post(scene->worker, &(struct front_event){ .type = FRONT_FIGURES, .figures = op->a & 8 });
 		break;
 	case OP_SHOT:
 		event.type = FRONT_SHOT;
@@ -350,6 +352,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	for (uint32_t i = 0; fuzz_op_at(data, size, i, &op); i++)
 		do_op(&scene, &op);
 	/* Left alone by its producer, the worker comes to rest. */
+	worker_post(scene.worker, &(struct front_event){ .type = FRONT_FIGURES });
 	uint32_t turns = 0;
 	do {
 		turn(&scene, true);

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""A guest that chose another mode than the panel's: its picture is centred, in proportion, on black."""
+"""A guest that chose another mode than the panel's: its picture is centred, in proportion, on black, scaled as asked; and the figures over it."""
+
+import time
 
 from lab.rayvm import Rayvm, guest_files, is_ui, tiny, tinypic
 
 DISPLAYS = ("virtio-vga",)
 MACHINE = {"memory": 2048}
 GUEST = (1024, 768)
+SCALED = (800, 600)
+PAPER = (0x10, 0x14, 0x18)      # of the figures' box
 state = {}
 
 
-def setup(machine):
+def start(machine, append, *options):
     files = guest_files("make-tiny")
-    state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1",
-                                     "-a", "quiet loglevel=3 tiny.mode=%dx%d" % GUEST])
+    state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "-a", f"quiet loglevel=3 {append}", *options])
     state["rayvm"].ready()
+
+
+def setup(machine):
+    start(machine, "tiny.mode=%dx%d" % GUEST)
 
 
 def test_smaller_guest_is_centred_on_black(machine):
@@ -37,4 +44,53 @@ def test_no_mode_was_set_and_the_ui_returns_whole(machine):
     assert rayvm.stats()["modesets"] == 1
     machine.press("KEY_GRAVE")
     machine.wait_screen(is_ui, 20, "the UI")
+    assert rayvm.quit() == 0
+
+
+def scaled(picture):
+    """The tiny guest in its own size and colours, or None."""
+    plain = tinypic.Picture(picture.width, picture.height, picture.data)
+    where = (picture.width - round(picture.height * 4 / 3)) // 2, 0, picture.height * 4 // 3, picture.height
+    return tinypic.read(plain, where, SCALED) if tinypic.is_tiny(plain, where, SCALED) else None
+
+
+def figures(picture):
+    """Whether the box of figures is in the upper right corner: its border, and letters in it."""
+    width = picture.width
+    return all(picture.pixel(width - x, y) == PAPER for x in (1, 100, 400) for y in (0, 1)) and \
+        any(picture.pixel(width - x, 10) != PAPER for x in range(1, 460))
+
+
+def test_bilinear_mixes_neighbours(machine):
+    start(machine, "tiny.mode=%dx%d tiny.fps=10" % SCALED, "--scaling", "bilinear", "--stats-chord", "ctrl+alt+s")
+    rayvm = state["rayvm"]
+    rayvm.wait("scanout", 120)
+    machine.press("KEY_GRAVE")
+    picture = machine.wait_screen(scaled, 30, "the guest's picture, scaled")
+    picture.save(machine.results / "bilinear.png")
+    assert rayvm.status()["scaling"] == "bilinear", rayvm.status()
+    left = (picture.width - round(picture.height * 4 / 3)) // 2
+    row = [picture.pixel(x, 20) for x in range(left + 60, left + 110)]
+    between = [colour for colour in row if colour not in (tinypic.RED, tinypic.BACKGROUND)]
+    assert 1 <= len(between) <= 2, row
+    for colour in between:
+        assert all(min(a, b) <= c <= max(a, b) for a, b, c in zip(tinypic.RED, tinypic.BACKGROUND, colour)), row
+
+
+def test_figures_over_either_face(machine):
+    """The chord shows and hides them; the guest, which draws all the time, is under them."""
+    rayvm = state["rayvm"]
+    machine.press("KEY_LEFTCTRL", "KEY_LEFTALT", "KEY_S")
+    machine.wait_screen(figures, 10, "the figures over the guest")
+    time.sleep(2.5)
+    for _ in range(5):
+        picture = machine.wait_screen(lambda p: True, 10, "a picture")
+        assert figures(picture), "the guest has drawn over the figures"
+    picture.save(machine.results / "figures-guest.png")
+    machine.press("KEY_GRAVE")
+    machine.wait_screen(lambda p: figures(p) and p.pixel(2, 2) != (0, 0, 0), 10, "the figures over the UI").save(machine.results / "figures-ui.png")
+    machine.press("KEY_GRAVE")
+    machine.wait_screen(lambda p: figures(p) and p.pixel(2, 2) == (0, 0, 0), 10, "the figures over the guest again")
+    machine.press("KEY_RIGHTCTRL", "KEY_LEFTALT", "KEY_S")
+    machine.wait_screen(scaled, 10, "the guest alone, whole")
     assert rayvm.quit() == 0

@@ -34,7 +34,10 @@ static void setup(void)
 	worker->config.stats = &stats;
 	worker->producer[1].link = link_create(fd, SIDE * SIDE * 4);
 	ck_assert_ptr_nonnull(worker->producer[1].link);
+	worker->producer[1].table = link_table_create(SIDE * SIDE * 4);
+	ck_assert_ptr_nonnull(worker->producer[1].table);
 	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = true};
+	worker->visible = 1u << PANEL_FACE_GUEST;
 	close(fd);
 	for (uint32_t i = 0; i < LINK_CURSOR_SIDE * LINK_CURSOR_SIDE; i++)
 		worker->face[PANEL_FACE_GUEST].cursor.picture.image[i] = i % 5 == 0 ? 0 : 0x80402010u;
@@ -42,6 +45,7 @@ static void setup(void)
 
 static void teardown(void)
 {
+	link_table_destroy(worker->producer[1].table);
 	link_destroy(worker->producer[1].link);
 	free(worker);
 	munmap(pixels, SIDE * SIDE * 4);
@@ -76,6 +80,19 @@ static void change(struct framebuffer *fb)
 	damage_add(&fb->damage, damage);
 }
 
+/* Whatever the producer did, the figures are on top when they are there. */
+static void check_figures(const struct framebuffer *fb)
+{
+	struct rect place = figures_place(fb->buffer.width, fb->buffer.height);
+	uint32_t *alone = malloc((size_t)fb->buffer.pitch * fb->buffer.height), differ = 0;
+	figures_draw(&(struct blit_target){(uint8_t *)alone, fb->buffer.pitch, fb->buffer.width, fb->buffer.height}, &worker->figures.text);
+	for (uint32_t y = 0; y < place.h; y++)
+		differ += memcmp((uint8_t *)alone + y * fb->buffer.pitch + place.x * 4, fb->buffer.pixels + y * fb->buffer.pitch + place.x * 4, place.w * 4) != 0;
+	ck_assert_msg(worker->figures.on ? differ == 0 : differ > place.h / 4, "figures %s, %u of %u lines are not its", worker->figures.on ? "on" : "off",
+		differ, place.h);
+	free(alone);
+}
+
 START_TEST(older_framebuffer)
 {
 	static const struct rect screens[] = {{0, 0, 120, 115}, {0, 0, 64, 50}, {0, 0, 90, 90}, {0, 0, 200, 170}};
@@ -90,7 +107,13 @@ START_TEST(older_framebuffer)
 			change(&old);
 			if (below(2))
 				change(&old);
+			if (below(12) == 0)
+				worker_show_figures(worker, !worker->figures.on, i * NSEC_PER_SEC);
+			else if (below(5) == 0)
+				worker_refresh_figures(worker, i * NSEC_PER_SEC);
+			stats.commits += below(50);
 			worker_draw(worker, PANEL_FACE_GUEST, &head, &old);
+			check_figures(&old);
 			struct framebuffer fresh = blank(screen.w, screen.h);
 			worker_draw(worker, PANEL_FACE_GUEST, &head, &fresh);
 			ck_assert_msg(memcmp(old.buffer.pixels, fresh.buffer.pixels, (size_t)screen.w * screen.h * 4) == 0, "screen %u, step %u", n, i);

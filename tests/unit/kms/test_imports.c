@@ -310,6 +310,41 @@ START_TEST(what_does_not_fit_is_copied)
 }
 END_TEST
 
+/* What lies over the picture needs a copy; without it the pages are enough again, at once, and nothing of it stays. */
+START_TEST(figures_are_over_a_copy)
+{
+	guest_frame(1);
+	UNTIL(presented == 1);
+	ck_assert(fake.shown.imported);
+	panel_toggle_figures(panel);
+	UNTIL(!fake.shown.imported);
+	ck_assert_mem_eq(&fake.last.damage, &whole, sizeof(whole));
+	for (uint32_t i = 0; i < 6; i++) {
+		guest_frame(1 + i % 2);
+		UNTIL(presented == sequence);
+		ck_assert(!fake.shown.imported);
+	}
+	/* New figures come by themselves, once a second. */
+	settle();
+	uint64_t commits = atomic_load(&stats.commits), begin = clock_now_ns();
+	UNTIL(atomic_load(&stats.commits) >= commits + 2);
+	ck_assert_uint_ge(clock_now_ns() - begin, NSEC_PER_SEC);
+	panel_toggle_figures(panel);
+	UNTIL(fake.shown.imported);
+	ck_assert_mem_eq(&fake.last.damage, &whole, sizeof(whole));
+	/* And with it gone nothing happens that nobody asked for. */
+	settle();
+	commits = atomic_load(&stats.commits);
+	for (uint32_t i = 0; i < 20; i++)
+		settle();
+	ck_assert_uint_eq(atomic_load(&stats.commits), commits);
+	give_up(1);
+	give_up(2);
+	no_frame();
+	UNTIL(n_released == 2);
+}
+END_TEST
+
 /* A new buffer for each frame costs more than a copy: beyond its budget it gets copies, and what is kept of it stays bounded. */
 START_TEST(a_storm_of_buffers)
 {
@@ -583,6 +618,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, refused_commits_are_copied);
 	tcase_add_test(tc, refused_by_a_toggle);
 	tcase_add_test(tc, what_does_not_fit_is_copied);
+	tcase_add_test(tc, figures_are_over_a_copy);
 	tcase_add_test(tc, a_storm_of_buffers);
 	tcase_add_test(tc, another_machine);
 	tcase_add_test(tc, gone_when_nothing_is_left);

@@ -1,5 +1,6 @@
 /* The panel end to end in memory: producers on links, worker, latch, flips. Pixels are compared exactly. */
 #define LOG_MODULE "test"
+#include "kms/figures.h"
 #include "kms/panel.h"
 #include "unit.h"
 
@@ -321,6 +322,35 @@ START_TEST(faces_and_toggles)
 	}
 	ck_assert_uint_eq(stats.modesets, 1);
 	ck_assert_uint_eq(stats.toggles, 51);
+
+	/* figures over either face, from the first flip of a toggle on, and no trace of them afterwards; the faces alone never show them */
+	struct rect box = figures_place(W, H);
+	uint32_t corner = box.x + 1;
+	struct picture bare = shoot(PANEL_SHOT_SCREEN);
+	panel_toggle_figures(panel);
+	UNTIL(screen_pixel(corner) != bare.pixels[corner]);
+	uint32_t paper = screen_pixel(corner);
+	for (int i = 0; i < 4; i++) {
+		uint64_t flips = stats.toggle_flip_us.count;
+		turn_for(30);
+		panel_present(panel, i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN, clock_now_ns());
+		UNTIL(stats.toggle_flip_us.count == flips + 1);
+		p = shoot(PANEL_SHOT_SCREEN);
+		ck_assert_uint_eq(p.pixels[corner], paper);
+		ck_assert_uint_eq(p.pixels[(box.h - 1) * W + W - 1], paper);
+		ck_assert_uint_eq(p.pixels[box.h * W + corner], i & 1 ? 0x123456 : 0xff0000);
+		free(p.pixels);
+		p = shoot(i & 1 ? PANEL_SHOT_GUEST : PANEL_SHOT_UI);
+		ck_assert_uint_eq(p.pixels[corner], i & 1 ? 0x123456 : 0xff0000);
+		free(p.pixels);
+	}
+	panel_toggle_figures(panel);
+	UNTIL(screen_pixel(corner) == bare.pixels[corner]);
+	p = shoot(PANEL_SHOT_SCREEN);
+	ck_assert_mem_eq(p.pixels, bare.pixels, W * H * 4);
+	free(p.pixels);
+	free(bare.pixels);
+	ck_assert_uint_eq(stats.modesets, 1);
 
 	/* the guest's picture goes: placeholder; its buffer is released once it gave it up */
 	ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_NO_FRAME}));

@@ -74,6 +74,8 @@ START_TEST(refusals)
 		{ { "--features", "dev_scanout,vmm_hypervisor" }, "exclude" },
 		{ { "--toggle-key", "KEY_NOSUCH" }, "KEY_NOSUCH" },
 		{ { "--toggle-key", "KEY_F11" }, "KEY_F11" },
+		{ { "--stats-chord", "ctrl+s+alt" }, "ctrl+alt+s" },
+		{ { "--stats-chord", "shift+KEY_GRAVE" }, "KEY_GRAVE" },
 		{ { "--on-crash", "maybe" }, "maybe" },
 		{ { "--frobnicate" }, "--frobnicate" },
 		{ { "--probe-panel=0" }, "--probe-panel" },
@@ -148,12 +150,15 @@ START_TEST(settings_file)
 	options_finish(&options);
 	unlink(path);
 
-	write_settings(path, "[rayvm]\nscaling = bilinear\n");
+	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\n");
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
 	ck_assert(options.bilinear);
+	ck_assert_uint_eq(options.keys.stats.key, KEY_F9);
+	ck_assert_uint_eq(options.keys.stats.modifiers, ROUTER_META);
 	options_finish(&options);
-	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest")), 0);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest", "--stats-chord", "none")), 0);
 	ck_assert(!options.bilinear);
+	ck_assert_uint_eq(options.keys.stats.key, 0);
 	options_finish(&options);
 	unlink(path);
 

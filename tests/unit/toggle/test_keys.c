@@ -84,6 +84,56 @@ START_TEST(sets_of_keys)
 }
 END_TEST
 
+START_TEST(chords)
+{
+	static const struct {
+		const char *text;
+		struct router_chord chord;
+	} good[] = {
+		{ "ctrl+alt+s", { KEY_S, ROUTER_CTRL | ROUTER_ALT } },
+		{ "KEY_RIGHTALT+KEY_LEFTCTRL+KEY_S", { KEY_S, ROUTER_CTRL | ROUTER_ALT } },
+		{ "super+shift+F9", { KEY_F9, ROUTER_META | ROUTER_SHIFT } },
+		{ "pause", { KEY_PAUSE, 0 } },
+	};
+	static const char *const bad[] = { "", "+", "ctrl+", "+s", "ctrl++s", "s+ctrl+x", "ctrl+nosuch", "ctrl+alt+s ", "ctrl s" };
+	struct router_chord chord;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		ck_assert_msg(chord_from_text(good[i].text, &chord), "refused %s", good[i].text);
+		ck_assert_uint_eq(chord.key, good[i].chord.key);
+		ck_assert_uint_eq(chord.modifiers, good[i].chord.modifiers);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_msg(!chord_from_text(bad[i], &chord), "accepted %s", bad[i]);
+	char huge[200];
+	memset(huge, 'x', sizeof(huge));
+	huge[sizeof(huge) - 1] = '\0';
+	ck_assert(!chord_from_text(huge, &chord));
+}
+END_TEST
+
+/* What a chord may not be: a toggle key, which would act first, a modifier, a terminal's. */
+START_TEST(sets_with_a_chord)
+{
+	static const struct {
+		struct router_chord chord;
+		const char *word; /* NULL: accepted */
+	} cases[] = {
+		{ { KEY_S, ROUTER_CTRL | ROUTER_ALT }, NULL },
+		{ { KEY_F9, ROUTER_META }, NULL },
+		{ { KEY_F9, ROUTER_CTRL | ROUTER_ALT | ROUTER_SHIFT }, "virtual terminals" },
+		{ { KEY_F11, ROUTER_CTRL }, "KEY_F11 is both the show key and the statistics key" },
+		{ { KEY_LEFTALT, ROUTER_CTRL }, "modifier" },
+		{ { KEY_SYSRQ, ROUTER_ALT }, "SysRq" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct router_keys keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .stats = cases[i].chord };
+		char error[200] = "";
+		ck_assert_int_eq(router_keys_check(&keys, error, sizeof(error)), cases[i].word != NULL ? -1 : 0);
+		ck_assert_msg(cases[i].word == NULL || strstr(error, cases[i].word) != NULL, "\"%s\" does not say \"%s\"", error, cases[i].word);
+	}
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("keys");
@@ -92,6 +142,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, names_to_codes);
 	tcase_add_test(tcase, codes_to_names_and_back);
 	tcase_add_test(tcase, sets_of_keys);
+	tcase_add_test(tcase, chords);
+	tcase_add_test(tcase, sets_with_a_chord);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

@@ -46,9 +46,15 @@ static void on_switch(void *data, int vt)
 	snprintf(trace + used, sizeof(trace) - used, "vt%d ", vt);
 }
 
+static void on_stats(void *data)
+{
+	ck_assert_ptr_eq(data, trace);
+	strcat(trace, "stats ");
+}
+
 static void start(enum presentation initial, const struct router_keys *keys)
 {
-	struct router_output output = { .deliver = on_deliver, .present = on_present, .switch_vt = on_switch, .data = trace };
+	struct router_output output = { .deliver = on_deliver, .present = on_present, .switch_vt = on_switch, .stats = on_stats, .data = trace };
 
 	trace[0] = '\0';
 	router = router_create(keys, &output, initial);
@@ -129,6 +135,60 @@ START_TEST(terminals)
 	guest_key(KEY_LEFTALT, 1);
 	guest_key(KEY_F2, 1);
 	expect("guest+29 guest+56 guest+60 ");
+}
+END_TEST
+
+/* Its key reaches nobody, whichever side is shown, and exactly its modifiers make the chord. */
+START_TEST(chord_for_the_statistics)
+{
+	const struct router_keys keys = { .toggle = KEY_GRAVE, .stats = { KEY_S, ROUTER_CTRL | ROUTER_ALT } };
+	teardown();
+	start(PRESENTATION_HIDDEN, &keys);
+	tap(KEY_S);
+	expect("ui+31 ui-31 ");
+	key(KEY_RIGHTCTRL, 1);
+	tap(KEY_S);
+	expect("ui+97 ui+31 ui-31 ");
+	key_on(1, KEY_LEFTALT, 1); /* another keyboard's counts */
+	key(KEY_S, 1);
+	key(KEY_S, 2);
+	key(KEY_S, 0);
+	expect("ui+56 stats ");
+	key(KEY_LEFTSHIFT, 1);
+	tap(KEY_S);
+	expect("ui+42 ui+31 ui-31 ");
+	key(KEY_LEFTSHIFT, 0);
+	key(KEY_S, 1);
+	expect("ui-42 stats ");
+	/* Over a toggle the key stays nobody's, and what is held makes the chord for the other side. */
+	tap(KEY_GRAVE);
+	key(KEY_S, 0);
+	expect("ui-56 ui-97 P ");
+	tap(KEY_S);
+	expect("stats ");
+	key(KEY_RIGHTCTRL, 0);
+	key_on(1, KEY_LEFTALT, 0);
+	tap(KEY_S);
+	expect("guest+31 guest-31 ");
+	/* What is addressed to the guest is the guest's. */
+	guest_key(KEY_LEFTCTRL, 1);
+	guest_key(KEY_LEFTALT, 1);
+	guest_key(KEY_S, 1);
+	expect("guest+29 guest+56 guest+31 ");
+	teardown();
+
+	/* A key alone; and without a chord no key is one, not even that with code 0. */
+	const struct router_keys alone = { .toggle = KEY_GRAVE, .stats = { KEY_F9, 0 } };
+	start(PRESENTATION_PRESENTED, &alone);
+	tap(KEY_F9);
+	expect("stats ");
+	key(KEY_LEFTCTRL, 1);
+	tap(KEY_F9);
+	expect("guest+29 guest+67 guest-67 ");
+	teardown();
+	start(PRESENTATION_PRESENTED, &default_keys);
+	tap(KEY_RESERVED);
+	expect("guest+0 guest-0 ");
 }
 END_TEST
 
@@ -683,6 +743,7 @@ static Suite *make_suite(void)
 
 	tcase_add_checked_fixture(rules, hidden, teardown);
 	tcase_add_test(rules, terminals);
+	tcase_add_test(rules, chord_for_the_statistics);
 	tcase_add_test(rules, seed_codes);
 	tcase_add_test(rules, backtick_toggles_once_per_press);
 	tcase_add_test(rules, repeat_never_toggles);
