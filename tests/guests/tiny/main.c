@@ -33,6 +33,9 @@ struct tiny {
 	unsigned int fps;	/* 0: static */
 	uint32_t wish_width, wish_height; /* mode asked for; 0: the preferred one */
 	bool flip, cursor, hang, disktest;
+	bool back_to_back;	/* flip again the moment a flip has completed, whatever fps says */
+	unsigned int flips;	/* completed since flips_ms, while back to back */
+	uint64_t flips_ms;
 	bool said_painted;
 	unsigned long after;	/* end when the counter is here; 0: at the first picture */
 	char end[16];		/* what to do then: poweroff, reboot, panic; empty: nothing */
@@ -133,6 +136,14 @@ static void end(const char *how)
 	}
 }
 
+static void set_flip(struct tiny *tiny, unsigned int how)
+{
+	tiny->flip = how > 0;
+	tiny->back_to_back = how > 1;
+	tiny->flips = 0;
+	tiny->flips_ms = uptime_ms();
+}
+
 static void read_options(struct tiny *tiny)
 {
 	char line[4096] = "", *save = NULL;
@@ -153,7 +164,7 @@ static void read_options(struct tiny *tiny)
 		if (!strncmp(word, "tiny.fps=", 9))
 			tiny->fps = (unsigned int)strtoul(value, NULL, 10);
 		else if (!strncmp(word, "tiny.flip=", 10))
-			tiny->flip = *value == '1';
+			set_flip(tiny, (unsigned int)strtoul(value, NULL, 10));
 		else if (!strncmp(word, "tiny.mode=", 10))
 			sscanf(value, "%ux%u", &tiny->wish_width, &tiny->wish_height);
 		else if (!strncmp(word, "tiny.cursor=", 12))
@@ -259,8 +270,8 @@ static void obey(struct tiny *tiny, const char *command)
 		tiny->fps = number < 1000 ? number : 1000;
 		say("FPS %u", tiny->fps);
 	} else if (sscanf(command, "flip %u", &number) == 1) {
-		tiny->flip = number != 0;
-		say("FLIP %u", tiny->flip);
+		set_flip(tiny, number);
+		say("FLIP %u", number);
 	} else if (!tiny->screen) {
 		say("ERROR %s: unknown, or there is no screen", command);
 	} else if (!strcmp(command, "blank") || !strcmp(command, "unblank")) {
@@ -322,7 +333,7 @@ static void loop(struct tiny *tiny)
 
 	for (;;) {
 		struct pollfd fds[3 + INPUT_MAX];
-		const bool runs = tiny->screen && !tiny->hang && tiny->fps > 0;
+		const bool runs = tiny->screen && !tiny->hang && (tiny->fps > 0 || tiny->back_to_back);
 		uint64_t now = uptime_ms(), wake = next_line;
 
 		/* A flip takes as long as it takes: its event, not the clock, asks for the next one. */
@@ -347,8 +358,8 @@ static void loop(struct tiny *tiny)
 			read_commands(tiny);
 		if (fds[1].revents)
 			read_news(tiny);
-		if (fds[2].revents)
-			screen_event(tiny->screen);
+		if (fds[2].revents && screen_event(tiny->screen))
+			tiny->flips++;
 
 		now = uptime_ms();
 		if (tiny->screen && tiny->input.pointer_news && tiny->cursor) {
@@ -357,8 +368,9 @@ static void loop(struct tiny *tiny)
 			tiny->input.pointer_news = false;
 		}
 		if (runs && !screen_flipping(tiny->screen) && now >= next_frame) {
-			count(tiny);
-			next_frame += 1000 / tiny->fps;
+			const bool counted = count(tiny);
+
+			next_frame += tiny->back_to_back ? !counted : 1000 / tiny->fps;
 			if (next_frame < now)
 				next_frame = now;
 		} else if (tiny->screen && !tiny->hang && tiny->input.key_news && !screen_flipping(tiny->screen)) {
@@ -368,6 +380,11 @@ static void loop(struct tiny *tiny)
 		}
 		if (now >= next_line) {
 			say("COUNT %u", tiny->painted.counter);
+			if (tiny->back_to_back) {
+				say("FLIPS %u ms=%u", tiny->flips, (unsigned int)(now - tiny->flips_ms));
+				tiny->flips = 0;
+				tiny->flips_ms = now;
+			}
 			next_line = now + 1000;
 		}
 	}
