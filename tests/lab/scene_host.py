@@ -6,13 +6,14 @@ import pathlib
 import pty
 import re
 import select
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
 
-from lab import host, keys, paths, qemu
+from lab import host, keys, paths, qemu, vkms
 from lab.errors import LabError, LabTimeout
 from lab.machine import Machine
 from lab.picture import Picture
@@ -56,7 +57,37 @@ def test_png_is_written():
     length = int.from_bytes(data[at - 4:at], "big")
     body = zlib.decompress(data[at + 4:at + 4 + length])
     assert body == b"\0" + bytes((255, 0, 0)) * 4 + b"\0" + bytes((0, 0, 255)) * 4
+    assert Picture.from_png(data) == _two_colours()
 
+
+def _png(width, height, rows):
+    """A PNG of rows that are filtered already."""
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + kind + body + bytes(4) for kind, body in parts)
+
+
+def test_png_filters_are_undone():
+    """Rows of two pixels through each of the five filters, written down by hand from the specification."""
+    plain = bytes((10, 20, 30, 40, 50, 60))
+    rows = (b"\0" + plain, b"\1" + bytes((10, 20, 30, 30, 30, 30)), b"\2" + bytes(6), b"\3" + bytes((5, 10, 15, 15, 15, 15)), b"\4" + bytes(6))
+    assert Picture.from_png(_png(2, 5, b"".join(rows))).data == plain * 5
+    for bad in (b"", _png(2, 2, b"\0" + plain), _png(2, 1, b"\5" + plain)):
+        try:
+            Picture.from_png(bad)
+        except ValueError:
+            continue
+        raise AssertionError(f"{bad!r} was taken for a picture")
+
+
+def test_checksums_are_the_kernels():
+    """One white and one black pixel: crc32_le(0, ...) of the 16-bit A, R, G, B words that vkms composes."""
+    raw = b"\xff" * 8 + b"\xff\xff" + bytes(6)
+    wanted = 0
+    for byte in raw:            # the definition, bit by bit
+        wanted ^= byte
+        for _ in range(8):
+            wanted = wanted >> 1 ^ (0xEDB88320 if wanted & 1 else 0)
+    assert vkms.checksum(Picture(2, 1, b"\xff\xff\xff\0\0\0")) == wanted
 
 def test_key_names():
     for name, code in (("KEY_GRAVE", "grave_accent"), ("KEY_F11", "f11"), ("KEY_A", "a"), ("KEY_1", "1"),
