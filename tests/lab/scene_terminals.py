@@ -53,6 +53,22 @@ def test_keys_typed_elsewhere_stay_there(machine):
     assert after.crop(*prompt) == before.crop(*prompt), "letters of another terminal are in the prompt"
 
 
+def test_chvt_takes_the_screen_and_gives_it_back(machine):
+    """As the keys do, while another program asks for the terminal: the UI shown, then the guest's face."""
+    rayvm = state["rayvm"]
+    for key, accept in (("KEY_F12", is_ui), ("KEY_F11", lambda p: synthetic(p) is not None)):
+        machine.press(key)
+        machine.wait_screen(accept, 20, "the face")
+        modesets = rayvm.stats()["modesets"]
+        for number, session in (("2", "inactive"), ("1", "active")):
+            machine.run(["/run/lab/busybox", "chvt", number], check=True)
+            machine.wait_for(lambda wanted=session: rayvm.status()["session"] == wanted, 20, f"an {session} session", interval=0.2)
+        machine.wait_screen(accept, 20, "the face again")
+        assert rayvm.stats()["modesets"] > modesets, "the whole state is committed again"
+    machine.press("KEY_F12")
+    machine.wait_screen(is_ui, 20, "the UI")
+
+
 def test_the_guests_face_comes_back_and_no_modifier_sticks(machine):
     rayvm = state["rayvm"]
     machine.press("KEY_F11")
