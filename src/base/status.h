@@ -31,6 +31,9 @@ struct status_output {
 };
 #define STATUS_OUTPUTS 8
 
+/* How the guest's pointer is shown: not seen yet, by the card's cursor plane, drawn into the picture. */
+enum status_cursor { STATUS_CURSOR_NONE, STATUS_CURSOR_PLANE, STATUS_CURSOR_SOFTWARE };
+
 struct status {
 	struct status_line line[STATUS_SLOTS];
 	enum presentation presentation;
@@ -40,6 +43,7 @@ struct status {
 	bool first_frame;                       /* a guest frame was on the screen since the VM's start */
 	bool zero_copy;                         /* path of the guest's picture */
 	bool bilinear;                          /* how it is scaled where it is: interpolated, else the nearest pixels */
+	enum status_cursor cursor;              /* path of its pointer's */
 	uint32_t keyboards, pointers;
 	bool blanked; /* the screen is off: nobody was there, or it was asked for */
 	uint32_t n_outputs;

@@ -30,6 +30,7 @@ static json_object *size(uint32_t width, uint32_t height)
 
 json_object *report_status(const struct status *status)
 {
+	static const char *const cursors[] = { [STATUS_CURSOR_NONE] = "none", [STATUS_CURSOR_PLANE] = "plane", [STATUS_CURSOR_SOFTWARE] = "software" };
 	static const char *const slots[STATUS_SLOTS] = { "vm", "display", "input", "disk", "memory", "path", "control" };
 	json_object *object = json_object_new_object();
 
@@ -43,6 +44,7 @@ json_object *report_status(const struct status *status)
 	json_object_object_add(object, "first_frame", json_object_new_boolean(status->first_frame));
 	add_text(object, "path", status->zero_copy ? "zero-copy" : "copy");
 	add_text(object, "scaling", status->bilinear ? "bilinear" : "nearest");
+	add_text(object, "cursor", cursors[status->cursor]);
 	add_number(object, "keyboards", status->keyboards);
 	add_number(object, "pointers", status->pointers);
 

@@ -39,15 +39,24 @@ struct output {
 	uint32_t n_mirrors; /* a commit is for all of them; flipped() is called when all have flipped, with the main one's time */
 	char mirror[OUTPUT_MIRRORS][32];
 	uint32_t leftovers; /* what another owner of the card left set; a full commit clears it */
+	bool cursor; /* it has a plane for a pointer picture, and commits may name one */
+};
+
+/* The cursor plane from a commit on. */
+struct commit_cursor {
+	const struct scanout_buffer *buffer; /* of make_cursor; NULL: nothing is shown */
+	int32_t x, y;                        /* of its top left corner on the output, pixels; may lie outside */
+	uint32_t hot_x, hot_y;               /* the pointing pixel within it */
 };
 
 struct commit {
-	const struct scanout_buffer *buffer;
+	const struct scanout_buffer *buffer; /* NULL (never with full): the picture stays, and the overlay, only the cursor plane changes */
 	const struct scanout_buffer *overlay; /* over it at `dest`, of the same size, on a plane of its own; NULL: nothing is */
 	struct rect dest;
 	struct rect damage; /* of the framebuffer (of the overlay, if there is one) since the last commit; everything when the face changed */
 	uint32_t epoch;     /* comes back with the flip event */
 	bool full;          /* whole state, may set the mode; done when the call returns */
+	const struct commit_cursor *cursor; /* NULL: the cursor plane stays as it is. Only where output.cursor is set. */
 };
 
 /* A producer's picture that may go to the screen from where it is. */
@@ -98,6 +107,8 @@ struct backend_ops {
 	/* Worker. 0, or -1 with errno. */
 	int (*make_buffer)(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer);
 	void (*free_buffer)(struct backend *backend, struct scanout_buffer *buffer);
+	/* Worker: a buffer for the cursor plane, ARGB8888 (premultiplied), cursor_width x cursor_height. -1 with errno. May be NULL where no output has such a plane. */
+	int (*make_cursor)(struct backend *backend, struct scanout_buffer *buffer);
 	/*
 	 * Worker: a framebuffer of the size of pages->source over these pages, no copy. -1 with errno when the card, its driver or udmabuf do
 	 * not take them; then they are copied. NULL, or backend->copies set: never asked.
@@ -114,6 +125,7 @@ struct backend {
 	int hotplug_fd; /* -1: outputs never change */
 	char copies[96]; /* why every picture has to be copied; empty: imports may work. Set at creation. */
 	_Atomic bool overlay; /* commits may have an overlay. Set by adopt. */
+	uint32_t cursor_width, cursor_height; /* of the pictures that cursor planes take, pixels. Set at creation. */
 	bool flush; /* the display does not see the CPU's caches: lines written into imported pages are flushed first */
 	void (*flipped)(void *data, uint32_t epoch, uint64_t time_ns);
 	void *data;

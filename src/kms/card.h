@@ -56,6 +56,12 @@ struct drm_output {
 		uint32_t damage_clips; /* 0: the driver takes none */
 	} prop;
 	struct drm_overlay overlay;
+	/* The plane for a pointer picture; plane 0: there is none. */
+	struct {
+		uint32_t plane;
+		uint32_t fb_id, crtc_id, src_x, src_y, src_w, src_h, crtc_x, crtc_y, crtc_w, crtc_h;
+		uint32_t hot_x, hot_y; /* 0: the card does not ask for hot spots */
+	} cursor;
 	/* What the previous owner of the display may have left: other planes, other CRTCs, colour tables, rotation. */
 	struct drm_property clear[DRM_CLEAR_MAX];
 	uint32_t n_clear;
@@ -95,6 +101,14 @@ struct drm_legacy {
 int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit);
 /* As backend_ops.blank. Front. */
 int drm_legacy_blank(int fd, const struct drm_output *output, struct drm_legacy *state);
+
+/* drm_cursor.c */
+/* The pictures that the card's cursor planes take, pixels. */
+void drm_cursor_size(int fd, uint32_t *width, uint32_t *height);
+/* Takes a plane for the output's pointer picture if it has none yet and the plane takes such pictures. */
+void drm_cursor_choose(int fd, struct drm_output *output, const drmModePlane *plane, drmModeObjectProperties *properties);
+/* Adds the cursor plane's state to a commit. */
+void drm_cursor_add(drmModeAtomicReq *request, const struct drm_output *output, const struct commit_cursor *cursor);
 
 /* drm_import.c */
 /*

@@ -52,6 +52,8 @@ static struct output *drm_probe(struct backend *backend)
 	struct drm_output *output = drm_output_probe(backend->fd, &wish);
 	if (output && from(backend)->is_legacy)
 		output->base.n_mirrors = 0; /* no commit is for several CRTCs */
+	if (output && (from(backend)->is_legacy || output->base.n_mirrors > 0))
+		output->base.cursor = false; /* nor moves a pointer with a flip; mirrors have no plane of their own for it */
 	return output ? &output->base : NULL;
 }
 
@@ -185,9 +187,11 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 			drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
 		if (o->overlay.plane)
 			drm_overlay_add(request, &o->overlay, o->crtc, commit); /* whoever had it before */
+		if (commit->cursor)
+			drm_cursor_add(request, o, commit->cursor);
 		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
-		if (result == 0 || not_now(errno) || commit->overlay)
-			break; /* without the overlay next, before anything else is given up */
+		if (result == 0 || not_now(errno) || commit->overlay || (commit->cursor && commit->cursor->buffer))
+			break; /* without the overlay or the pointer next, before anything else is given up */
 		if (outputs(drm) > 1) {
 			log_warn("%s does not show the picture on %u outputs (%s): on %s alone", drm->driver, outputs(drm), strerror(errno), o->base.name);
 			drm->mirrors_refused = true;
@@ -227,7 +231,10 @@ static int drm_blank(struct backend *backend)
 	return result;
 }
 
-/* Another framebuffer on the primary plane, nothing else: what every driver can flip without a modeset. */
+/*
+ * Another framebuffer on the primary plane, nothing else: what every driver can flip without a modeset. A pointer picture that moves comes with it, or
+ * alone: naming the framebuffer that is there already would have some drivers copy all of it.
+ */
 static int commit_flip(struct drm *drm, const struct commit *commit)
 {
 	const struct drm_output *o = drm->output;
@@ -238,13 +245,16 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 	}
 	uint32_t flags = DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT, blob = 0;
 	/* What lies under an overlay stays, and costs a driver that copies nothing. */
-	for (uint32_t i = 0; i < outputs(drm); i++)
+	for (uint32_t i = 0; commit->buffer && i < outputs(drm); i++)
 		if (!commit->overlay || !drm->overlaid || drm->under != commit->buffer->fb)
 			drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.fb_id, commit->buffer->fb);
-	add_overlay(drm, request, commit);
+	if (commit->buffer)
+		add_overlay(drm, request, commit);
+	if (commit->cursor)
+		drm_cursor_add(request, o, commit->cursor);
 	int cursor = drmModeAtomicGetCursor(request);
 	uint32_t plane = commit->overlay ? o->overlay.plane : o->plane, damage_clips = commit->overlay ? o->overlay.prop[OVERLAY_CLIPS] : o->prop.damage_clips;
-	if (damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
+	if (commit->buffer && damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
 		struct drm_mode_rect clip = {
 			.x1 = (int32_t)commit->damage.x,
 			.y1 = (int32_t)commit->damage.y,
@@ -260,9 +270,9 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 	}
 	int result = commit_request(drm, request, flags, commit->epoch);
 	if (result != 0 && errno == EINVAL && blob) {
-		drm->clips_refused = true;
 		drmModeAtomicSetCursor(request, cursor);
 		result = commit_request(drm, request, flags, commit->epoch);
+		drm->clips_refused = result == 0; /* else it was something else: a pointer, an import */
 	}
 	int error = errno;
 	if (result == 0)
@@ -293,10 +303,10 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 	if (commit->overlay && !commit->full && test_overlay(drm, commit) != 0)
 		return -1;
 	int result = commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
-	if (result == 0) {
+	if (result == 0 && commit->buffer) {
 		drm->overlaid = commit->overlay != NULL;
 		drm->under = commit->buffer->fb;
-	} else if (errno != EBUSY) {
+	} else if (result != 0 && errno != EBUSY) {
 		drm->tested = (struct drm_overlay_tested){0};
 	}
 	return result;
@@ -360,7 +370,7 @@ static void drm_free_buffer(struct backend *backend, struct scanout_buffer *buff
 	memset(buffer, 0, sizeof(*buffer));
 }
 
-static int drm_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
+static int make_dumb(struct backend *backend, uint32_t width, uint32_t height, uint32_t format, struct scanout_buffer *buffer)
 {
 	memset(buffer, 0, sizeof(*buffer));
 	buffer->width = width;
@@ -369,7 +379,7 @@ static int drm_make_buffer(struct backend *backend, uint32_t width, uint32_t hei
 		return -1;
 	uint64_t offset;
 	uint32_t handles[4] = {buffer->handle}, pitches[4] = {buffer->pitch}, offsets[4] = {0};
-	if (drmModeAddFB2(backend->fd, width, height, DRM_FORMAT_XRGB8888, handles, pitches, offsets, &buffer->fb, 0) != 0 ||
+	if (drmModeAddFB2(backend->fd, width, height, format, handles, pitches, offsets, &buffer->fb, 0) != 0 ||
 	    drmModeMapDumbBuffer(backend->fd, buffer->handle, &offset) != 0)
 		goto fail;
 	void *pixels = mmap(NULL, buffer->size, PROT_READ | PROT_WRITE, MAP_SHARED, backend->fd, (off_t)offset);
@@ -382,6 +392,16 @@ fail:;
 	drm_free_buffer(backend, buffer);
 	errno = error;
 	return -1;
+}
+
+static int drm_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
+{
+	return make_dumb(backend, width, height, DRM_FORMAT_XRGB8888, buffer);
+}
+
+static int drm_make_cursor(struct backend *backend, struct scanout_buffer *buffer)
+{
+	return make_dumb(backend, backend->cursor_width, backend->cursor_height, DRM_FORMAT_ARGB8888, buffer);
 }
 
 static int drm_import(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
@@ -423,6 +443,7 @@ static const struct backend_ops drm_ops = {
 	.describe = drm_describe,
 	.make_buffer = drm_make_buffer,
 	.free_buffer = drm_free_buffer,
+	.make_cursor = drm_make_cursor,
 	.import_buffer = drm_import,
 	.survey = drm_survey,
 	.destroy = drm_destroy,
@@ -469,6 +490,7 @@ struct backend *drm_create(struct session *session, const char *card, bool legac
 		log_warn("no news of monitors plugged in later: %s", strerror(errno));
 	log_info("card %s: %s", drm->path, drm->text);
 	drm->udmabuf = drm_import_probe(drm->base.fd, drm->driver, drm->base.copies, sizeof(drm->base.copies));
+	drm_cursor_size(drm->base.fd, &drm->base.cursor_width, &drm->base.cursor_height);
 	drm->base.flush = !drm_sees_caches(drm->driver);
 	if (drm->udmabuf >= 0)
 		log_info("zero-copy: the guest's own pages are shown where size and format fit%s", drm->base.flush ? ", flushed from the CPU's caches" : "");

@@ -85,6 +85,7 @@ static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
 	if (!planes)
 		return false;
 	uint32_t chosen = 0;
+	memset(&output->cursor, 0, sizeof(output->cursor));
 	for (int pass = 0; pass < 2; pass++) {
 		for (uint32_t i = 0; i < planes->count_planes; i++) {
 			drmModePlane *plane = drmModeGetPlane(fd, planes->planes[i]);
@@ -97,6 +98,8 @@ static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
 					if (fits && (chosen == 0 || plane->crtc_id == output->crtc))
 						chosen = plane->plane_id;
 				} else if (plane->plane_id != chosen) {
+					if (type == DRM_PLANE_TYPE_CURSOR && plane->possible_crtcs & 1u << crtc_index)
+						drm_cursor_choose(fd, output, plane, properties);
 					if (plane->fb_id) {
 						clear(output, fd, properties, plane->plane_id, "FB_ID", 0);
 						clear(output, fd, properties, plane->plane_id, "CRTC_ID", 0);
@@ -227,6 +230,7 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	/* Drivers without a vblank say EOPNOTSUPP; others may refuse while the CRTC is off. */
 	uint64_t sequence, ns;
 	output->base.vblank = drmCrtcGetSequence(fd, output->crtc, &sequence, &ns) == 0 || errno != EOPNOTSUPP;
+	output->base.cursor = output->cursor.plane != 0;
 	output->base.connected = true;
 	return true;
 }

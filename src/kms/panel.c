@@ -130,6 +130,7 @@ static void probed(struct panel *panel, struct output *output)
 		new_geometry(panel);
 	else if (panel->output.connected && !same_monitor(&panel->output, &old))
 		panel_tell_display(panel); /* another monitor with the same mode */
+	panel_offer_pointer(panel);
 	panel_update_status(panel);
 	panel_arm_tick(panel); /* sends it, also while nothing is shown */
 	panel_go_light(panel);
@@ -174,6 +175,7 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	face->dest[event->index] = event->dest;
 	face->sequence[event->index] = event->sequence;
 	face->serial[event->index] = event->serial;
+	face->drawn[event->index] = event->drawn;
 	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {
 		face->complete = false;
 		panel_let_go(panel, event->face, event->set, event->index);
@@ -233,6 +235,9 @@ static int on_events(int fd, uint32_t mask, void *data)
 			break;
 		case WORKER_JOINED:
 			joined(panel);
+			break;
+		case WORKER_POINTER:
+			panel_pointer_said(panel);
 			break;
 		case WORKER_GONE:
 			if (panel->joining == 0 && panel->config.joined)
@@ -404,11 +409,14 @@ int panel_start(struct panel *panel)
 		.events = panel->events,
 		.chatter = panel->chatter,
 		.news = panel->news,
+		.pointer = &panel->pointer_news,
 	};
 	panel->worker = worker_create(&config);
 	if (!panel->worker || worker_start(panel->worker) != 0)
 		return -1;
 	new_geometry(panel);
+	panel_offer_pointer(panel);
+	panel_update_status(panel);
 	panel_go_light(panel);
 	panel_arm_tick(panel);
 	return 0;

@@ -50,6 +50,8 @@ static void replace_now(struct panel *panel)
 	struct shown old = panel->now;
 	panel->now = panel->next;
 	panel->next.valid = false;
+	if (old.valid && old.pointer.shown)
+		panel_let_go_pointer(panel, old.pointer.slot);
 	if (!old.valid || old.set != panel->now.set)
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .set = panel->now.set});
 	else
@@ -68,6 +70,7 @@ static void shown(struct panel *panel, uint64_t time)
 			atomic_fetch_add(latch_in_time(&panel->latch, now->toggle_due_ns, time) ? &panel->config.stats->toggles_in_time : &panel->config.stats->toggles_late, 1);
 		now->toggle_ns = 0;
 	}
+	panel_tell_pointer(panel);
 	if (now->face == PANEL_FACE_GUEST) {
 		if (panel->direct != (now->index >= FACE_BUFFERS))
 			panel_tell_path(panel);
@@ -101,6 +104,39 @@ static enum latch_result refuse(struct panel *panel, struct face *face, int erro
 	return LATCH_NOTHING;
 }
 
+/* A commit failed because the session or the kernel was not ready, not because of what was in it. */
+static bool passes(int error)
+{
+	return error == EBUSY || error == EACCES || error == EPERM;
+}
+
+/*
+ * Commits with *pointer on the cursor plane. What a card refuses with it is tried without: *pointer is empty then, and the next picture has it drawn in.
+ * As backend_ops.commit; ECANCELED: without the pointer nothing is left to commit.
+ */
+static int commit_with_pointer(struct panel *panel, struct commit *commit, struct pointer *pointer)
+{
+	struct commit_cursor cursor;
+	const struct pointer *now = &panel->now.pointer;
+	bool all = commit->full && panel->output.cursor;
+	commit->cursor = all || !pointer_same(pointer, now) ? panel_commit_cursor(panel, pointer, &cursor) : NULL;
+	int result = panel->backend->ops->commit(panel->backend, commit);
+	if (result >= 0)
+		return result;
+	int error = errno;
+	if (passes(error) || !commit->cursor || !pointer->shown)
+		return -1;
+	*pointer = (struct pointer){0};
+	commit->cursor = all || now->shown ? panel_commit_cursor(panel, pointer, &cursor) : NULL;
+	bool nothing = !commit->buffer && !commit->cursor;
+	result = nothing ? -1 : panel->backend->ops->commit(panel->backend, commit);
+	if (!nothing && result < 0)
+		return -1; /* something else is wrong */
+	panel_refuse_pointer(panel, error);
+	errno = ECANCELED;
+	return result;
+}
+
 static enum latch_result try_commit(struct panel *panel)
 {
 	enum panel_face want = panel_wanted_face(panel);
@@ -113,31 +149,36 @@ static enum latch_result try_commit(struct panel *panel)
 	bool answers = (panel->presentation == PRESENTATION_PRESENTED) == (want != PANEL_FACE_UI);
 	if (face->refused)
 		return LATCH_NOTHING; /* until its copy is ready; what is on the screen stays */
-	if (same_face && panel->now.index == face->latest && panel->now.serial == face->serial[face->latest] && !full) {
+	struct pointer pointer = panel_wanted_pointer(panel, want);
+	bool same_picture = same_face && panel->now.index == face->latest && panel->now.serial == face->serial[face->latest] && !full;
+	if (same_picture) {
 		if (panel->toggled && answers) {
 			/* There and back between two flips: nothing to be seen, nothing to be timed. */
 			atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
 			panel->toggled = false;
 		}
-		return LATCH_NOTHING;
+		if (pointer_same(&pointer, &panel->now.pointer))
+			return LATCH_NOTHING;
 	}
 	const struct scanout_buffer *buffer = face->buffer[face->latest], *under = face->under[face->latest];
 	const struct rect whole = {0, 0, buffer->width, buffer->height};
 	struct commit commit = {
-		.buffer = under ? under : buffer,
-		.overlay = under ? buffer : NULL,
+		.buffer = same_picture ? NULL : under ? under : buffer,
+		.overlay = under && !same_picture ? buffer : NULL,
 		.dest = face->dest[face->latest],
 		.damage = same_face && !full ? rect_intersect(face->damage, whole) : whole,
 		.epoch = panel->latch.epoch,
 		.full = full,
 	};
-	int result = panel->backend->ops->commit(panel->backend, &commit);
+	int result = commit_with_pointer(panel, &commit, &pointer);
 	if (result < 0) {
 		int error = errno;
 		uint32_t left_out;
 		if (error == EBUSY)
 			return LATCH_BUSY;
-		if (buffer->imported && error != EACCES && error != EPERM)
+		if (error == ECANCELED)
+			return LATCH_NOTHING;
+		if (commit.buffer && buffer->imported && !passes(error))
 			return refuse(panel, face, error);
 		if (log_limit_pass(&panel->commit_limit, &left_out))
 			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, panel->output.name, strerror(error),
@@ -147,10 +188,14 @@ static enum latch_result try_commit(struct panel *panel)
 	atomic_fetch_add(&panel->config.stats->commits, 1);
 	struct shown unreported = panel->next; /* valid only when its flip was never reported */
 	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest],
-		.serial = face->serial[face->latest]};
-	face->damage = (struct rect){0};
-	if (unreported.valid)
+		.serial = face->serial[face->latest], .drawn = face->drawn[face->latest], .pointer = pointer};
+	if (commit.buffer)
+		face->damage = (struct rect){0};
+	if (unreported.valid) {
 		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
+		if (unreported.pointer.shown)
+			panel_let_go_pointer(panel, unreported.pointer.slot);
+	}
 	if (panel->toggled && answers) {
 		panel->toggled = false;
 		panel->next.toggle_ns = panel->toggle_ns;

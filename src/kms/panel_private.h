@@ -1,6 +1,6 @@
 /*
  * The panel from inside, all of it on the front thread: panel.c (what the program calls, sources of the event loop),
- * panel_commit.c (what is shown: latch, commits, flips), panel_producers.c (what producers and the status board are told).
+ * panel_commit.c (what is shown: latch, commits, flips), panel_pointer.c (the cursor plane), panel_producers.c (what producers and the status board are told).
  */
 #pragma once
 
@@ -8,6 +8,7 @@
 #include "kms/latch.h"
 #include "kms/outbox.h"
 #include "kms/panel.h"
+#include "kms/pointer.h"
 #include "kms/worker.h"
 
 /* The front's view of a face. */
@@ -19,6 +20,7 @@ struct face {
 	const struct scanout_buffer *under[FACE_SLOTS]; /* as in struct worker_event */
 	struct rect dest[FACE_SLOTS];
 	uint64_t sequence[FACE_SLOTS], serial[FACE_SLOTS];
+	bool drawn[FACE_SLOTS]; /* the pointer's picture is in it */
 	struct rect damage; /* since the face's last commit */
 	uint64_t newest;    /* sequence of the newest frame the worker knows */
 	uint64_t presented; /* last sequence told to the producer */
@@ -31,6 +33,8 @@ struct shown {
 	enum panel_face face;
 	uint32_t set, index;
 	uint64_t sequence, serial;
+	bool drawn;             /* the pointer's picture is in it */
+	struct pointer pointer; /* on the cursor plane */
 	uint64_t toggle_ns; /* time stamp of the key that asked for it; 0: none */
 	uint64_t toggle_due_ns; /* latch_due() of it; 0: not known */
 };
@@ -42,6 +46,7 @@ struct panel {
 	struct worker *worker;
 	struct mailbox *events, *chatter;
 	struct face_news news[PANEL_FACES];
+	struct pointer_news pointer_news;
 	struct outbox outbox[2]; /* 0 UI, 1 guest */
 	int latch_fd, tick_fd;
 	struct wl_event_source *source[6];
@@ -60,6 +65,9 @@ struct panel {
 	uint32_t guest_epoch; /* counts links of the guest */
 	uint32_t joining;     /* links the worker has not taken yet: what it says of the guest is about an old one */
 	struct shown now, next;
+	struct pointer pointer;    /* the guest's, as last taken from the worker */
+	bool pointer_plane;        /* the output's cursor plane may be used: there is one, and it was not refused */
+	enum status_cursor cursor; /* status: which pointer was to be seen last */
 	uint64_t toggle_ns, toggle_due_ns;
 	bool toggled;
 	bool first_frame_due;
@@ -99,6 +107,22 @@ void panel_go_dark(struct panel *panel);
 void panel_go_light(struct panel *panel);
 /* The card is to switch off now. 0: it did, or will be asked again; -1 with errno: it does not. */
 int panel_try_blank(struct panel *panel);
+
+/* panel_pointer.c */
+/* What the cursor plane has to show beside the newest picture of a face. Takes what the worker said last. */
+struct pointer panel_wanted_pointer(struct panel *panel, enum panel_face face);
+/* For a commit. Returns cursor. */
+const struct commit_cursor *panel_commit_cursor(const struct panel *panel, const struct pointer *pointer, struct commit_cursor *cursor);
+/* Gives a pointer's buffer (0: none) back to the worker unless it is on the screen, on its way there, or the newest. */
+void panel_let_go_pointer(struct panel *panel, uint32_t slot);
+/* WORKER_POINTER has come. */
+void panel_pointer_said(struct panel *panel);
+/* Another output: whether it has a cursor plane. */
+void panel_offer_pointer(struct panel *panel);
+/* The card does not take it: software until there is another output. */
+void panel_refuse_pointer(struct panel *panel, int error);
+/* Which pointer is to be seen, for the status. */
+void panel_tell_pointer(struct panel *panel);
 
 /* panel_producers.c */
 /* Sends what is owed, and arms the tick when a face that is not on the screen waits for PRESENTED, or a producer for anything. */

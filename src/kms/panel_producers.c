@@ -95,6 +95,7 @@ static void write_status(struct status *status, void *data)
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
 	status->zero_copy = panel->direct;
 	status->bilinear = panel->config.bilinear;
+	status->cursor = panel->cursor;
 	status->session = panel->active ? SESSION_ACTIVE : SESSION_INACTIVE;
 }
 
@@ -106,8 +107,8 @@ void panel_update_status(struct panel *panel)
 	if (panel->blanked)
 		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OFF, "off until a key is pressed, %s", what);
 	else if (output->connected)
-		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OK, "%s %ux%u %u Hz, %s", output->name, output->width, output->height,
-			(output->refresh_mhz + 500) / 1000, what);
+		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OK, "%s %ux%u %u Hz, %s%s", output->name, output->width, output->height,
+			(output->refresh_mhz + 500) / 1000, what, panel->pointer_plane ? ", cursor plane" : "");
 	else
 		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_BUSY, "no monitor connected, %s", what);
 }

@@ -57,6 +57,13 @@ static void handle(struct worker *worker, const struct front_event *event)
 		break;
 	case FRONT_VISIBLE:
 		worker->visible = event->visible;
+		worker->pointer.next_ns = 0;
+		break;
+	case FRONT_POINTER:
+		worker->pointer.allowed = event->pointer_plane;
+		break;
+	case FRONT_POINTER_FREE:
+		pointer_free(&worker->pointer, event->index);
 		break;
 	case FRONT_FIGURES:
 		worker_show_figures(worker, event->figures, clock_now_ns());
@@ -101,6 +108,8 @@ static int wait_ms(struct worker *worker, uint64_t now)
 	}
 	if (worker->figures.on && worker->visible)
 		ms = earlier(ms, worker->figures.due_ns, now);
+	if (worker->pointer.due)
+		ms = worker->pointer.next_ns > now ? earlier(ms, worker->pointer.next_ns, now) : ms < 0 || ms > RETRY_MS ? RETRY_MS : ms;
 	for (uint32_t f = 0; worker->current && f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
 		if (!face->outstanding || worker_may_compose(worker, (enum panel_face)f, now) || !worker_head(worker, (enum panel_face)f))
@@ -141,6 +150,7 @@ static void *run(void *arg)
 		uint64_t now = clock_now_ns();
 		worker->ready_due = false;
 		worker_refresh_figures(worker, now);
+		worker_update_pointer(worker, now);
 		for (uint32_t f = 0; f < PANEL_FACES; f++)
 			worker_compose(worker, (enum panel_face)f, now);
 	}
@@ -216,6 +226,7 @@ void worker_destroy(struct worker *worker)
 	for (uint32_t i = 0; i < SETS; i++)
 		worker_free_set(worker, &worker->set[i]);
 	imports_free(&worker->imports, worker->config.backend);
+	pointer_plane_end(&worker->pointer, worker->config.backend, worker->config.pointer);
 	for (uint32_t p = 0; p < 2; p++) {
 		link_table_destroy(worker->producer[p].table);
 		if (worker->producer[p].owned)

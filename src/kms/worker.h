@@ -25,6 +25,7 @@ enum worker_event_type {
 	WORKER_READY,  /* a framebuffer is finished */
 	WORKER_NEWS,   /* struct face_news of the face changed */
 	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
+	WORKER_POINTER, /* struct pointer_news changed */
 	WORKER_GONE,   /* nothing is left of the guest's links before the present one */
 	WORKER_PROBED, /* output: what the connectors offer now (owned by the receiver), NULL when that failed */
 };
@@ -40,6 +41,7 @@ struct worker_event {
 	uint64_t sequence; /* of the producer's frame in it */
 	uint64_t serial;   /* counts WORKER_READYs of all faces */
 	struct rect damage; /* against the face's framebuffer before */
+	bool drawn; /* the producer's pointer picture is in it */
 	struct output *output;
 };
 
@@ -59,6 +61,8 @@ enum front_event_type {
 	FRONT_DROP,     /* set: every set before it may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
 	FRONT_FIGURES,  /* figures: over all faces from now on, or no longer */
+	FRONT_POINTER,  /* pointer_plane: whether the guest's pointer may be shown on the cursor plane */
+	FRONT_POINTER_FREE, /* index: of a pointer picture's slot; the front is done with it */
 	FRONT_PROBE,
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
 	FRONT_SHOT,
@@ -74,6 +78,7 @@ struct front_event {
 	uint32_t width, height;
 	uint32_t visible;
 	bool figures;
+	bool pointer_plane;
 	struct link *link;
 	uint32_t epoch;
 	struct {
@@ -96,6 +101,7 @@ struct face_news {
 };
 
 struct worker;
+struct pointer_news;
 
 struct worker_config {
 	struct backend *backend;
@@ -105,6 +111,7 @@ struct worker_config {
 	struct mailbox *events;  /* struct worker_event, read by the front; room for all that can be in flight */
 	struct mailbox *chatter; /* struct worker_chatter, read by the front */
 	struct face_news *news;  /* PANEL_FACES */
+	struct pointer_news *pointer;
 };
 
 /* NULL with errno. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #define ROOM 16              /* of a mailbox that pictures leave to news, of which none may be lost */
-#define DIRECT_NS 2000000ull /* between two frames in buffers of the guest's: faster than any panel, and no guest keeps the front busy */
 
 /* The guest's own buffer, where the ladder says so and the card takes it; *dest and *under as in struct worker_event. NULL: copy. */
 static struct import *import_of(struct worker *worker, struct set *set, const struct link_head *head, uint64_t now, struct rect *dest,
@@ -19,7 +18,7 @@ static struct import *import_of(struct worker *worker, struct set *set, const st
 	const struct ladder_can can = {
 		.imports = backend->ops->import_buffer && !backend->copies[0] && pages.fd >= 0 && blit_format_is_xrgb(head->buffer->format),
 		.overlay = backend->overlay,
-		.blended = face->cursor.visible && face->cursor.loaded,
+		.blended = worker_cursor_seen(face) && !worker->pointer.in_use,
 	};
 	enum rung rung = ladder_plan(&worker->ladder, &layout, &can, dest);
 	*under = rung == RUNG_OVERLAY ? worker_black(worker, set) : NULL;
@@ -87,6 +86,7 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	struct worker_event event = {.type = WORKER_READY, .face = face, .set = set->number, .sequence = head->sequence, .serial = worker->serial + 1};
 	if (!prepare(worker, face, set, head, now, &event))
 		return;
+	event.drawn = worker_cursor_seen(state) && !(face == PANEL_FACE_GUEST && worker->pointer.in_use);
 	mailbox_post(worker->config.events, &event); /* there is room: nobody else posts */
 	worker->serial++;
 	state->direct = event.index >= FACE_BUFFERS;
@@ -99,8 +99,9 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	}
 	state->touched = state->fresh = (struct rect){0};
 	state->outstanding = false;
+	state->cursor.drawn = event.drawn;
 	/* Nothing is copied for a buffer of the guest's, and the guest may go on drawing into the one before: a toggle finds the newest. */
-	state->next_ns = now + (state->direct ? DIRECT_NS : WORKER_HIDDEN_NS);
+	state->next_ns = now + (state->direct ? WORKER_DIRECT_NS : WORKER_HIDDEN_NS);
 }
 
 void worker_take_back(struct worker *worker, const struct front_event *event)

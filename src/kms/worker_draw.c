@@ -69,7 +69,7 @@ static bool same_rect(struct rect a, struct rect b)
 
 struct rect worker_cursor_rect(const struct face *face, const struct link_head *head)
 {
-	if (!face->cursor.visible || !face->cursor.loaded)
+	if (!worker_cursor_seen(face))
 		return (struct rect){0};
 	int64_t x0 = (int64_t)head->source.x + face->cursor.x, y0 = (int64_t)head->source.y + face->cursor.y;
 	int64_t x1 = x0 + LINK_CURSOR_SIDE, y1 = y0 + LINK_CURSOR_SIDE;
@@ -88,7 +88,7 @@ static const struct blit_cursor *cursor_picture(struct face *face, const struct 
 {
 	face->cursor.picture.x = (int64_t)head->source.x + face->cursor.x;
 	face->cursor.picture.y = (int64_t)head->source.y + face->cursor.y;
-	return face->cursor.visible && face->cursor.loaded ? &face->cursor.picture : NULL;
+	return worker_cursor_seen(face) ? &face->cursor.picture : NULL;
 }
 
 static enum blit_filter filter_of(const struct worker *worker)
@@ -121,7 +121,8 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
 	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
 	struct face *state = &worker->face[face];
-	struct rect touched, drawn = {0}, cursor = worker_cursor_rect(state, head);
+	bool on_plane = face == PANEL_FACE_GUEST && worker->pointer.in_use;
+	struct rect touched, drawn = {0}, cursor = on_plane ? (struct rect){0} : worker_cursor_rect(state, head);
 	bool scaled = dest.w != head->source.w || dest.h != head->source.h;
 	uint64_t bytes = 0;
 

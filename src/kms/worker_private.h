@@ -1,7 +1,7 @@
 /*
  * The worker from inside, all of it on the worker thread: worker.c (the thread, what the front tells it), worker_producers.c (the producers'
- * rings), worker_compose.c (which framebuffer a frame goes into: a copy, or the guest's own buffer), worker_draw.c (the framebuffers that are
- * copied into, and pictures for people), worker_figures.c (figures over all of it).
+ * rings), worker_pointer.c (the guest's pointer on the cursor plane), worker_compose.c (which framebuffer a frame goes into: a copy, or the
+ * guest's own buffer), worker_draw.c (the framebuffers that are copied into, and pictures for people), worker_figures.c (figures over all of it).
  */
 #pragma once
 
@@ -12,9 +12,11 @@
 #include "kms/damage.h"
 #include "kms/figures.h"
 #include "kms/ladder.h"
+#include "kms/pointer.h"
 #include "kms/worker.h"
 #include "link/table.h"
 
+#define WORKER_DIRECT_NS 2000000ull /* between two things told to the front that cost the guest no copy: faster than any panel, and no guest keeps it busy */
 #define SETS 3 /* of framebuffers: the present one, and those still on the screen after a mode change */
 
 struct framebuffer {
@@ -46,7 +48,9 @@ struct face {
 	bool direct;         /* what the front was told of last is the guest's own buffer */
 	struct {
 		bool visible, loaded;
+		bool drawn;      /* into what the front was told of last */
 		int32_t x, y;    /* on the head */
+		uint32_t hot_x, hot_y;
 		uint64_t serial; /* counts changes */
 		struct blit_cursor picture;
 	} cursor;
@@ -73,6 +77,7 @@ struct worker {
 	struct face face[PANEL_FACES];
 	struct set set[SETS];
 	struct imports imports; /* of the guest's */
+	struct pointer_plane pointer; /* the guest's */
 	uint64_t serial;
 	bool ready_due; /* WORKER_READY found no room */
 	struct log_limit import_limit;
@@ -119,6 +124,12 @@ bool worker_may_compose(const struct worker *worker, enum panel_face face, uint6
 void worker_compose(struct worker *worker, enum panel_face face, uint64_t now);
 /* The front is done with a framebuffer (FRONT_FREE), or it cannot be shown (FRONT_REFUSED). */
 void worker_take_back(struct worker *worker, const struct front_event *event);
+
+/* worker_pointer.c */
+/* Whether the face has a pointer picture to be seen, on the plane or in its picture. */
+bool worker_cursor_seen(const struct face *face);
+/* After anything that may change where the guest's pointer is shown: chooses plane or software, and tells the front. */
+void worker_update_pointer(struct worker *worker, uint64_t now);
 
 /* worker_producers.c */
 /* What the face shows; NULL: nothing. */

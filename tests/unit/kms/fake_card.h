@@ -14,6 +14,7 @@
 
 #define W 64
 #define H 48
+#define FAKE_CURSOR 0xc0ffee /* handle of buffers for the cursor plane */
 
 /* Fields marked atomic are also used by the worker. */
 struct fake {
@@ -38,6 +39,15 @@ struct fake {
 	uint32_t fail_blanks;
 	uint32_t blanks;     /* attempts that worked */
 	bool dark;           /* switched off, and no full commit since */
+	bool cursor;                 /* the output has a cursor plane; base.cursor_width and _height say of what size */
+	bool refuse_cursor;          /* commits that show something on it fail with EINVAL */
+	_Atomic bool refuse_cursor_buffer; /* none can be made */
+	_Atomic uint32_t cursor_buffers;   /* made and not freed */
+	uint32_t cursor_commits, cursor_alone; /* that name the plane, and nothing else */
+	uint32_t cursor_refused;
+	struct commit_cursor plane;  /* what it shows */
+	uint32_t plane_pixels[64 * 64]; /* first in its buffer when it was committed */
+	void (*look)(void);             /* what a test has to say to each commit that was taken */
 	bool adopted;
 	bool destroyed;
 };
@@ -53,7 +63,7 @@ static struct output *fake_probe(struct backend *backend)
 	output->connected = from(backend)->connected;
 	if (output->connected)
 		*output = (struct output){.connected = true, .name = "Fake-1", .width = from(backend)->width, .height = H, .refresh_mhz = 200000,
-			.n_mirrors = from(backend)->mirrors, .mirror = {"Fake-2", "Fake-3"}, .leftovers = from(backend)->leftovers};
+			.n_mirrors = from(backend)->mirrors, .mirror = {"Fake-2", "Fake-3"}, .leftovers = from(backend)->leftovers, .cursor = from(backend)->cursor};
 	return output;
 }
 
@@ -63,19 +73,48 @@ static void fake_adopt(struct backend *backend, struct output *output)
 	free(output);
 }
 
+/* What is on the screen is never written. */
+static void fake_check_plane(const struct fake *fake)
+{
+	const struct scanout_buffer *buffer = fake->plane.buffer;
+	for (uint32_t y = 0; buffer && y < 64; y++)
+		ck_assert_mem_eq(buffer->pixels + (size_t)y * buffer->pitch, fake->plane_pixels + (size_t)y * 64, 64 * 4);
+}
+
+static void fake_take_cursor(struct fake *fake, const struct commit *commit)
+{
+	fake->cursor_commits++;
+	fake->cursor_alone += commit->buffer == NULL;
+	fake->plane = *commit->cursor;
+	const struct scanout_buffer *buffer = fake->plane.buffer;
+	for (uint32_t y = 0; buffer && y < 64; y++)
+		memcpy(fake->plane_pixels + (size_t)y * 64, buffer->pixels + (size_t)y * buffer->pitch, 64 * 4);
+}
+
 static int fake_commit(struct backend *backend, const struct commit *commit)
 {
 	struct fake *fake = from(backend);
 	ck_assert(fake->adopted);
-	ck_assert_uint_ne(commit->buffer->fb, 0);
-	ck_assert_uint_eq(commit->buffer->width, fake->width);
+	ck_assert(commit->buffer || (commit->cursor && !commit->full));
+	ck_assert(fake->cursor || !commit->cursor);
+	ck_assert(commit->cursor || !fake->cursor || !commit->full); /* full is the whole state */
+	if (commit->buffer) {
+		ck_assert_uint_ne(commit->buffer->fb, 0);
+		ck_assert_uint_eq(commit->buffer->width, fake->width);
+	}
+	fake_check_plane(fake);
 	if (fake->fail_count > 0) {
 		fake->fail_count--;
 		fake->failed++;
 		errno = fake->fail;
 		return -1;
 	}
-	if (fake->refuse_imported && commit->buffer->imported) {
+	if (fake->refuse_cursor && commit->cursor && commit->cursor->buffer) {
+		fake->cursor_refused++;
+		errno = EINVAL;
+		return -1;
+	}
+	if (fake->refuse_imported && commit->buffer && commit->buffer->imported) {
 		fake->failed++;
 		errno = EINVAL;
 		return -1;
@@ -86,9 +125,14 @@ static int fake_commit(struct backend *backend, const struct commit *commit)
 	fake->commits++;
 	fake->full += commit->full;
 	fake->last = *commit;
-	fake->shown = *commit->buffer;
+	if (commit->buffer)
+		fake->shown = *commit->buffer;
+	if (commit->cursor)
+		fake_take_cursor(fake, commit);
 	fake->epoch = commit->epoch;
 	fake->pending = !commit->full;
+	if (fake->look)
+		fake->look();
 	if (!commit->full && !fake->hold_flips)
 		eventfd_write(backend->fd, 1);
 	return 0;
@@ -113,6 +157,7 @@ static void fake_dispatch(struct backend *backend)
 	struct fake *fake = from(backend);
 	eventfd_t n;
 	eventfd_read(backend->fd, &n);
+	fake_check_plane(fake);
 	fake->pending = false;
 	backend->flipped(backend->data, fake->epoch, clock_now_ns());
 }
@@ -141,9 +186,25 @@ static void fake_free_buffer(struct backend *backend, struct scanout_buffer *buf
 {
 	if (buffer->imported)
 		from(backend)->imported--;
+	if (buffer->handle == FAKE_CURSOR)
+		from(backend)->cursor_buffers--;
 	free(buffer->pixels);
 	memset(buffer, 0, sizeof(*buffer));
 	from(backend)->freed++;
+}
+
+static int fake_make_cursor(struct backend *backend, struct scanout_buffer *buffer)
+{
+	struct fake *fake = from(backend);
+	if (fake->refuse_cursor_buffer) {
+		errno = ENOMEM;
+		return -1;
+	}
+	fake_make_buffer(backend, backend->cursor_width, backend->cursor_height, buffer);
+	memset(buffer->pixels, 0xa5, (size_t)buffer->pitch * buffer->height); /* as memory that others used */
+	buffer->handle = FAKE_CURSOR;
+	fake->cursor_buffers++;
+	return 0;
 }
 
 static int fake_import_buffer(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
@@ -179,6 +240,7 @@ static const struct backend_ops fake_ops = {
 	.describe = fake_describe,
 	.make_buffer = fake_make_buffer,
 	.free_buffer = fake_free_buffer,
+	.make_cursor = fake_make_cursor,
 	.import_buffer = fake_import_buffer,
 	.destroy = fake_destroy,
 };
