@@ -31,6 +31,10 @@ struct screen {
 	uint32_t cursor;	/* handle, 0: none */
 };
 
+/* The pointing pixel of the cursor's image. */
+#define HOT_X 5
+#define HOT_Y 3
+
 static int control(int fd, unsigned long request, void *argument)
 {
 	int result;
@@ -323,7 +327,9 @@ bool screen_blank(struct screen *screen, bool blank, const struct painted *paint
 
 void screen_cursor(struct screen *screen, bool on)
 {
-	struct drm_mode_cursor cursor = {.flags = DRM_MODE_CURSOR_BO, .crtc_id = screen->crtc, .width = 64, .height = 64};
+	struct drm_mode_cursor2 cursor = {
+		.flags = DRM_MODE_CURSOR_BO, .crtc_id = screen->crtc, .width = 64, .height = 64, .hot_x = HOT_X, .hot_y = HOT_Y,
+	};
 
 	if (on && !screen->cursor) {
 		struct drm_mode_create_dumb create = {.width = 64, .height = 64, .bpp = 32};
@@ -346,7 +352,7 @@ void screen_cursor(struct screen *screen, bool on)
 		screen->cursor = create.handle;
 	}
 	cursor.handle = on ? screen->cursor : 0;
-	if (control(screen->fd, DRM_IOCTL_MODE_CURSOR, &cursor) < 0)
+	if (control(screen->fd, DRM_IOCTL_MODE_CURSOR2, &cursor) < 0)
 		complain("cursor", errno);
 	else
 		say("CURSOR %s", on ? "on" : "off");
@@ -355,7 +361,7 @@ void screen_cursor(struct screen *screen, bool on)
 void screen_cursor_move(struct screen *screen, uint32_t x, uint32_t y)
 {
 	struct drm_mode_cursor cursor = {
-		.flags = DRM_MODE_CURSOR_MOVE, .crtc_id = screen->crtc, .x = (int32_t)x, .y = (int32_t)y,
+		.flags = DRM_MODE_CURSOR_MOVE, .crtc_id = screen->crtc, .x = (int32_t)x - HOT_X, .y = (int32_t)y - HOT_Y,
 	};
 
 	if (screen->shown)

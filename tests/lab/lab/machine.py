@@ -506,6 +506,20 @@ class Machine:
         """Plug a head of virtio-vga in with this preferred size, or give it another; 0, 0 unplugs it."""
         rfb.set_desktop_size(self._folder / f"vnc{head}", width, height)
 
+    # -- the hardware cursor, which is not in pictures of the screen
+
+    def cursor_plane(self):
+        """Where the kernel has a picture on the cursor plane: its top left corner (x, y), or None while it shows nothing or there is no such plane."""
+        state = self.read_file("/sys/kernel/debug/dri/0/state").decode()
+        found = [re.search(r"^\tcrtc-pos=64x64([+-]\d+)([+-]\d+)$", plane, re.MULTILINE) for plane in re.split(r"^(?=plane\[)", state, flags=re.MULTILINE)
+                 if plane.startswith("plane[") and not re.search(r"^\tfb=0$", plane, re.MULTILINE)]
+        places = [(int(place[1]), int(place[2])) for place in found if place]
+        return places[0] if places else None
+
+    def cursor(self):
+        """What virtio-vga was told to show there: hot x, hot y, width, height, RGBA bytes."""
+        return rfb.cursor(self._folder / "vnc0")
+
     def device_add(self, driver, identity, **properties):
         """Plug in a device, for instance device_add("usb-kbd", "kbd1"). USB devices go to the xHCI controller."""
         if driver.startswith("usb-"):
