@@ -21,6 +21,8 @@ def setup(machine):
     state["rayvm"].ready()
     state["rayvm"].wait("scanout", 120)
     machine.wait_for(lambda: "TINY:READY" in (machine.results / "guest.log").read_text(errors="replace"), 60, "all of the guest")
+    # Out of its picture's corner, which the square would cover where it is drawn.
+    state["rayvm"].ctl("pointer", "--guest", "600", "600")
 
 
 def plane(machine):
