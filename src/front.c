@@ -97,12 +97,13 @@ static void deliver(void *data, enum router_sink sink, const struct router_event
 	struct front *front = data;
 	if (sink == ROUTER_GUEST) {
 		struct router_event mapped = *event;
-		if (event->type == EV_ABS && !event->to_guest && front->panel != NULL) {
+		if (event->type == EV_ABS && event->code != ABS_MT_TRACKING_ID && !event->to_guest && front->panel != NULL) {
 			uint32_t width, height;
 			struct rect picture;
 			panel_geometry(front->panel, &width, &height, &picture);
-			mapped.value = packet_map_axis(event->value, event->code == ABS_X ? width : height,
-				event->code == ABS_X ? picture.x : picture.y, event->code == ABS_X ? picture.w : picture.h);
+			bool horizontal = event->code == ABS_X || event->code == ABS_MT_POSITION_X;
+			mapped.value = packet_map_axis(event->value, horizontal ? width : height, horizontal ? picture.x : picture.y,
+				horizontal ? picture.w : picture.h);
 		}
 		packer_add(&front->guest, &mapped);
 	} else if (sink == ROUTER_UI) {
@@ -140,6 +141,15 @@ static void toggle_stats(void *data)
 	struct front *front = data;
 	if (front->panel != NULL)
 		panel_toggle_figures(front->panel);
+}
+
+/* This machine's power key, where it is no key for the sides. A guest that is off has nothing to power down. */
+static void power_key(void *data)
+{
+	struct front *front = data;
+	bool on = front->vm == VM_RUNNING || front->vm == VM_STARTING;
+	if (front->config.options->power_key == POWER_KEY_POWERDOWN && front->has_vm && on)
+		front_vm_command(front, LINK_VM_POWERDOWN, 0);
 }
 
 /* Devices -> router. */
@@ -468,7 +478,8 @@ struct front *front_create(const struct front_config *config, char *error, size_
 	front->signal_fd = -1;
 	packer_init(&front->guest, true, send_packet, front, config->stats);
 	packer_init(&front->ui, false, send_packet, front, config->stats);
-	struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt, .stats = toggle_stats, .data = front };
+	struct router_output output = { .deliver = deliver, .present = present, .stats = toggle_stats, .switch_vt = config->options->vt_switch ? switch_vt : NULL,
+		.power = config->options->power_key != POWER_KEY_KEY ? power_key : NULL, .data = front };
 	front->router = router_create(&config->options->keys, &output, PRESENTATION_HIDDEN);
 	front->loop = wl_event_loop_create();
 	if (front->router == NULL || front->loop == NULL || front_watch_machine(front) < 0)

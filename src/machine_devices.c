@@ -48,7 +48,7 @@ static uint32_t inputs(const struct options *options)
 
 static struct virtio_device *create_input(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
 {
-	static const enum link_device kinds[MACHINE_INPUTS] = { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
+	static const enum link_device kinds[MACHINE_INPUTS] = { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE, LINK_TOUCH };
 	(void)error;
 	(void)error_size;
 	devices->n_inputs = index + 1;

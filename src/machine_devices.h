@@ -16,7 +16,7 @@
 #include "virtio/net.h"
 #include "virtio/rng.h"
 
-#define MACHINE_INPUTS 3
+#define MACHINE_INPUTS 4
 #define MACHINE_DEVICES (1 + MACHINE_INPUTS + OPTIONS_DISKS + 3)
 
 struct console_pairs;

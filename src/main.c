@@ -237,24 +237,22 @@ static int prepare_guest(struct program *program, char *error, size_t error_size
 	return 0;
 }
 
-/* What is printed on the key, as far as its name tells: "`", "F11". */
-static const char *key_label(uint16_t code)
-{
-	const char *name = key_name(code);
-	if (code == KEY_GRAVE)
-		return "`";
-	return name != NULL && strncmp(name, "KEY_", 4) == 0 ? name + 4 : name;
-}
-
 static int prepare_ui(struct program *program, bool guest, char *error, size_t error_size)
 {
 	const struct router_keys *keys = &program->options.keys;
+	char toggle[80], show[80], hide[80], pass[80];
+	key_chord_label(keys->toggle, keys->with[0], toggle, sizeof toggle);
+	key_chord_label(keys->show, keys->with[1], show, sizeof show);
+	key_chord_label(keys->hide, keys->with[2], hide, sizeof hide);
+	key_chord_label(keys->pass, (const uint16_t[ROUTER_CHORD_HELD]){ 0 }, pass, sizeof pass);
 	struct ui_config config = {
 		.board = program->board,
 		.hint = guest ? NULL : "No guest is configured. Start rayvm with -k KERNEL -i INITRD -d DISK, or name them in the settings file.",
-		.toggle_key = key_label(keys->toggle),
-		.show_key = key_label(keys->show),
-		.hide_key = key_label(keys->hide),
+		.toggle_key = toggle,
+		.show_key = show,
+		.hide_key = hide,
+		.pass_key = keys->pass != 0 ? pass : NULL,
+		.keys_like = key_names_like,
 		.max_width = PANEL_MAX_WIDTH,
 		.max_height = PANEL_MAX_HEIGHT,
 		.key_code = key_code_from_name,
@@ -266,6 +264,8 @@ static int prepare_ui(struct program *program, bool guest, char *error, size_t e
 static int create_control(struct program *program, char *error, size_t error_size)
 {
 	const struct options *options = &program->options;
+	const struct router_keys *keys = &options->keys;
+	const uint16_t acting[] = { keys->toggle, keys->show, keys->hide };
 	struct control_config control = {
 		.path = options->control,
 		.board = program->board,
@@ -274,7 +274,11 @@ static int create_control(struct program *program, char *error, size_t error_siz
 		.consoles = &program->consoles,
 		.console_default = console_of_cmdline(options->cmdline),
 		.key_code = key_code_from_name,
+		.keys_like = key_names_like,
 	};
+	/* A chord's last key does nothing alone. */
+	for (size_t i = 0; i < ARRAY_LEN(acting); i++)
+		control.acting[i] = keys->with[i][0] == 0 ? acting[i] : 0;
 	program->control = control_create(&control, error, error_size);
 	if (program->control == NULL)
 		return -1;

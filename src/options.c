@@ -149,27 +149,50 @@ static bool set_flag(bool *flag, const struct origin *origin, const char *value)
 	return true;
 }
 
-static bool set_key(uint16_t *key, const struct origin *origin, const char *value)
+/* A toggle key, which may be a chord; `with` NULL: the pass key, which is one key or none. */
+static bool set_key(uint16_t *key, uint16_t *with, const struct origin *origin, const char *value)
 {
-	int code = key_code_from_name(value);
-	if (code < 0) {
-		complain(origin, "'%s' is no key name: use the names of evdev, such as KEY_GRAVE, KEY_F11, KEY_PAUSE", value);
+	uint16_t code, held[ROUTER_CHORD_HELD];
+	char error[320];
+	if (strcmp(value, "none") == 0) {
+		*key = KEY_RESERVED;
+		return true;
+	}
+	if (key_chord_from_name(value, &code, held, error, sizeof error) < 0) {
+		complain(origin, "%s", error);
 		return false;
 	}
-	*key = (uint16_t)code;
+	if (with == NULL && held[0] != KEY_RESERVED) {
+		complain(origin, "'%s' is more than one key: the pass key is held together with a toggle key", value);
+		return false;
+	}
+	*key = code;
+	if (with != NULL)
+		memcpy(with, held, sizeof held);
 	return true;
 }
 
-static bool set_chord(struct router_chord *chord, const struct origin *origin, const char *value)
+static bool set_power_key(enum power_key *key, const struct origin *origin, const char *value)
 {
-	if (strcmp(value, "none") == 0) {
-		*chord = (struct router_chord){ 0 };
-		return true;
+	static const char *const names[] = { "key", "powerdown", "ignore" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			*key = (enum power_key)i;
+			return true;
+		}
 	}
-	if (chord_from_text(value, chord))
-		return true;
-	complain(origin, "'%s' is no chord: write modifiers and a key as in ctrl+alt+s or KEY_LEFTMETA+KEY_F9, or none", value);
+	complain(origin, "'%s' is none of key, powerdown, ignore", value);
 	return false;
+}
+
+static bool set_switch(bool *on, const struct origin *origin, const char *value)
+{
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+		complain(origin, "'%s' is neither on nor off", value);
+		return false;
+	}
+	*on = strcmp(value, "on") == 0;
+	return true;
 }
 
 static bool set_serial(struct options *options, const struct origin *origin, const char *value)
@@ -191,7 +214,7 @@ static bool set_serial(struct options *options, const struct origin *origin, con
 /* The settings that are one value of one kind. */
 static const struct {
 	const char *name;
-	enum { FIELD_PATH, FIELD_TEXT, FIELD_KEY, FIELD_POLICY } kind;
+	enum { FIELD_PATH, FIELD_TEXT, FIELD_POLICY } kind;
 	size_t offset;
 } fields[] = {
 	{ "kernel", FIELD_PATH, offsetof(struct options, kernel) },
@@ -202,9 +225,6 @@ static const struct {
 	{ "connector", FIELD_TEXT, offsetof(struct options, connector) },
 	{ "control", FIELD_PATH, offsetof(struct options, control) },
 	{ "markers", FIELD_PATH, offsetof(struct options, markers) },
-	{ "toggle-key", FIELD_KEY, offsetof(struct options, keys.toggle) },
-	{ "show-key", FIELD_KEY, offsetof(struct options, keys.show) },
-	{ "hide-key", FIELD_KEY, offsetof(struct options, keys.hide) },
 	{ "on-poweroff", FIELD_POLICY, offsetof(struct options, on_poweroff) },
 	{ "on-reboot", FIELD_POLICY, offsetof(struct options, on_reboot) },
 	{ "on-crash", FIELD_POLICY, offsetof(struct options, on_crash) },
@@ -252,16 +272,26 @@ static bool set(struct options *options, const struct origin *origin, const char
 			return set_text(where, value);
 		case FIELD_TEXT:
 			return set_text(where, value);
-		case FIELD_KEY:
-			return set_key(where, origin, value);
 		case FIELD_POLICY:
 			return set_policy(where, origin, value);
 		}
 	}
+	if (strcmp(name, "toggle-key") == 0)
+		return set_key(&options->keys.toggle, options->keys.with[0], origin, value);
+	if (strcmp(name, "show-key") == 0)
+		return set_key(&options->keys.show, options->keys.with[1], origin, value);
+	if (strcmp(name, "hide-key") == 0)
+		return set_key(&options->keys.hide, options->keys.with[2], origin, value);
+	if (strcmp(name, "stats-chord") == 0)
+		return set_key(&options->keys.stats, options->keys.with[3], origin, value);
+	if (strcmp(name, "pass-key") == 0)
+		return set_key(&options->keys.pass, NULL, origin, value);
+	if (strcmp(name, "power-key") == 0)
+		return set_power_key(&options->power_key, origin, value);
+	if (strcmp(name, "vt-switch") == 0)
+		return set_switch(&options->vt_switch, origin, value);
 	if (strcmp(name, "features") == 0)
 		return set_features(options, origin, value);
-	if (strcmp(name, "stats-chord") == 0)
-		return set_chord(&options->keys.stats, origin, value);
 	if (strcmp(name, "serial") == 0)
 		return set_serial(options, origin, value);
 	if (strcmp(name, "memory") == 0) {
@@ -331,14 +361,8 @@ static bool set(struct options *options, const struct origin *origin, const char
 		options->log_level_given = true;
 		return true;
 	}
-	if (strcmp(name, "sandbox") == 0) {
-		options->sandbox = strcmp(value, "on") == 0;
-		if (!options->sandbox && strcmp(value, "off") != 0) {
-			complain(origin, "'%s' is neither on nor off", value);
-			return false;
-		}
-		return true;
-	}
+	if (strcmp(name, "sandbox") == 0)
+		return set_switch(&options->sandbox, origin, value);
 	if (strcmp(name, "isolate") == 0)
 		return set_flag(&options->isolate, origin, value);
 	if (strcmp(name, "present-on-boot") == 0)
@@ -436,6 +460,9 @@ static const struct option long_options[] = {
 	{ "show-key", required_argument, NULL, 0 },
 	{ "hide-key", required_argument, NULL, 0 },
 	{ "stats-chord", required_argument, NULL, 0 },
+	{ "pass-key", required_argument, NULL, 0 },
+	{ "vt-switch", required_argument, NULL, 0 },
+	{ "power-key", required_argument, NULL, 0 },
 	{ "on-poweroff", required_argument, NULL, 0 },
 	{ "on-reboot", required_argument, NULL, 0 },
 	{ "on-crash", required_argument, NULL, 0 },
@@ -481,8 +508,11 @@ static void print_help(void)
 	      "                           environment holds the same list\n"
 	      "      --present-on-boot    start with the guest on the panel\n"
 	      "      --toggle-key, --show-key, --hide-key NAME\n"
-	      "                           evdev key names (default KEY_GRAVE, KEY_F11, KEY_F12)\n"
+	      "                           evdev key names (default KEY_GRAVE, KEY_F11, KEY_F12), or chords: KEY_LEFTMETA+KEY_TAB\n"
 	      "      --stats-chord CHORD  shows figures over the picture, and hides them: ctrl+alt+s (default none)\n"
+	      "      --pass-key NAME      held, these three are keys like others (default KEY_RIGHTCTRL; none)\n"
+	      "      --power-key WHAT     key (for the side shown, default), powerdown (presses the guest's power button), ignore\n"
+	      "      --vt-switch on|off   Ctrl+Alt+F1 ... F12 switch virtual terminals (default on; off for a kiosk)\n"
 	      "      --on-poweroff, --on-reboot, --on-crash ACTION\n"
 	      "                           exit, restart or stay (default stay, restart, stay; without a display exit, restart, exit)\n"
 	      "      --shutdown-timeout S seconds that SIGTERM gives the guest to power off (default 30; 0: none)\n"
@@ -508,7 +538,8 @@ static bool defaults(struct options *options)
 		.memory = 2ull << 30,
 		.vmm_hypervisor = RAYVM_VMM_HYPERVISOR,
 		.vmm_virtio_input = RAYVM_VMM_VIRTIO_INPUT,
-		.keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12 },
+		.keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .pass = KEY_RIGHTCTRL },
+		.vt_switch = true,
 		.log_level = LOG_INFO,
 		.sandbox = true,
 		.shutdown_timeout = SHUTDOWN_TIMEOUT,
@@ -665,9 +696,9 @@ int options_parse(struct options *options, int argc, char **argv, int *exit_stat
 		fprintf(stderr, "rayvm: '%s' is no option; the kernel is given with -k, a disk with -d\n", argv[optind]);
 		return -1;
 	}
-	char error[160];
-	if (router_keys_check(&options->keys, error, sizeof error) < 0) {
-		fprintf(stderr, "rayvm: --toggle-key, --show-key, --hide-key, --stats-chord: %s\n", error);
+	char error[200];
+	if (router_keys_check(&options->keys, options->vt_switch, error, sizeof error) < 0) {
+		fprintf(stderr, "rayvm: --toggle-key, --show-key, --hide-key, --pass-key, --stats-chord: %s\n", error);
 		return -1;
 	}
 	if (!options->check && !resolve_probe(options))

@@ -13,6 +13,7 @@
 
 enum display_kind { DISPLAY_KMS, DISPLAY_HEADLESS, DISPLAY_NONE };
 enum serial_kind { SERIAL_DEFAULT, SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE };
+enum power_key { POWER_KEY_KEY, POWER_KEY_POWERDOWN, POWER_KEY_IGNORE };
 enum policy { POLICY_DEFAULT, POLICY_EXIT, POLICY_RESTART, POLICY_STAY };
 
 struct options {
@@ -34,6 +35,8 @@ struct options {
 	bool present_on_boot;
 	uint32_t blank_after; /* seconds without input after which the screen goes off; 0: never */
 	struct router_keys keys;
+	enum power_key power_key; /* what this machine's power key is */
+	bool vt_switch; /* Ctrl+Alt+Fn switches virtual terminals */
 	char *control;
 	char *markers;
 	enum policy on_poweroff, on_reboot, on_crash;

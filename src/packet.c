@@ -65,14 +65,69 @@ static bool send_pending(struct packer *packer, uint32_t device)
 			set_bit(packer->owed[device], event.code, !sent);
 		packer->owes[device] |= !sent && event.value == 0;
 	}
+	for (uint32_t i = 0; device == LINK_TOUCH && i < n; i++) {
+		struct link_event event = message->input.event[i];
+		if (event.code != ABS_MT_TRACKING_ID || (!sent && event.value >= 0))
+			continue;
+		/* A touch that did not arrive owes nothing: who never heard of it ignores its end. */
+		packer->touches_owed = sent ? packer->touches_owed & ~(1u << packer->touch_slot) : packer->touches_owed | 1u << packer->touch_slot;
+		packer->owes[device] |= !sent;
+	}
 	if (!sent)
 		atomic_fetch_add_explicit(&packer->stats->input_dropped, 1, memory_order_relaxed);
 	memset(message, 0, sizeof *message);
 	return sent;
 }
 
+static void begin_touch(struct packer *packer, uint32_t slot)
+{
+	struct link_message *message = &packer->pending[LINK_TOUCH];
+	packer->touch_slot = slot;
+	message->input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, (int32_t)slot };
+	message->input.count = 1;
+}
+
+/* Each finger's change is a packet: touch and first position, a new position, or the lifting. */
+static void add_touch(struct packer *packer, const struct router_event *event)
+{
+	struct link_message *message = &packer->pending[LINK_TOUCH];
+	int32_t value = event->value;
+	if (!packer->to_guest || event->slot >= ROUTER_TOUCHES)
+		return; /* the UI has nothing to touch */
+	if (message->input.count > 0 &&
+		(event->slot != packer->touch_slot || event->code == ABS_MT_TRACKING_ID || message->input.count == LINK_EVENTS_PER_MESSAGE - 1))
+		send_pending(packer, LINK_TOUCH);
+	if (message->input.count == 0)
+		begin_touch(packer, event->slot);
+	if (event->code == ABS_MT_TRACKING_ID && value >= 0)
+		value = (int32_t)(packer->touch_id++ & 0xffff);
+	message->input.time_ns = event->time_ns;
+	message->input.event[message->input.count++] = (struct link_event){ EV_ABS, event->code, value };
+	if (value < 0)
+		send_pending(packer, LINK_TOUCH);
+}
+
+/* The liftings that are owed, as far as they go. True: some are still owed. */
+static bool pay_touches(struct packer *packer)
+{
+	for (uint32_t slot = 0; slot < ROUTER_TOUCHES; slot++) {
+		if (!(packer->touches_owed >> slot & 1))
+			continue;
+		begin_touch(packer, slot);
+		packer->pending[LINK_TOUCH].input.event[1] = (struct link_event){ EV_ABS, ABS_MT_TRACKING_ID, -1 };
+		packer->pending[LINK_TOUCH].input.count = 2;
+		if (!send_pending(packer, LINK_TOUCH))
+			return true;
+	}
+	return false;
+}
+
 void packer_add(struct packer *packer, const struct router_event *event)
 {
+	if (event->type == EV_ABS && (event->code == ABS_MT_TRACKING_ID || event->code == ABS_MT_POSITION_X || event->code == ABS_MT_POSITION_Y)) {
+		add_touch(packer, event);
+		return;
+	}
 	uint32_t device = device_of(packer, event);
 	struct link_message *message = &packer->pending[device];
 	/* One slot is for SYN_REPORT. Keys go one to a packet: each state change is a moment of its own. */
@@ -92,6 +147,8 @@ bool packer_flush(struct packer *packer)
 		if (!packer->owes[device])
 			continue;
 		packer->owes[device] = false;
+		if (device == LINK_TOUCH && pay_touches(packer))
+			packer->owes[device] = owing = true;
 		for (uint32_t code = 0; code < KEY_CNT; code++) {
 			if (!bit(packer->owed[device], code))
 				continue;
@@ -113,6 +170,7 @@ void packer_forget(struct packer *packer)
 	memset(packer->owed, 0, sizeof packer->owed);
 	memset(packer->owes, 0, sizeof packer->owes);
 	memset(packer->button_absolute, 0, sizeof packer->button_absolute);
+	packer->touches_owed = 0;
 }
 
 int32_t packet_map_axis(int32_t value, uint32_t panel, uint32_t start, uint32_t length)

@@ -14,7 +14,7 @@
 
 struct stats;
 
-#define PACKER_DEVICES 3
+#define PACKER_DEVICES 4
 #define PACKER_WORDS ((KEY_CNT + 63) / 64)
 
 typedef bool packet_send(void *data, bool to_guest, const struct link_message *message);
@@ -29,6 +29,9 @@ struct packer {
 	bool owes[PACKER_DEVICES];
 	uint64_t absolute[ROUTER_DEVICES / 64];      /* physical devices whose pointer is absolute: bit per device */
 	uint64_t button_absolute[PACKER_WORDS];      /* buttons pressed on the absolute device */
+	uint32_t touch_slot;                         /* of the pending packet: one finger a packet, which begins with its slot */
+	uint32_t touches_owed;                       /* fingers whose lifting is owed: bit per slot */
+	uint32_t touch_id;                           /* the next finger's */
 };
 
 void packer_init(struct packer *packer, bool to_guest, packet_send *send, void *data, struct stats *stats);

@@ -89,6 +89,14 @@ static void command_show(struct client *client, json_object *arguments)
 	post_done(client);
 }
 
+static void no_such_key(struct client *client, const char *name)
+{
+	char like[160] = "";
+	if (client->control->config.keys_like != NULL)
+		client->control->config.keys_like(name, like, sizeof like);
+	client_error(client, "press: '%.40s' is no key name%s%s", name, like[0] != '\0' ? "; near are " : "", like);
+}
+
 /* "KEY_LEFTCTRL+KEY_C": all pressed in order, released in reverse. */
 static void command_press(struct client *client, json_object *arguments)
 {
@@ -113,8 +121,12 @@ static void command_press(struct client *client, json_object *arguments)
 		char *rest = chord;
 		for (char *name; (name = strsep(&rest, "+")) != NULL;) {
 			int found = client->control->config.key_code(name);
-			if (found < 0 || count[i] == ARRAY_LEN(code[i])) {
-				client_error(client, found < 0 ? "press: '%.40s' is no key name" : "press: too many keys in one chord ('%.40s')", name);
+			if (found < 0) {
+				no_such_key(client, name);
+				return;
+			}
+			if (count[i] == ARRAY_LEN(code[i])) {
+				client_error(client, "press: too many keys in one chord ('%.40s')", name);
 				return;
 			}
 			code[i][count[i]++] = (uint16_t)found;
@@ -130,6 +142,14 @@ static void command_press(struct client *client, json_object *arguments)
 			post_key(client->control, code[i][k], 0, to_guest);
 	}
 	post_done(client);
+}
+
+static bool acts(const struct control *control, uint16_t code)
+{
+	for (size_t i = 0; i < ARRAY_LEN(control->config.acting); i++)
+		if (control->config.acting[i] == code)
+			return true;
+	return false;
 }
 
 static void command_type(struct client *client, json_object *arguments)
@@ -149,8 +169,8 @@ static void command_type(struct client *client, json_object *arguments)
 			client_error(client, "type: no key of the US layout makes character %zu (0x%02x)", (size_t)(at - text) + 1, (unsigned char)*at);
 			return;
 		}
-		if (*at == '`' && !to_guest) {
-			client_error(client, "type: a backtick toggles; use --guest to type one into the guest");
+		if (!to_guest && acts(client->control, code)) {
+			client_error(client, "type: '%c' is on a key that toggles; use --guest to type one into the guest", *at);
 			return;
 		}
 		events += shift ? 4 : 2;

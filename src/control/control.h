@@ -59,8 +59,12 @@ struct control_config {
 	struct mailbox *front; /* of struct control_request */
 	const struct console_pairs *consoles; /* the guest's, borrowed; NULL: there is no guest */
 	enum console_stream console_default;  /* for a client that names none */
+	/* Keys that toggle by themselves, evdev codes, 0: none. Text that would press one is refused. */
+	uint16_t acting[3];
 	/* evdev code of a key name, -1 unknown. */
 	int (*key_code)(const char *name);
+	/* Names like an unknown one, for the answer; NULL: none are told. */
+	void (*keys_like)(const char *name, char *list, size_t size);
 };
 
 /* Binds the socket. NULL, and a line in error: another rayvm uses it, no right ... A stale socket is replaced. */

@@ -56,7 +56,7 @@ enum link_action {
 	LINK_ACTION_OFF, /* the machine: stopped or crashed, and nothing but a command starts it */
 };
 enum link_vm_command { LINK_VM_START, LINK_VM_PAUSE, LINK_VM_RESUME, LINK_VM_POWERDOWN, LINK_VM_RESET, LINK_VM_STOP, LINK_VM_RESIZE_DISK };
-enum link_device { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE };
+enum link_device { LINK_KEYBOARD, LINK_POINTER_RELATIVE, LINK_POINTER_ABSOLUTE, LINK_TOUCH };
 
 /* A buffer's name: the id may be used again with another generation while the panel still holds the old one. */
 struct link_buffer_id {

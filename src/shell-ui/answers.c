@@ -63,6 +63,8 @@ static void help(struct out *out, const struct answer_context *context)
 	help_row(out, "clear", "empty this transcript");
 	say(out, MARK_DIM "Keys: " MARK_ACCENT "%s" MARK_DIM " flips between here and Linux, " MARK_ACCENT "%s" MARK_DIM " shows Linux, " MARK_ACCENT
 		"%s" MARK_DIM " comes back." MARK_PLAIN "\n", context->toggle_key, context->show_key, context->hide_key);
+	if (context->pass_key)
+		say(out, MARK_DIM "With " MARK_ACCENT "%s" MARK_DIM " held they are typed." MARK_PLAIN "\n", context->pass_key);
 }
 
 static const char *tag_mark(enum status_tag tag)

@@ -10,6 +10,7 @@ struct answer_context {
 	const struct status *status;
 	const char *hint;             /* how to configure a guest; NULL: one is configured */
 	const char *toggle_key, *show_key, *hide_key;
+	const char *pass_key; /* NULL: there is none */
 	unsigned long long up_seconds; /* since the program started */
 };
 

@@ -32,7 +32,7 @@
 
 struct ui {
 	struct ui_config config;
-	char *hint, *toggle_key, *show_key, *hide_key;
+	char *hint, *toggle_key, *show_key, *hide_key, *pass_key;
 	uint32_t max_width, max_height;
 
 	int pixels_fd;
@@ -75,6 +75,7 @@ static struct answer_context context_of(const struct ui *ui)
 		.toggle_key = ui->toggle_key,
 		.show_key = ui->show_key,
 		.hide_key = ui->hide_key,
+		.pass_key = ui->pass_key,
 		.up_seconds = (clock_now_ns() - ui->started_ns) / NSEC_PER_SEC,
 	};
 }
@@ -107,17 +108,19 @@ static bool act(struct ui *ui, enum link_action action, uint32_t argument, const
 static void press(struct ui *ui, const char *keys)
 {
 	uint32_t code[COMMAND_CHORD];
-	char bad[40], text[256];
+	char bad[40], text[400], like[120] = "";
 
 	if (!ui->config.key_code) {
 		say(ui, TONE_TEXT, "Keys cannot be sent from here.");
 		return;
 	}
 	int n = command_keys(keys, ui->config.key_code, code, bad, sizeof(bad));
+	if (n < 0 && ui->config.keys_like)
+		ui->config.keys_like(bad, like, sizeof(like));
 	if (n < 0) {
-		snprintf(text, sizeof(text), "There is no key " MARK_STRONG "%s" MARK_PLAIN " (or more than %d at once). Names are those of evdev: "
-			MARK_ACCENT "enter" MARK_PLAIN ", " MARK_ACCENT "f5" MARK_PLAIN ", " MARK_ACCENT "grave" MARK_PLAIN ", "
-			MARK_ACCENT "ctrl+alt+delete" MARK_PLAIN ".", bad, COMMAND_CHORD);
+		snprintf(text, sizeof(text), "There is no key " MARK_STRONG "%s" MARK_PLAIN " (or more than %d at once)%s" MARK_ACCENT "%s" MARK_PLAIN
+			". Names are those of evdev: " MARK_ACCENT "enter" MARK_PLAIN ", " MARK_ACCENT "f5" MARK_PLAIN ", " MARK_ACCENT "grave" MARK_PLAIN ", "
+			MARK_ACCENT "ctrl+alt+delete" MARK_PLAIN ".", bad, COMMAND_CHORD, like[0] ? "; near are " : "", like);
 		say(ui, TONE_TEXT, text);
 	} else if (n == 0) {
 		say(ui, TONE_TEXT, "Say which key Linux shall get: " MARK_ACCENT "press grave" MARK_PLAIN ", " MARK_ACCENT "press ctrl+alt+f2"
@@ -552,6 +555,7 @@ struct ui *ui_create(const struct ui_config *config, char *error, size_t error_s
 	ui->toggle_key = copy_or(config->toggle_key, "`");
 	ui->show_key = copy_or(config->show_key, "F11");
 	ui->hide_key = copy_or(config->hide_key, "F12");
+	ui->pass_key = config->pass_key ? strdup(config->pass_key) : NULL;
 	ui->transcript = transcript_create();
 
 	struct fonts fonts;
@@ -638,5 +642,6 @@ void ui_destroy(struct ui *ui)
 	free(ui->toggle_key);
 	free(ui->show_key);
 	free(ui->hide_key);
+	free(ui->pass_key);
 	free(ui);
 }

@@ -24,7 +24,9 @@ struct ui_config {
 	struct status_board *board;
 	const char *hint;    /* how to configure a guest; shown when none is, or NULL */
 	const char *toggle_key, *show_key, *hide_key; /* names for the help text, e.g. "`", "F11", "F12" */
+	const char *pass_key; /* held, it types those; NULL: there is none */
 	uint32_t max_width, max_height; /* largest output to expect, pixels: sizes the memfd (sparse); 0: 3840x2160 */
+	void (*keys_like)(const char *name, char *list, size_t size); /* names near a wrong one; NULL: none are told */
 	int (*key_code)(const char *name); /* evdev code of "KEY_ENTER" ..., -1: none (libevdev_event_code_from_name); NULL: no `press` */
 };
 

@@ -28,9 +28,34 @@ static bool is_touchpad(struct libevdev *evdev)
 		!libevdev_has_property(evdev, INPUT_PROP_DIRECT);
 }
 
+/* Both axes there, from somewhere to somewhere else. */
+static bool has_plane(struct libevdev *evdev, unsigned x, unsigned y)
+{
+	const struct input_absinfo *across = libevdev_get_abs_info(evdev, x), *down = libevdev_get_abs_info(evdev, y);
+
+	return across && down && across->minimum < across->maximum && down->minimum < down->maximum;
+}
+
+static bool is_touch_screen(struct libevdev *evdev)
+{
+	return has_plane(evdev, ABS_MT_POSITION_X, ABS_MT_POSITION_Y) && libevdev_has_event_code(evdev, EV_ABS, ABS_MT_SLOT) && libevdev_has_event_code(evdev, EV_ABS, ABS_MT_TRACKING_ID) &&
+		!is_touchpad(evdev);
+}
+
+bool evdev_lies(struct libevdev *evdev)
+{
+	static const unsigned axes[2][2] = { { ABS_X, ABS_Y }, { ABS_MT_POSITION_X, ABS_MT_POSITION_Y } };
+
+	for (int i = 0; i < 2; i++)
+		if (libevdev_has_event_code(evdev, EV_ABS, axes[i][0]) && libevdev_has_event_code(evdev, EV_ABS, axes[i][1]) &&
+			!has_plane(evdev, axes[i][0], axes[i][1]))
+			return true;
+	return false;
+}
+
 bool evdev_classify(struct libevdev *evdev, bool *keyboard, bool *pointer)
 {
-	bool absolute = libevdev_has_event_code(evdev, EV_ABS, ABS_X) && libevdev_has_event_code(evdev, EV_ABS, ABS_Y);
+	bool absolute = has_plane(evdev, ABS_X, ABS_Y);
 	bool relative = libevdev_has_event_code(evdev, EV_REL, REL_X) && libevdev_has_event_code(evdev, EV_REL, REL_Y);
 	bool keys = has_key_in(evdev, KEY_ESC, BTN_MISC) || has_key_in(evdev, KEY_OK, BTN_TRIGGER_HAPPY1);
 	bool joystick = has_key_in(evdev, BTN_JOYSTICK, BTN_DIGI) || has_key_in(evdev, BTN_TRIGGER_HAPPY1, BTN_TRIGGER_HAPPY40 + 1);
@@ -41,21 +66,28 @@ bool evdev_classify(struct libevdev *evdev, bool *keyboard, bool *pointer)
 	if (libevdev_has_property(evdev, INPUT_PROP_ACCELEROMETER) || (joystick && !*keyboard))
 		return false;
 	/* Axes without a button are sensors; a wheel on a keyboard comes with its keys. */
-	*pointer = (relative || absolute) && buttons;
+	*pointer = ((relative || absolute) && buttons) || is_touch_screen(evdev);
 	return keys || *pointer;
 }
 
 void evdev_packet_init(struct evdev_packet *packet, struct libevdev *evdev, struct input_device *device)
 {
-	static const unsigned axes[2] = { ABS_X, ABS_Y };
+	static const unsigned axes[2] = { ABS_X, ABS_Y }, touch_axes[2] = { ABS_MT_POSITION_X, ABS_MT_POSITION_Y };
 
 	memset(packet, 0, sizeof(*packet));
 	packet->device = device;
 	packet->touchpad = is_touchpad(evdev);
-	packet->absolute = device->pointer && !packet->touchpad && libevdev_has_event_code(evdev, EV_ABS, ABS_X);
+	packet->touch = device->pointer && is_touch_screen(evdev);
+	packet->absolute = device->pointer && !packet->touchpad && !packet->touch && has_plane(evdev, ABS_X, ABS_Y);
 	packet->fine_wheel[VERTICAL] = libevdev_has_event_code(evdev, EV_REL, REL_WHEEL_HI_RES);
 	packet->fine_wheel[HORIZONTAL] = libevdev_has_event_code(evdev, EV_REL, REL_HWHEEL_HI_RES);
+	packet->slot = libevdev_get_current_slot(evdev);
+	for (uint32_t i = 0; i < EVDEV_PACKET_SLOTS; i++)
+		packet->finger_slot[i].id = -1; /* what lies there already is not for us */
 	for (int i = 0; i < 2; i++) {
+		const struct input_absinfo *touch = libevdev_get_abs_info(evdev, touch_axes[i]);
+		packet->touch_min[i] = touch ? touch->minimum : 0;
+		packet->touch_max[i] = touch ? touch->maximum : 0;
 		const struct input_absinfo *info = libevdev_get_abs_info(evdev, axes[i]);
 		if (!info)
 			continue;
@@ -69,10 +101,10 @@ void evdev_packet_init(struct evdev_packet *packet, struct libevdev *evdev, stru
 	}
 }
 
-static int32_t scale_abs(const struct evdev_packet *packet, int axis)
+static int32_t scale_abs(int32_t value, int32_t min, int32_t max)
 {
-	int64_t range = (int64_t)packet->max[axis] - packet->min[axis];
-	int64_t offset = (int64_t)packet->abs[axis] - packet->min[axis];
+	int64_t range = (int64_t)max - min;
+	int64_t offset = (int64_t)value - min;
 
 	if (range <= 0 || offset <= 0)
 		return 0;
@@ -85,7 +117,27 @@ static void send_absolute(struct evdev_packet *packet, uint64_t time_ns)
 
 	for (int i = 0; i < 2; i++)
 		if (packet->moved[i])
-			input_send(packet->device, EV_ABS, axes[i], scale_abs(packet, i), time_ns);
+			input_send(packet->device, EV_ABS, axes[i], scale_abs(packet->abs[i], packet->min[i], packet->max[i]), time_ns);
+}
+
+static void send_fingers(struct evdev_packet *packet, uint64_t time_ns)
+{
+	for (uint32_t slot = 0; slot < EVDEV_PACKET_SLOTS; slot++) {
+		bool down = packet->finger_slot[slot].id >= 0;
+		if (!packet->finger_slot[slot].changed)
+			continue;
+		packet->finger_slot[slot].changed = false;
+		if (packet->finger_slot[slot].down && (!down || packet->finger_slot[slot].replaced)) {
+			input_send_touch(packet->device, INPUT_TOUCH_UP, slot, 0, 0, time_ns);
+			packet->finger_slot[slot].down = false;
+		}
+		packet->finger_slot[slot].replaced = false;
+		if (down)
+			input_send_touch(packet->device, packet->finger_slot[slot].down ? INPUT_TOUCH_MOVE : INPUT_TOUCH_DOWN, slot,
+				scale_abs(packet->finger_slot[slot].at[0], packet->touch_min[0], packet->touch_max[0]),
+				scale_abs(packet->finger_slot[slot].at[1], packet->touch_min[1], packet->touch_max[1]), time_ns);
+		packet->finger_slot[slot].down = down;
+	}
 }
 
 /* A touchpad is a mouse: what counts is how far the finger went since the last packet. */
@@ -118,6 +170,8 @@ static void finish(struct evdev_packet *packet, uint64_t time_ns)
 		input_send_motion(packet->device, packet->rel[0], packet->rel[1], time_ns);
 	if (packet->touchpad)
 		send_touchpad(packet, time_ns);
+	else if (packet->touch)
+		send_fingers(packet, time_ns);
 	else if (packet->absolute)
 		send_absolute(packet, time_ns);
 	for (int i = 0; i < 2; i++)
@@ -146,7 +200,7 @@ static void key_event(struct evdev_packet *packet, uint16_t code, int32_t value,
 		if (packet->touchpad) {
 			packet->finger = value != 0;
 			packet->last_valid[0] = packet->last_valid[1] = false;
-		} else {
+		} else if (!packet->touch) {
 			add_key(packet, BTN_LEFT, value, time_ns);
 		}
 		return;
@@ -192,6 +246,26 @@ static void rel_event(struct evdev_packet *packet, uint16_t code, int32_t value)
 	}
 }
 
+static void finger_event(struct evdev_packet *packet, uint16_t code, int32_t value)
+{
+	int32_t slot = packet->slot;
+
+	if (code == ABS_MT_SLOT) {
+		packet->slot = value;
+		return;
+	}
+	if (slot < 0 || slot >= EVDEV_PACKET_SLOTS)
+		return;
+	if (code == ABS_MT_TRACKING_ID) {
+		/* Another finger in the same slot, its lifting lost or left out. */
+		packet->finger_slot[slot].replaced |= packet->finger_slot[slot].down && packet->finger_slot[slot].id != value;
+		packet->finger_slot[slot].id = value < 0 ? -1 : value;
+	} else {
+		packet->finger_slot[slot].at[code == ABS_MT_POSITION_Y] = value;
+	}
+	packet->finger_slot[slot].changed = true;
+}
+
 void evdev_packet_event(struct evdev_packet *packet, const struct input_event *event)
 {
 	uint64_t time_ns = (uint64_t)event->input_event_sec * NSEC_PER_SEC + (uint64_t)event->input_event_usec * NSEC_PER_USEC;
@@ -208,6 +282,9 @@ void evdev_packet_event(struct evdev_packet *packet, const struct input_event *e
 		if (event->code == ABS_X || event->code == ABS_Y) {
 			packet->abs[event->code == ABS_Y] = event->value;
 			packet->moved[event->code == ABS_Y] = true;
+		} else if (packet->touch && (event->code == ABS_MT_SLOT || event->code == ABS_MT_TRACKING_ID || event->code == ABS_MT_POSITION_X ||
+						    event->code == ABS_MT_POSITION_Y)) {
+			finger_event(packet, event->code, event->value);
 		}
 		break;
 	case EV_SYN:

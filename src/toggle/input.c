@@ -203,6 +203,25 @@ void input_frame(struct input_device *device, uint64_t time_ns)
 	device->input->config.frame(device->input->config.data, device->number, time_ns);
 }
 
+void input_send_touch(struct input_device *device, enum input_touch what, uint32_t slot, int32_t x, int32_t y, uint64_t time_ns)
+{
+	struct router_event event = { .time_ns = time_ns, .device = device->number, .type = EV_ABS, .code = ABS_MT_TRACKING_ID, .slot = slot };
+
+	device->sent = true;
+	if (what != INPUT_TOUCH_MOVE) {
+		event.value = what == INPUT_TOUCH_DOWN ? 0 : -1;
+		device->input->config.event(device->input->config.data, &event);
+	}
+	if (what == INPUT_TOUCH_UP)
+		return;
+	event.code = ABS_MT_POSITION_X;
+	event.value = x;
+	device->input->config.event(device->input->config.data, &event);
+	event.code = ABS_MT_POSITION_Y;
+	event.value = y;
+	device->input->config.event(device->input->config.data, &event);
+}
+
 /* Adds to a rest and takes the whole units out of it. A device that reports nonsense moves nothing. */
 static int32_t whole_units(double *rest, double add)
 {

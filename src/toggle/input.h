@@ -33,7 +33,8 @@ struct input_config {
 /*
  * What arrives, whatever the backend: EV_KEY keys (< BTN_MISC) and BTN_*, never value 2; EV_REL REL_X/REL_Y without acceleration,
  * REL_WHEEL/REL_HWHEEL in detents with REL_WHEEL_HI_RES/REL_HWHEEL_HI_RES in 1/120 of one; EV_ABS ABS_X/ABS_Y 0..65535. In one
- * packet motion comes before buttons. A touch screen is an absolute pointer whose first finger is BTN_LEFT; so is a pen's tip.
+ * packet motion comes before buttons. Fingers on a touch screen: ABS_MT_TRACKING_ID, ABS_MT_POSITION_X, ABS_MT_POSITION_Y with their slot; one that
+ * knows a single finger only and does not say so by slots is an absolute pointer whose finger is BTN_LEFT, and so is a pen's tip.
  */
 
 struct input;

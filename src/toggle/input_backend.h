@@ -54,6 +54,9 @@ void input_device_remove(struct input_device *device, uint64_t time_ns);
 void input_report(struct input *input);
 
 void input_send(struct input_device *device, uint16_t type, uint16_t code, int32_t value, uint64_t time_ns);
+/* A finger (slot) touches, at 0..65535 across the panel; moves; or is lifted. */
+enum input_touch { INPUT_TOUCH_DOWN, INPUT_TOUCH_MOVE, INPUT_TOUCH_UP };
+void input_send_touch(struct input_device *device, enum input_touch what, uint32_t slot, int32_t x, int32_t y, uint64_t time_ns);
 /* Ends the packet; a packet in which nothing was sent is none. */
 void input_frame(struct input_device *device, uint64_t time_ns);
 /* Relative motion with fractions: sends whole units, keeps the rest. */
@@ -67,10 +70,12 @@ struct libevdev;
 struct input_event;
 
 #define EVDEV_PACKET_KEYS 32
+#define EVDEV_PACKET_SLOTS 10
 
 struct evdev_packet {
 	struct input_device *device;
 	bool absolute, touchpad;   /* what ABS_X and ABS_Y mean */
+	bool touch;                /* a touch screen with slots; its ABS_X, ABS_Y and BTN_TOUCH only repeat them */
 	bool fine_wheel[2];        /* the kernel sends the fine event itself */
 	int32_t min[2], max[2];    /* of ABS_X, ABS_Y */
 	double gain[2];            /* touchpad: pixels per unit */
@@ -82,6 +87,15 @@ struct evdev_packet {
 	int32_t wheel[2]; /* in the unit that fine_wheel says */
 	bool moved[2];
 	int32_t abs[2];
+	/* touch: as it is known so far */
+	int32_t slot; /* which one the next events are of; not below EVDEV_PACKET_SLOTS: one to ignore */
+	int32_t touch_min[2], touch_max[2];
+	struct {
+		int32_t id, at[2]; /* id -1: no finger */
+		bool down;         /* told */
+		bool replaced;     /* the finger was told is another now */
+		bool changed;
+	} finger_slot[EVDEV_PACKET_SLOTS];
 	uint32_t n_keys;
 	struct {
 		uint16_t code;
@@ -91,6 +105,8 @@ struct evdev_packet {
 
 /* Looks at the device's capabilities. False: nothing here for us (joystick, accelerometer, lid switch, ...). */
 bool evdev_classify(struct libevdev *evdev, bool *keyboard, bool *pointer);
+/* It says that it has a plane to point at, and that the plane has no width or no height: such axes are not used. */
+bool evdev_lies(struct libevdev *evdev);
 void evdev_packet_init(struct evdev_packet *packet, struct libevdev *evdev, struct input_device *device);
 /* Takes one event; at SYN_REPORT the packet goes out through input_send. */
 void evdev_packet_event(struct evdev_packet *packet, const struct input_event *event);

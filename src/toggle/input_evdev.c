@@ -149,6 +149,8 @@ static void device_open(struct evdev_backend *backend, const char *node)
 		log_warn("%s: %s; the device is left out", path, strerror(-status));
 		goto err_device;
 	}
+	if (evdev_lies(device->evdev))
+		log_warn("%s (%s) has axes without a range: they are not used", path, libevdev_get_name(device->evdev));
 	if (!evdev_classify(device->evdev, &keyboard, &pointer)) {
 		log_debug("%s (%s) has neither keys nor pointer", path, libevdev_get_name(device->evdev));
 		goto err_evdev;

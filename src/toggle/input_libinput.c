@@ -25,9 +25,6 @@ struct libinput_backend {
 	struct libinput *libinput;
 	struct wl_event_source *source;
 	struct libinput_device *keyboard[INPUT_PHYSICAL]; /* by device number, for the lights; borrowed until DEVICE_REMOVED */
-	/* Touch: the one finger that is the pointer. */
-	struct input_device *touch_device;
-	int32_t touch_slot;
 };
 
 static int open_restricted(const char *path, int flags, void *data)
@@ -103,8 +100,6 @@ static void device_removed(struct libinput_backend *backend, struct libinput_dev
 {
 	struct input_device *device = libinput_device_get_user_data(handle);
 
-	if (device && backend->touch_device == device)
-		backend->touch_device = NULL;
 	libinput_device_set_user_data(handle, NULL);
 	if (device)
 		backend->keyboard[device->number] = NULL;
@@ -175,28 +170,17 @@ static void pointer_event(struct input_device *device, enum libinput_event_type 
 	input_frame(device, time_ns);
 }
 
-static void touch_event(struct libinput_backend *backend, struct input_device *device, enum libinput_event_type type, struct libinput_event_touch *event)
+static void touch_event(struct input_device *device, enum libinput_event_type type, struct libinput_event_touch *event)
 {
 	uint64_t time_ns = libinput_event_touch_get_time_usec(event) * NSEC_PER_USEC;
-	int32_t slot = libinput_event_touch_get_seat_slot(event);
+	uint32_t slot = (uint32_t)libinput_event_touch_get_seat_slot(event);
 
-	if (type == LIBINPUT_EVENT_TOUCH_DOWN) {
-		if (backend->touch_device)
-			return; /* a second finger */
-		backend->touch_device = device;
-		backend->touch_slot = slot;
-	} else if (backend->touch_device != device || backend->touch_slot != slot) {
-		return;
-	}
-	if (type == LIBINPUT_EVENT_TOUCH_DOWN || type == LIBINPUT_EVENT_TOUCH_MOTION)
-		send_position(device, libinput_event_touch_get_x_transformed(event, ABS_STEPS),
-			libinput_event_touch_get_y_transformed(event, ABS_STEPS), time_ns);
-	if (type == LIBINPUT_EVENT_TOUCH_DOWN)
-		input_send(device, EV_KEY, BTN_LEFT, 1, time_ns);
-	if (type == LIBINPUT_EVENT_TOUCH_UP || type == LIBINPUT_EVENT_TOUCH_CANCEL) {
-		input_send(device, EV_KEY, BTN_LEFT, 0, time_ns);
-		backend->touch_device = NULL;
-	}
+	if (type == LIBINPUT_EVENT_TOUCH_UP || type == LIBINPUT_EVENT_TOUCH_CANCEL)
+		input_send_touch(device, INPUT_TOUCH_UP, slot, 0, 0, time_ns);
+	else
+		input_send_touch(device, type == LIBINPUT_EVENT_TOUCH_DOWN ? INPUT_TOUCH_DOWN : INPUT_TOUCH_MOVE, slot,
+			clamp_abs(libinput_event_touch_get_x_transformed(event, ABS_STEPS)),
+			clamp_abs(libinput_event_touch_get_y_transformed(event, ABS_STEPS)), time_ns);
 	input_frame(device, time_ns);
 }
 
@@ -253,7 +237,7 @@ static void handle(struct libinput_backend *backend, struct libinput_event *even
 	case LIBINPUT_EVENT_TOUCH_MOTION:
 	case LIBINPUT_EVENT_TOUCH_UP:
 	case LIBINPUT_EVENT_TOUCH_CANCEL:
-		touch_event(backend, device, type, libinput_event_get_touch_event(event));
+		touch_event(device, type, libinput_event_get_touch_event(event));
 		break;
 	case LIBINPUT_EVENT_TABLET_TOOL_AXIS:
 	case LIBINPUT_EVENT_TABLET_TOOL_PROXIMITY:

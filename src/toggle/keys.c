@@ -69,59 +69,185 @@ const char *key_name(uint16_t code)
 	return libevdev_event_code_get_name(EV_KEY, code);
 }
 
-uint8_t key_modifier(uint16_t code)
+/* --- names like a wrong one --- */
+
+#define NAME_MAX_LENGTH 40
+#define LIKE_MAX 5 /* names in a list */
+#define FAR 100u
+
+static char upper(char c)
 {
-	switch (code) {
-	case KEY_LEFTCTRL:
-	case KEY_RIGHTCTRL:
-		return ROUTER_CTRL;
-	case KEY_LEFTSHIFT:
-	case KEY_RIGHTSHIFT:
-		return ROUTER_SHIFT;
-	case KEY_LEFTALT:
-	case KEY_RIGHTALT:
-		return ROUTER_ALT;
-	case KEY_LEFTMETA:
-	case KEY_RIGHTMETA:
-		return ROUTER_META;
-	default:
-		return 0;
+	return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+static uint32_t length_of(const char *name)
+{
+	size_t length = strlen(name);
+	return length < NAME_MAX_LENGTH ? (uint32_t)length : NAME_MAX_LENGTH;
+}
+
+/* Characters to insert, remove or replace (Levenshtein), case aside; of long names the beginning counts. */
+static uint32_t distance(const char *a, const char *b)
+{
+	uint32_t row[NAME_MAX_LENGTH + 1];
+	uint32_t a_length = length_of(a), b_length = length_of(b);
+
+	for (uint32_t j = 0; j <= b_length; j++)
+		row[j] = j;
+	for (uint32_t i = 1; i <= a_length; i++) {
+		uint32_t diagonal = row[0];
+		row[0] = i;
+		for (uint32_t j = 1; j <= b_length; j++) {
+			uint32_t replace = diagonal + (upper(a[i - 1]) != upper(b[j - 1]));
+			uint32_t other = min_u32(row[j], row[j - 1]) + 1;
+			diagonal = row[j];
+			row[j] = min_u32(replace, other);
+		}
+	}
+	return row[b_length];
+}
+
+/* How unlike two names without their prefix are; FAR when nobody would take one for the other. */
+static uint32_t unlike(const char *wrong, const char *name)
+{
+	size_t length = strlen(wrong), name_length = strlen(name);
+	uint32_t steps;
+
+	if (length >= 3 && name_length > length && (strncasecmp(name, wrong, length) == 0 || strcasecmp(name + name_length - length, wrong) == 0))
+		return 1; /* "ctrl1" is no part of LEFTCTRL, "volume" is one of VOLUMEUP */
+	steps = distance(wrong, name);
+	return steps * 3 <= length + 1 ? steps : FAR;
+}
+
+void key_names_like(const char *name, char *list, size_t size)
+{
+	const char *wrong = strncasecmp(name, "KEY_", 4) == 0 || strncasecmp(name, "BTN_", 4) == 0 ? name + 4 : name;
+	const char *best[LIKE_MAX];
+	uint32_t how[LIKE_MAX], n = 0;
+
+	list[0] = '\0';
+	for (uint16_t code = KEY_RESERVED + 1; code < KEY_MAX; code++) {
+		const char *other = key_name(code);
+		uint32_t steps = other ? unlike(wrong, other + 4) : FAR, at = n;
+		if (steps == FAR)
+			continue;
+		while (at > 0 && how[at - 1] > steps)
+			at--;
+		if (at == LIKE_MAX)
+			continue;
+		n += n < LIKE_MAX;
+		memmove(best + at + 1, best + at, (n - at - 1) * sizeof(*best));
+		memmove(how + at + 1, how + at, (n - at - 1) * sizeof(*how));
+		best[at] = other;
+		how[at] = steps;
+	}
+	size_t used = 0;
+	for (uint32_t i = 0; i < n && used + 2 + strlen(best[i]) < size; i++)
+		used += (size_t)snprintf(list + used, size - used, "%s%s", i > 0 ? ", " : "", best[i]);
+}
+
+/* --- chords --- */
+
+int key_chord_from_name(const char *name, uint16_t *code, uint16_t with[ROUTER_CHORD_HELD], char *error, size_t error_size)
+{
+	char one[64], like[160];
+	uint16_t key[ROUTER_CHORD_HELD + 1];
+	uint32_t n = 0;
+
+	for (const char *rest = name;; rest++) {
+		size_t length = strcspn(rest, "+");
+		snprintf(one, sizeof(one), "%.*s", (int)(length < sizeof(one) ? length : sizeof(one) - 1), rest);
+		int found = key_code_from_name(one);
+		if (found < 0) {
+			key_names_like(one, like, sizeof(like));
+			snprintf(error, error_size, "'%s' is no key name%s%s: use the names of evdev, such as KEY_GRAVE, KEY_F11, KEY_PAUSE", one,
+				like[0] ? "; near are " : "", like);
+			return -1;
+		}
+		if (n == ARRAY_LEN(key)) {
+			snprintf(error, error_size, "more than %u keys at once", ROUTER_CHORD_HELD + 1);
+			return -1;
+		}
+		key[n++] = (uint16_t)found;
+		rest += length;
+		if (*rest == '\0')
+			break;
+	}
+	*code = key[n - 1];
+	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
+		with[i] = i + 1 < n ? key[i] : KEY_RESERVED;
+	return 0;
+}
+
+void key_chord_label(uint16_t code, const uint16_t with[ROUTER_CHORD_HELD], char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; code != KEY_RESERVED && i <= ROUTER_CHORD_HELD && used < size; i++) {
+		uint16_t key = i < ROUTER_CHORD_HELD ? with[i] : code;
+		const char *name = key_name(key);
+		if (key == KEY_RESERVED)
+			continue;
+		if (key == KEY_GRAVE)
+			name = "`";
+		else if (name && strncmp(name, "KEY_", 4) == 0)
+			name += 4;
+		used += (size_t)snprintf(text + used, size - used, "%s%s", used > 0 ? "+" : "", name ? name : "?");
 	}
 }
 
-bool chord_from_text(const char *text, struct router_chord *chord)
+/* --- the check of a set --- */
+
+static bool is_modifier(uint16_t code)
 {
-	*chord = (struct router_chord){0};
-	while (chord->key == KEY_RESERVED) {
-		char name[64];
-		size_t length = strcspn(text, "+");
-		if (length >= sizeof(name))
-			return false;
-		memcpy(name, text, length);
-		name[length] = '\0';
-		int code = key_code_from_name(name);
-		if (code < 0)
-			return false;
-		if (text[length] == '\0')
-			chord->key = (uint16_t)code;
-		else if (key_modifier((uint16_t)code))
-			chord->modifiers |= key_modifier((uint16_t)code);
-		else
-			return false; /* the key is the last one */
-		text += length + 1;
+	switch (code) {
+	case KEY_LEFTSHIFT:
+	case KEY_RIGHTSHIFT:
+	case KEY_LEFTCTRL:
+	case KEY_RIGHTCTRL:
+	case KEY_LEFTALT:
+	case KEY_RIGHTALT:
+	case KEY_LEFTMETA:
+	case KEY_RIGHTMETA:
+	case KEY_FN:
+		return true;
+	default:
+		return false;
 	}
+}
+
+static bool has(const uint16_t with[ROUTER_CHORD_HELD], uint16_t code)
+{
+	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
+		if (with[i] == code)
+			return true;
+	return false;
+}
+
+/* Whatever is held for `b` is held for `a` as well: who presses a's chord has pressed b's. */
+static bool includes(const uint16_t a[ROUTER_CHORD_HELD], const uint16_t b[ROUTER_CHORD_HELD])
+{
+	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
+		if (b[i] != KEY_RESERVED && !has(a, b[i]))
+			return false;
 	return true;
 }
 
-/* Why this key cannot be a toggle key, or complete a chord; NULL when it can. with: the chord's modifiers, all of them for a key that acts with any. */
-static const char *objection(uint16_t code, uint8_t with)
+/* Why this key cannot be a toggle key; NULL when it can. */
+static const char *objection(uint16_t code, const uint16_t with[ROUTER_CHORD_HELD], bool switches_vt)
 {
-	if (key_modifier(code) || code == KEY_FN)
+	bool control = has(with, KEY_LEFTCTRL) || has(with, KEY_RIGHTCTRL), alt = has(with, KEY_LEFTALT) || has(with, KEY_RIGHTALT);
+	bool alone = includes((const uint16_t[ROUTER_CHORD_HELD]){ 0 }, with);
+
+	if (is_modifier(code))
 		return "is a modifier; no combination with it could be typed any more";
 	if (code == KEY_SYSRQ)
 		return "is the kernel's SysRq key";
-	if (code >= KEY_F1 && code <= KEY_F10 && with & ROUTER_CTRL && with & ROUTER_ALT)
-		return "switches virtual terminals together with Ctrl+Alt";
+	if (switches_vt && ((code >= KEY_F1 && code <= KEY_F10) || code == KEY_F11 || code == KEY_F12) && control && alt)
+		return "switches virtual terminals together with Ctrl+Alt; --vt-switch off ends that";
+	if (switches_vt && code >= KEY_F1 && code <= KEY_F10 && alone)
+		return "switches virtual terminals together with Ctrl+Alt; --vt-switch off ends that";
 	if (code >= BTN_MISC && code < KEY_OK)
 		return "is a button, not a key";
 	if (code >= KEY_MAX || !key_name(code))
@@ -129,27 +255,51 @@ static const char *objection(uint16_t code, uint8_t with)
 	return NULL;
 }
 
-int router_keys_check(const struct router_keys *keys, char *error, size_t error_size)
+static int pass_key_check(const struct router_keys *keys, char *error, size_t error_size)
+{
+	const uint16_t acting[ROUTER_ACTING] = { keys->toggle, keys->show, keys->hide, keys->stats };
+
+	if (keys->pass == KEY_RESERVED)
+		return 0;
+	if (!key_name(keys->pass) || (keys->pass >= BTN_MISC && keys->pass < KEY_OK)) {
+		snprintf(error, error_size, "pass key: code %u is not a key", keys->pass);
+		return -1;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(acting); i++) {
+		if (keys->pass == acting[i] || (acting[i] != KEY_RESERVED && has(keys->with[i], keys->pass))) {
+			snprintf(error, error_size, "%s is the pass key and one of the keys it passes on; give each its own", key_name(keys->pass));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int router_keys_check(const struct router_keys *keys, bool switches_vt, char *error, size_t error_size)
 {
 	const struct {
 		const char *role;
 		uint16_t code;
-		uint8_t with;
-	} key[] = { { "toggle", keys->toggle, UINT8_MAX }, { "show", keys->show, UINT8_MAX }, { "hide", keys->hide, UINT8_MAX },
-		{ "statistics", keys->stats.key, keys->stats.modifiers } };
+	} key[ROUTER_ACTING] = { { "toggle", keys->toggle }, { "show", keys->show }, { "hide", keys->hide }, { "statistics", keys->stats } };
 
 	for (size_t i = 0; i < ARRAY_LEN(key); i++) {
 		if (key[i].code == KEY_RESERVED)
 			continue;
-		const char *why = objection(key[i].code, key[i].with);
+		const char *why = objection(key[i].code, keys->with[i], switches_vt);
 		const char *name = key_name(key[i].code);
+		for (uint32_t k = 0; !why && k < ROUTER_CHORD_HELD; k++) {
+			if (keys->with[i][k] == KEY_RESERVED || is_modifier(keys->with[i][k]))
+				continue;
+			snprintf(error, error_size, "%s key: %s in a chord is no modifier; hold Ctrl, Shift, Alt or Super keys with %s", key[i].role,
+				key_name(keys->with[i][k]), name);
+			return -1;
+		}
 		if (why) {
 			snprintf(error, error_size, "%s key: %s (code %u) %s; choose another key, such as KEY_GRAVE, KEY_F11 or KEY_F12",
 				key[i].role, name ? name : "it", key[i].code, why);
 			return -1;
 		}
 		for (size_t j = 0; j < i; j++) {
-			if (key[j].code == key[i].code) {
+			if (key[j].code == key[i].code && (includes(keys->with[i], keys->with[j]) || includes(keys->with[j], keys->with[i]))) {
 				snprintf(error, error_size, "%s is both the %s key and the %s key; give each its own", name, key[j].role, key[i].role);
 				return -1;
 			}
@@ -159,5 +309,5 @@ int router_keys_check(const struct router_keys *keys, char *error, size_t error_
 		snprintf(error, error_size, "no key would lead back from the guest: set a toggle key or a hide key");
 		return -1;
 	}
-	return 0;
+	return pass_key_check(keys, error, error_size);
 }

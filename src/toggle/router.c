@@ -8,8 +8,11 @@
  *
  * A toggle sets the owner of what the losing side holds in the routed lane to NOBODY after telling that side of the
  * release; the hold itself stays until the fingers are up, so the physical release finds NOBODY and is swallowed.
- * Toggle keys are holds of NOBODY from the start, and so are the last key of the statistics' chord and Fn of Ctrl+Alt+Fn: while a seat's owner mutes the console's
+ * Keys that act are holds of NOBODY from the start, and so is Fn of Ctrl+Alt+Fn: while a seat's owner mutes the console's
  * keyboard, the kernel no longer switches terminals by itself.
+ *
+ * The pass key is a key like others until a toggle key is pressed with it. Then the side loses the pass key, so that it gets
+ * the other one alone: a backtick and no Ctrl+backtick.
  *
  * The guest may hold one code through both lanes; it is told of the first press and of the last release.
  */
@@ -31,13 +34,21 @@ struct hold {
 	uint8_t owner;   /* enum router_sink; meaningful while devices > 0 */
 };
 
+/* A finger on a touch screen, from its touch to its lifting. Its place in the table is its number for the sides. */
+struct touch {
+	bool used;
+	uint8_t owner; /* enum router_sink */
+	uint32_t device, slot;
+};
+
 struct router {
 	struct router_keys keys;
 	struct router_output output;
 	enum presentation state;
 	struct hold hold[LANES][CODES];
 	uint64_t down[LANES][ROUTER_DEVICES][CODES / WORD_BITS]; /* what each device has down */
-	uint32_t held[ROUTER_GUEST + 1];                         /* codes down per sink */
+	struct touch touch[ROUTER_TOUCHES];
+	uint32_t held[ROUTER_GUEST + 1];                         /* codes and fingers down per sink */
 };
 
 _Static_assert(CODES % WORD_BITS == 0, "key bitmaps have whole words");
@@ -132,11 +143,76 @@ static uint32_t holding_device(const struct router *router, enum lane lane, uint
 	return 0;
 }
 
+static bool is_touch(uint16_t code)
+{
+	return code == ABS_MT_TRACKING_ID || code == ABS_MT_POSITION_X || code == ABS_MT_POSITION_Y;
+}
+
+static void deliver_touch(struct router *router, const struct touch *touch, const struct router_event *event)
+{
+	struct router_event renamed = *event;
+
+	renamed.slot = (uint32_t)(touch - router->touch);
+	if (touch->owner != ROUTER_NOBODY)
+		deliver(router, touch->owner, &renamed);
+}
+
+/* The owner is told that the finger was lifted; it owns nothing from now on. */
+static void take_touch(struct router *router, struct touch *touch, uint64_t time_ns)
+{
+	struct router_event lifted = { .time_ns = time_ns, .device = touch->device, .type = EV_ABS, .code = ABS_MT_TRACKING_ID, .value = -1 };
+
+	if (touch->owner == ROUTER_NOBODY)
+		return;
+	router->held[touch->owner]--;
+	deliver_touch(router, touch, &lifted);
+	touch->owner = ROUTER_NOBODY;
+}
+
+static struct touch *find_touch(struct router *router, uint32_t device, uint32_t slot)
+{
+	for (uint32_t i = 0; i < ROUTER_TOUCHES; i++)
+		if (router->touch[i].used && router->touch[i].device == device && router->touch[i].slot == slot)
+			return &router->touch[i];
+	return NULL;
+}
+
+static struct touch *free_touch(struct router *router)
+{
+	for (uint32_t i = 0; i < ROUTER_TOUCHES; i++)
+		if (!router->touch[i].used)
+			return &router->touch[i];
+	return NULL;
+}
+
+/* give_it: the side that is shown gets a finger that touches. */
+static void touch_event(struct router *router, const struct router_event *event, bool give_it)
+{
+	struct touch *touch = find_touch(router, event->device, event->slot);
+
+	if (event->code != ABS_MT_TRACKING_ID) {
+		if (touch)
+			deliver_touch(router, touch, event);
+	} else if (event->value < 0) {
+		if (!touch)
+			return; /* down before the device was ours, or one too many */
+		take_touch(router, touch, event->time_ns);
+		touch->used = false;
+	} else if (!touch && (touch = free_touch(router)) != NULL) {
+		*touch = (struct touch){ true, (uint8_t)(give_it ? shown_sink(router->state) : ROUTER_NOBODY), event->device, event->slot };
+		router->held[touch->owner] += give_it;
+		deliver_touch(router, touch, event);
+	}
+}
+
 /* Releases on `sink` what it holds in `lane`; the holds stay, owned by nobody. */
 static void release_lane(struct router *router, enum lane lane, enum router_sink sink, uint64_t time_ns)
 {
 	if (router->held[sink] == 0)
 		return;
+	for (uint32_t i = 0; lane == LANE_ROUTED && i < ROUTER_TOUCHES; i++)
+		if (router->touch[i].used && router->touch[i].owner == sink)
+			take_touch(router, &router->touch[i], time_ns);
 	for (uint32_t code = 0; code < CODES; code++) {
 		if (!holds(router, lane, (uint16_t)code, sink))
 			continue;
@@ -164,56 +240,71 @@ void router_present(struct router *router, enum presentation_event event, uint64
 	router->output.present(router->output.data, next, time_ns);
 }
 
-static bool toggle_key(const struct router_keys *keys, uint16_t code, enum presentation_event *event)
-{
-	if (code == KEY_RESERVED)
-		return false; /* 0 in the table means that there is no such key */
-	if (code == keys->toggle)
-		*event = PRESENTATION_TOGGLE;
-	else if (code == keys->show)
-		*event = PRESENTATION_SHOW;
-	else if (code == keys->hide)
-		*event = PRESENTATION_HIDE;
-	else
-		return false;
-	return true;
-}
-
 static bool is_pressed(const struct router *router, uint16_t code)
 {
 	return router->hold[LANE_ROUTED][code].devices > 0;
 }
 
-/* The virtual terminal that this press asks for, 0 for none. F11 and F12 have other work here. */
+enum acting { TOGGLE, SHOW, HIDE, STATS, NOTHING };
+
+/* What this press does, if anything. */
+static enum acting acting_key(const struct router *router, uint16_t code)
+{
+	const struct router_keys *keys = &router->keys;
+	const uint16_t acting[ROUTER_ACTING] = { [TOGGLE] = keys->toggle, [SHOW] = keys->show, [HIDE] = keys->hide, [STATS] = keys->stats };
+
+	if (code == KEY_RESERVED)
+		return NOTHING; /* 0 in the table means that there is no such key */
+	for (size_t i = 0; i < ARRAY_LEN(acting); i++) {
+		size_t down = 0;
+		while (down < ROUTER_CHORD_HELD && (keys->with[i][down] == KEY_RESERVED || is_pressed(router, keys->with[i][down])))
+			down++;
+		if (code == acting[i] && down == ROUTER_CHORD_HELD)
+			return (enum acting)i;
+	}
+	return NOTHING;
+}
+
+static void act(struct router *router, enum acting what, uint64_t time_ns)
+{
+	static const enum presentation_event events[] = { PRESENTATION_TOGGLE, PRESENTATION_SHOW, PRESENTATION_HIDE };
+
+	if (what == STATS)
+		router->output.stats(router->output.data);
+	else
+		router_present(router, events[what], time_ns);
+}
+
+/* The virtual terminal that this press asks for, 0 for none. */
 static int terminal_key(const struct router *router, uint16_t code)
 {
-	if (!router->output.switch_vt || code < KEY_F1 || code > KEY_F10)
+	int terminal = code >= KEY_F1 && code <= KEY_F10 ? code - KEY_F1 + 1 : code == KEY_F11 ? 11 : code == KEY_F12 ? 12 : 0;
+
+	if (!router->output.switch_vt || terminal == 0)
 		return 0;
 	bool control = is_pressed(router, KEY_LEFTCTRL) || is_pressed(router, KEY_RIGHTCTRL);
 	bool alt = is_pressed(router, KEY_LEFTALT) || is_pressed(router, KEY_RIGHTALT);
 
-	return control && alt ? code - KEY_F1 + 1 : 0;
+	return control && alt ? terminal : 0;
 }
 
-/* Toggle keys come first, so that they act whatever else is held. */
-static bool stats_chord(const struct router *router, uint16_t code)
+/* A toggle key goes to the side shown: without the pass key, which was only held to say so. */
+static void pass(struct router *router, const struct router_event *event)
 {
-	static const uint16_t modifiers[] = { KEY_LEFTCTRL, KEY_RIGHTCTRL, KEY_LEFTSHIFT, KEY_RIGHTSHIFT, KEY_LEFTALT, KEY_RIGHTALT, KEY_LEFTMETA, KEY_RIGHTMETA };
-	uint8_t down = 0;
+	struct router_event release = *event;
 
-	if (code == KEY_RESERVED || code != router->keys.stats.key)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(modifiers); i++)
-		if (is_pressed(router, modifiers[i]))
-			down |= key_modifier(modifiers[i]);
-	return down == router->keys.stats.modifiers;
+	release.code = router->keys.pass;
+	release.value = 0;
+	release.device = holding_device(router, LANE_ROUTED, release.code);
+	take(router, LANE_ROUTED, &release);
+	give(router, LANE_ROUTED, event, shown_sink(router->state));
 }
 
 /* give_it: the side that is shown gets what is no chord of ours. */
 static void press(struct router *router, enum lane lane, const struct router_event *event, bool give_it)
 {
 	struct hold *hold = &router->hold[lane][event->code];
-	enum presentation_event change;
+	enum acting what;
 
 	if (is_down(router, lane, event->device, event->code))
 		return;
@@ -223,15 +314,22 @@ static void press(struct router *router, enum lane lane, const struct router_eve
 
 	if (lane == LANE_ADDRESSED) {
 		give(router, lane, event, ROUTER_GUEST);
-	} else if (toggle_key(&router->keys, event->code, &change)) {
-		hold->owner = ROUTER_NOBODY;
-		router_present(router, change, event->time_ns);
 	} else if (terminal_key(router, event->code) != 0) {
 		hold->owner = ROUTER_NOBODY;
 		router->output.switch_vt(router->output.data, terminal_key(router, event->code));
-	} else if (stats_chord(router, event->code)) {
+	} else if (event->code == KEY_POWER && router->output.power) {
 		hold->owner = ROUTER_NOBODY;
-		router->output.stats(router->output.data);
+		if (give_it) /* waking the screen is all that it does else */
+			router->output.power(router->output.data);
+	} else if ((what = acting_key(router, event->code)) != NOTHING) {
+		bool passes = router->keys.pass != KEY_RESERVED && is_pressed(router, router->keys.pass);
+		if (passes && give_it) {
+			pass(router, event);
+			return;
+		}
+		hold->owner = ROUTER_NOBODY;
+		if (!passes)
+			act(router, what, event->time_ns);
 	} else if (give_it) {
 		give(router, lane, event, shown_sink(router->state));
 	} else {
@@ -269,6 +367,11 @@ static void handle(struct router *router, const struct router_event *event, bool
 		return;
 	case EV_REL:
 	case EV_ABS:
+		if (event->type == EV_ABS && is_touch(event->code)) {
+			if (lane == LANE_ROUTED) /* nobody addresses fingers */
+				touch_event(router, event, give_it);
+			return;
+		}
 		if (give_it)
 			deliver(router, lane == LANE_ADDRESSED ? ROUTER_GUEST : shown_sink(router->state), event);
 		return;
@@ -291,6 +394,12 @@ void router_device_gone(struct router *router, uint32_t device, uint64_t time_ns
 {
 	if (device >= ROUTER_DEVICES)
 		return;
+	for (uint32_t i = 0; i < ROUTER_TOUCHES; i++) {
+		if (!router->touch[i].used || router->touch[i].device != device)
+			continue;
+		take_touch(router, &router->touch[i], time_ns);
+		router->touch[i].used = false;
+	}
 	for (enum lane lane = 0; lane < LANES; lane++) {
 		for (uint32_t word = 0; word < CODES / WORD_BITS; word++) {
 			while (router->down[lane][device][word] != 0) {

@@ -4,7 +4,7 @@
  *
  * The router: decides for each input event which side gets it. Pure: (state, event) -> deliveries, presentation change.
  *
- * The owner of a key or button is fixed at its press (UI, guest or swallowed) and kept to its release. A toggle acts at
+ * The owner of a key, button or finger on a touch screen is fixed at its press (UI, guest or swallowed) and kept to its release. A toggle acts at
  * the press; what the losing side holds is released there at that moment, and the later physical release is swallowed.
  * Events addressed to the guest are apart from this: a toggle neither releases nor redirects what is held through them.
  */
@@ -20,27 +20,28 @@ enum router_sink { ROUTER_NOBODY, ROUTER_UI, ROUTER_GUEST };
 
 /* Device numbers are the caller's; one is one physical device (or the injector). */
 #define ROUTER_DEVICES 64
+/* Fingers on all touch screens together; more than that are ignored. */
+#define ROUTER_TOUCHES 10
 
 struct router_event {
 	uint64_t time_ns; /* CLOCK_MONOTONIC of the event */
 	uint32_t device;  /* < ROUTER_DEVICES */
 	uint16_t type;    /* EV_KEY, EV_REL, EV_ABS */
 	uint16_t code;    /* evdev code */
-	int32_t value;    /* EV_KEY: 0, 1, 2 (repeat); EV_REL: delta; EV_ABS: 0..65535 across the panel */
+	int32_t value;    /* EV_KEY: 0, 1, 2 (repeat); EV_REL: delta; EV_ABS: 0..65535 across the panel; ABS_MT_TRACKING_ID: 0 down, -1 up */
 	bool to_guest;    /* addressed to the guest whatever is shown (rayvmctl --guest): never toggles */
+	uint32_t slot;    /* ABS_MT_*: the finger. Any number of the device's; delivered as one below ROUTER_TOUCHES, of all devices' */
 };
 
-enum router_modifier { ROUTER_CTRL = 1, ROUTER_SHIFT = 2, ROUTER_ALT = 4, ROUTER_META = 8 };
+#define ROUTER_CHORD_HELD 3
+#define ROUTER_ACTING 4
 
-/* A key pressed while exactly these modifiers are down, either one of each pair. */
-struct router_chord {
-	uint16_t key;      /* evdev code; 0: none */
-	uint8_t modifiers; /* enum router_modifier */
-};
-
+/* The keys that act. They do so whatever else is held, but for the pass key and for Ctrl+Alt+Fn where that switches terminals. */
 struct router_keys {
 	uint16_t toggle, show, hide; /* evdev codes; 0: none */
-	struct router_chord stats;   /* its key reaches neither side; its modifiers were there before it and did */
+	uint16_t stats; /* the figures over the picture; 0: none */
+	uint16_t pass; /* while it is held the others are keys like others, for the side that is shown; 0: none */
+	uint16_t with[ROUTER_ACTING][ROUTER_CHORD_HELD]; /* what has to be down for toggle, show, hide, stats; 0: nothing more */
 };
 
 /* Where decisions go. Called from within router_* on the same thread, in order; they must not call router_* that change it. */
@@ -49,10 +50,12 @@ struct router_output {
 	void (*deliver)(void *data, enum router_sink sink, const struct router_event *event);
 	/* The presentation changed because of the event with this time stamp. Releases for the losing side come before. */
 	void (*present)(void *data, enum presentation state, uint64_t time_ns);
-	/* Ctrl+Alt+Fn asks for virtual terminal n (1 to 10); neither side sees Fn. NULL: the chord is keys like others. */
+	/* Ctrl+Alt+Fn asks for virtual terminal n (1 to 12); neither side sees Fn. NULL: the chord is keys like others. */
 	void (*switch_vt)(void *data, int vt);
-	/* The chord for the statistics was pressed. */
+	/* The key for the statistics was pressed. */
 	void (*stats)(void *data);
+	/* The power key was pressed; neither side sees it. NULL: it is a key like others. */
+	void (*power)(void *data);
 	void *data;
 };
 
@@ -75,11 +78,16 @@ uint32_t router_held(const struct router *router, enum router_sink sink);
 
 /* "KEY_GRAVE" (or "grave") to an evdev code, -1 when there is no such key. */
 int key_code_from_name(const char *name);
-/* "ctrl+alt+s", "KEY_LEFTCTRL+KEY_LEFTALT+KEY_S": modifiers and one key. False when it is no chord. */
-bool chord_from_text(const char *text, struct router_chord *chord);
-/* Which modifier this key is; 0: none. */
-uint8_t key_modifier(uint16_t code);
 /* Code to "KEY_..."; NULL when it has no name. */
 const char *key_name(uint16_t code);
-/* Checks a set of keys (0 = none): 0, or -1 and a line in error (same key twice, a modifier, a key of Ctrl+Alt+Fn ...). */
-int router_keys_check(const struct router_keys *keys, char *error, size_t error_size);
+/* The keys whose names are most like this one that is none, "KEY_GRAVE, KEY_G"; "" when none is near. */
+void key_names_like(const char *name, char *list, size_t size);
+/* "KEY_LEFTCTRL+KEY_SPACE" to a key and what has to be down with it. 0, or -1 and a line in error. */
+int key_chord_from_name(const char *name, uint16_t *code, uint16_t with[ROUTER_CHORD_HELD], char *error, size_t error_size);
+/* What people call it: "`", "F11", "LEFTCTRL+SPACE"; "" for no key. */
+void key_chord_label(uint16_t code, const uint16_t with[ROUTER_CHORD_HELD], char *text, size_t size);
+/*
+ * Checks a set of keys that act (0 = none), with Ctrl+Alt+Fn switching terminals or not: 0, or -1 and a line in error (same key twice, a
+ * modifier, a key of Ctrl+Alt+Fn, a pass key in the way ...).
+ */
+int router_keys_check(const struct router_keys *keys, bool switches_vt, char *error, size_t error_size);

@@ -64,10 +64,21 @@ static const char *const names[] = {
 	[LINK_KEYBOARD] = "rayvm keyboard",
 	[LINK_POINTER_RELATIVE] = "rayvm mouse",
 	[LINK_POINTER_ABSOLUTE] = "rayvm tablet",
+	[LINK_TOUCH] = "rayvm touch screen",
 };
+
+/* Slots for those who know several fingers, and the first one as a pointer for the others (Linux' Documentation/input/multi-touch-protocol.rst). */
+static bool touch_has_code(uint32_t type, uint32_t code)
+{
+	if (type == EV_ABS)
+		return code == ABS_X || code == ABS_Y || code == ABS_MT_SLOT || code == ABS_MT_TRACKING_ID || code == ABS_MT_POSITION_X || code == ABS_MT_POSITION_Y;
+	return type == EV_KEY && code == BTN_TOUCH;
+}
 
 static bool has_code(enum link_device kind, uint32_t type, uint32_t code)
 {
+	if (kind == LINK_TOUCH)
+		return touch_has_code(type, code);
 	bool pointer = kind != LINK_KEYBOARD;
 	switch (type) {
 	case EV_KEY:
@@ -123,13 +134,19 @@ static void fill_config(const struct vinput *input, struct input_config *config)
 		config->ids.product = (uint16_t)(1 + kind);
 		config->ids.version = 1;
 		break;
+	case CFG_PROP_BITS:
+		if (kind == LINK_TOUCH) {
+			config->size = 1;
+			config->bitmap[0] = 1u << INPUT_PROP_DIRECT;
+		}
+		break;
 	case CFG_EV_BITS:
 		fill_bits(config, kind, config->subsel);
 		break;
 	case CFG_ABS_INFO:
 		if (has_code(kind, EV_ABS, config->subsel)) {
 			config->size = sizeof(config->abs);
-			config->abs.max = VINPUT_ABS_MAX;
+			config->abs.max = config->subsel == ABS_MT_SLOT ? VINPUT_TOUCHES - 1 : VINPUT_ABS_MAX;
 		}
 		break;
 	}
@@ -202,10 +219,57 @@ static uint32_t room(struct virtq *queue, uint32_t want)
 	return have;
 }
 
+/* A packet's events, the touch screen's additions, and SYN_REPORT. */
+#define WIRE_EVENTS (LINK_EVENTS_PER_MESSAGE + 4)
+
+static bool touched(const struct vinput *input, uint32_t slot)
+{
+	return slot < VINPUT_TOUCHES && input->state.touched >> slot & 1;
+}
+
+/* The guest knows now of these events. */
+static void told_touches(struct vinput *input, const struct wire_event *event, uint32_t n)
+{
+	uint32_t slot = VINPUT_TOUCHES;
+	for (uint32_t i = 0; i < n; i++) {
+		if (event[i].type != EV_ABS)
+			continue;
+		if (event[i].code == ABS_MT_SLOT)
+			slot = event[i].value;
+		if (event[i].code != ABS_MT_TRACKING_ID || slot >= VINPUT_TOUCHES)
+			continue;
+		uint16_t mask = (uint16_t)(1u << slot);
+		input->state.touched = event[i].value <= VINPUT_ABS_MAX ? input->state.touched | mask : input->state.touched & (uint16_t)~mask;
+		input->state.lifts_owed &= (uint16_t)~mask;
+	}
+	set_bit(input->state.told, BTN_TOUCH, input->state.touched != 0);
+}
+
+/* As pay_releases(), for fingers: one at a time, because the guest may have made a small ring. */
+static bool pay_lifts(struct vinput *input)
+{
+	for (uint32_t slot = 0; slot < VINPUT_TOUCHES; slot++) {
+		struct wire_event event[4] = { { EV_ABS, ABS_MT_SLOT, slot }, { EV_ABS, ABS_MT_TRACKING_ID, UINT32_MAX } };
+		uint32_t n = 2;
+		if (!(input->state.lifts_owed >> slot & 1))
+			continue;
+		if (input->state.touched == 1u << slot)
+			event[n++] = (struct wire_event){ EV_KEY, BTN_TOUCH, 0 };
+		event[n++] = (struct wire_event){ EV_SYN, SYN_REPORT, 0 };
+		if (room(&input->device.queue[EVENT_QUEUE], n) < n || !write_events(input, event, n))
+			return false;
+		told_touches(input, event, n);
+		virtio_notify_queue(&input->device, EVENT_QUEUE);
+	}
+	return true;
+}
+
 /* Delivers releases that found no room, as far as there is some now. True when none is owed any more. */
 static bool pay_releases(struct vinput *input)
 {
 	struct virtio_device *device = &input->device;
+	if (input->kind == LINK_TOUCH)
+		return pay_lifts(input);
 	for (;;) {
 		struct wire_event event[QUEUE_SIZE];
 		uint32_t n = 0;
@@ -232,12 +296,58 @@ static bool pay_releases(struct vinput *input)
 }
 
 /*
+ * What of a touch packet the guest gets to see: fingers it knows of, at places on the screen, and what a pointer's user needs: whether
+ * any finger is down, and where the first one is. Returns the number of events, without the SYN_REPORT.
+ */
+static uint32_t filter_touch(const struct vinput *input, const struct link_message *message, struct wire_event *out)
+{
+	static const uint16_t pointer[2] = { ABS_X, ABS_Y };
+	uint32_t n = 0, news = 0, slot = VINPUT_TOUCHES, down = input->state.touched, place[2] = { 0 };
+	bool moved[2] = { false };
+	for (uint32_t i = 0; i < min_u32(message->input.count, LINK_EVENTS_PER_MESSAGE); i++) {
+		const struct link_event *event = &message->input.event[i];
+		bool y = event->code == ABS_MT_POSITION_Y;
+		if (event->type != EV_ABS)
+			continue;
+		if (event->code == ABS_MT_SLOT) {
+			slot = event->value < 0 ? VINPUT_TOUCHES : (uint32_t)event->value;
+			if (slot < VINPUT_TOUCHES)
+				out[n++] = (struct wire_event){ EV_ABS, ABS_MT_SLOT, slot };
+			continue;
+		}
+		if (slot >= VINPUT_TOUCHES)
+			continue;
+		bool known = down >> slot & 1;
+		if (event->code == ABS_MT_TRACKING_ID && (known || event->value >= 0)) {
+			down = event->value >= 0 ? down | 1u << slot : down & ~(1u << slot);
+			out[n++] = (struct wire_event){ EV_ABS, ABS_MT_TRACKING_ID, event->value < 0 ? UINT32_MAX : (uint32_t)event->value & VINPUT_ABS_MAX };
+			news++;
+		} else if ((y || event->code == ABS_MT_POSITION_X) && known) {
+			place[y] = event->value < 0 ? 0 : min_u32((uint32_t)event->value, VINPUT_ABS_MAX);
+			moved[y] = (uint32_t)__builtin_ctz(down) == slot;
+			out[n++] = (struct wire_event){ EV_ABS, event->code, place[y] };
+			news++;
+		}
+	}
+	if (news == 0)
+		return 0;
+	for (int i = 0; i < 2; i++)
+		if (moved[i])
+			out[n++] = (struct wire_event){ EV_ABS, pointer[i], place[i] };
+	if ((down != 0) != (input->state.touched != 0))
+		out[n++] = (struct wire_event){ EV_KEY, BTN_TOUCH, down != 0 };
+	return n;
+}
+
+/*
  * What of a packet the guest gets to see: declared codes; no repeats; no release of a key it does not believe held, and so
  * none whose press was dropped. Returns the number of events, without the SYN_REPORT.
  */
 static uint32_t filter(const struct vinput *input, const struct link_message *message, struct wire_event *out)
 {
 	uint32_t n = 0, count = min_u32(message->input.count, LINK_EVENTS_PER_MESSAGE);
+	if (input->kind == LINK_TOUCH)
+		return filter_touch(input, message, out);
 	uint64_t told[VINPUT_KEY_WORDS]; /* as it develops: a packet may hold a press and its release */
 	memcpy(told, input->state.told, sizeof(told));
 	for (uint32_t i = 0; i < count; i++) {
@@ -260,7 +370,15 @@ static uint32_t filter(const struct vinput *input, const struct link_message *me
 /* The packet found no room: of its keys only the releases that the guest has to learn of are kept. */
 static void drop_packet(struct vinput *input, const struct wire_event *event, uint32_t n)
 {
+	uint32_t slot = VINPUT_TOUCHES;
 	for (uint32_t i = 0; i < n; i++) {
+		if (event[i].type == EV_ABS && event[i].code == ABS_MT_SLOT)
+			slot = event[i].value;
+		/* A finger whose touch was dropped is none for the guest, whatever was there before. */
+		if (event[i].type == EV_ABS && event[i].code == ABS_MT_TRACKING_ID && touched(input, slot))
+			input->state.lifts_owed |= (uint16_t)(1u << slot);
+		if (input->kind == LINK_TOUCH)
+			continue;
 		/* A key pressed again before its release was delivered simply stays held. */
 		if (event[i].type == EV_KEY && get_bit(input->state.told, event[i].code))
 			set_bit(input->state.owed, event[i].code, event[i].value == 0);
@@ -272,6 +390,8 @@ static void drop_packet(struct vinput *input, const struct wire_event *event, ui
 static void delivered(struct vinput *input, const struct wire_event *event, uint32_t n, uint64_t time_ns)
 {
 	bool key = false;
+	if (input->kind == LINK_TOUCH)
+		told_touches(input, event, n);
 	for (uint32_t i = 0; i < n; i++) {
 		if (event[i].type != EV_KEY)
 			continue;
@@ -290,7 +410,7 @@ static void delivered(struct vinput *input, const struct wire_event *event, uint
 void vinput_packet(struct vinput *input, const struct link_message *message)
 {
 	struct virtio_device *device = &input->device;
-	struct wire_event event[LINK_EVENTS_PER_MESSAGE + 1];
+	struct wire_event event[WIRE_EVENTS];
 	if (message->input.device != (uint32_t)input->kind)
 		return;
 	pthread_mutex_lock(&device->lock);
@@ -312,7 +432,7 @@ void vinput_packet(struct vinput *input, const struct link_message *message)
 bool vinput_has_room(struct vinput *input, const struct link_message *message)
 {
 	struct virtio_device *device = &input->device;
-	struct wire_event event[LINK_EVENTS_PER_MESSAGE + 1];
+	struct wire_event event[WIRE_EVENTS];
 	bool result = true;
 	pthread_mutex_lock(&device->lock);
 	if (device->live && !input->paused) {
@@ -414,6 +534,11 @@ static bool bits_ok(enum link_device kind, const struct vinput_state *untrusted)
 		if ((told && !has_code(kind, EV_KEY, code)) || (owed && !told))
 			return false;
 	}
+	bool any = get_bit(untrusted->told, BTN_TOUCH);
+	if (kind == LINK_TOUCH ? any != (untrusted->touched != 0) : untrusted->touched != 0)
+		return false;
+	if (untrusted->touched >> VINPUT_TOUCHES != 0 || (untrusted->lifts_owed & ~untrusted->touched) != 0)
+		return false;
 	for (uint32_t code = 0; code < 32; code++)
 		if ((untrusted->leds >> code & 1) && !has_code(kind, EV_LED, code))
 			return false;
@@ -425,7 +550,7 @@ static bool input_load(struct virtio_device *device, const void *from, uint32_t 
 	struct vinput *input = of(device);
 	struct vinput_state untrusted;
 	if (!state_get(&untrusted, sizeof(untrusted), STATE_INPUT, VINPUT_STATE_VERSION, from, size) || untrusted.kind != (uint32_t)input->kind ||
-		!state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || untrusted.zero1 != 0 || !bits_ok(input->kind, &untrusted))
+		!state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || !bits_ok(input->kind, &untrusted))
 		return false;
 	input->state = untrusted;
 	input->leds_changed = true;

@@ -1,4 +1,4 @@
-/* virtio-input (virtio 1.2, section 5.8): keyboard, relative pointer, absolute pointer. Machine thread. */
+/* virtio-input (virtio 1.2, section 5.8): keyboard, relative pointer, absolute pointer, touch screen. Machine thread. */
 #pragma once
 
 #include <stdint.h>
@@ -9,13 +9,15 @@
 
 /* Largest ABS_X and ABS_Y that the guest is told of and that vinput_packet() takes (the range of the router's events); 0 is the left, upper edge. */
 #define VINPUT_ABS_MAX 65535
+/* Fingers of the touch screen. Its packets begin with ABS_MT_SLOT; what a pointer would be told is added by the device. */
+#define VINPUT_TOUCHES 10
 
 struct stats;
 struct vinput;
 
 /* The device's own state (vmm/state.h). Bitmaps hold one bit per KEY_* code. */
 #define VINPUT_KEY_WORDS 12
-#define VINPUT_STATE_VERSION 1
+#define VINPUT_STATE_VERSION 2
 struct vinput_state {
 	struct state_head head;
 	uint32_t kind; /* enum link_device */
@@ -24,7 +26,8 @@ struct vinput_state {
 	uint64_t told[VINPUT_KEY_WORDS]; /* keys the guest believes held */
 	uint64_t owed[VINPUT_KEY_WORDS]; /* of these, the ones whose release waits for room */
 	uint32_t leds; /* bit per LED_* */
-	uint32_t zero1;
+	uint16_t touched; /* fingers the guest believes on the screen, bit per slot */
+	uint16_t lifts_owed; /* of these, the ones whose lifting waits for room */
 };
 
 /* One device; the caller's thread polls its kick_fds and calls ops->run. stats is borrowed and may be NULL. NULL with errno. */
@@ -33,7 +36,7 @@ void vinput_destroy(struct vinput *input);
 struct virtio_device *vinput_device(struct vinput *input);
 /*
  * Delivers one LINK_INPUT packet, whole or not at all. When the guest gave no room the packet is dropped and counted, but
- * releases of keys it believes held are remembered (one bit each) and delivered as soon as there is room.
+ * releases of keys (and fingers) it believes held are remembered (one bit each) and delivered as soon as there is room.
  */
 void vinput_packet(struct vinput *input, const struct link_message *message);
 /*

@@ -1,4 +1,4 @@
-/* Keyboard, mouse and tablet: event and status queues of a hostile guest, packets of any contents, the backlog before it. */
+/* Keyboard, mouse, tablet and touch screen: event and status queues of a hostile guest, packets of any contents, the backlog before it. */
 #include <linux/input.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +16,14 @@ enum {
 	OP_STATUS,             /* one status event {type b, code c, value d} */
 	OP_LEDS,
 	OP_FORGET,
-	OP_KIND,               /* first only: device kind a % 3 */
+	OP_KIND,               /* first only: device kind a % 4 */
 };
 
 static const uint8_t ops[] = {
 	OP_RAM, OP_DESC, OP_DESC_NEXT, OP_AVAIL, OP_AVAIL_INDEX, OP_KICK, OP_COMMON_WRITE, OP_BAR_WRITE, OP_BAR_READ, OP_HANDSHAKE, OP_RESET, OP_PAUSE, OP_STATE, OP_STATE,
 	OP_PACKET, OP_PACKET, OP_PACKET, OP_TIME, OP_BUFFERS, OP_BUFFERS, OP_STATUS, OP_LEDS, OP_FORGET,
 };
-static const uint64_t values[] = { EV_KEY, EV_REL, EV_ABS, EV_LED, KEY_A, KEY_CNT, KEY_MAX, BTN_LEFT, 0x2000, 0x2001, 0x203b, LINK_EVENTS_PER_MESSAGE, VINPUT_ABS_MAX };
+static const uint64_t values[] = { EV_KEY, EV_REL, EV_ABS, EV_LED, KEY_A, KEY_CNT, KEY_MAX, BTN_LEFT, ABS_MT_SLOT, ABS_MT_TRACKING_ID, 0x2000, 0x2001, 0x203b, LINK_EVENTS_PER_MESSAGE, VINPUT_ABS_MAX };
 const struct fuzz_target fuzz_target = { .operations = true, .ops = ops, .n_ops = ARRAY_LEN(ops), .values = values, .n_values = ARRAY_LEN(values) };
 
 static struct stats stats;
@@ -45,6 +45,9 @@ static void packet(struct scene *scene, const struct fuzz_op *op)
 	struct link_message message = { .type = LINK_INPUT, .input = { .time_ns = scene->now_ns, .device = op->a & 0x7f, .count = op->b } };
 	for (uint32_t i = 0; i < LINK_EVENTS_PER_MESSAGE; i++)
 		message.input.event[i] = (struct link_event){ (uint16_t)(op->c & 0xffff), (uint16_t)((op->c >> 16) + i), (int32_t)(op->d >> (i & 1 ? 32 : 0)) };
+	/* A touch screen's packets begin with the finger. */
+	if ((op->a & 0x7f) == LINK_TOUCH && op->b > 1)
+		message.input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, (int32_t)(op->d % 12) };
 	if (op->b > 0 && op->b <= LINK_EVENTS_PER_MESSAGE)
 		message.input.event[op->b - 1] = (struct link_event){ EV_SYN, SYN_REPORT, 0 };
 	if (op->a & 0x80)
@@ -103,7 +106,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	struct fuzz_op op;
 	enum link_device kind = LINK_KEYBOARD;
 	if (fuzz_op_at(data, size, 0, &op) && op.op == OP_KIND)
-		kind = (enum link_device)(op.a % 3);
+		kind = (enum link_device)(op.a % 4);
 	guest_init(&scene.guest);
 	scene.input = vinput_create(&scene.guest.memory, kind, &stats);
 	scene.backlog = scene.input != NULL ? vinput_backlog_create(scene.input) : NULL;

@@ -277,8 +277,8 @@ def input_():
                                      for form in (key, 0xFFFF))[:16 * 120],
         "I-pause": fill + press(0, 30, 1) + op(PAUSE) + press(0, 30, 0) + op(PAUSE, 1) + op(RESET) + press(0, 31, 1) + fill + press(0, 32, 1),
     }
-    for device in (1, 2):
-        seeds[f"I-kind-{device}"] = op(kind, device) + fill + b"".join(press(device, code, value, 3, form) for form in (rel, absolute, key) for code in (0, 1, 0x110, 8)
+    for device in (1, 2, 3):
+        seeds[f"I-kind-{device}"] = op(kind, device) + fill + b"".join(press(device, code, value, 3, form) for form in (rel, absolute, key) for code in (0, 1, 0x110, 8, 0x34, 0x35, 0x38)
                                                                         for value in (1, 65535, 65536, ALL))
     return seeds
 

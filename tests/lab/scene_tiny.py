@@ -99,7 +99,7 @@ def test_guest_paints_and_its_devices_are_there(machine):
     mode = said(machine, r"^TINY:MODE (\d+)x(\d+)")
     assert (int(mode[1]), int(mode[2])) == size, f"the guest chose {mode[1]}x{mode[2]} on a panel of {size}"
     names = re.findall(r"^TINY:DEV \S+ (.*)$", serial(machine), re.MULTILINE)
-    assert sum("rayvm" in name for name in names) == 3, names
+    assert sum("rayvm" in name for name in names) == 4, names
     said(machine, r"^TINY:DISK vda 16777216")
     said(machine, r"^TINY:DISKTEST ok")
     assert "TINY:ERROR" not in serial(machine), serial(machine)

@@ -39,6 +39,11 @@ static int key_code(const char *name)
 	return -1;
 }
 
+static void keys_like(const char *name, char *list, size_t size)
+{
+	snprintf(list, size, strcmp(name, "KEY_NOSUCH") == 0 ? "KEY_SUCH" : "");
+}
+
 static struct fixture f;
 
 static void setup(void)
@@ -49,7 +54,8 @@ static void setup(void)
 	f.board = status_board_create();
 	f.stats = calloc(1, sizeof *f.stats);
 	f.front = mailbox_create(256, sizeof(struct control_request));
-	struct control_config config = { .path = f.path, .board = f.board, .stats = f.stats, .front = f.front, .key_code = key_code };
+	struct control_config config = { .path = f.path, .board = f.board, .stats = f.stats, .front = f.front, .key_code = key_code, .keys_like = keys_like,
+		.acting = { KEY_GRAVE, KEY_F11, 0 } };
 	f.control = control_create(&config, error, sizeof error);
 	ck_assert_msg(f.control != NULL, "%s", error);
 	ck_assert_int_eq(control_start(f.control), 0);
@@ -167,6 +173,7 @@ START_TEST(nonsense_gets_one_answer_each)
 		"{\"command\":\"press\",\"arguments\":{\"keys\":[5]}}\n",
 		"{\"command\":\"type\",\"arguments\":{\"text\":\"caf\\u00e9\"}}\n",
 		"{\"command\":\"type\",\"arguments\":{\"text\":\"a`b\"}}\n",
+		"{\"command\":\"type\",\"arguments\":{\"text\":\"a~b\"}}\n",
 		"{\"command\":\"wait\",\"arguments\":{\"state\":\"paradise\"}}\n",
 		"{\"command\":\"vm\",\"arguments\":{\"action\":\"explode\"}}\n",
 		"{\"command\":\"vm\",\"arguments\":{\"name\":\"other\",\"action\":\"start\"}}\n",
@@ -181,6 +188,13 @@ START_TEST(nonsense_gets_one_answer_each)
 		ck_assert_msg(!ok(fd, error), "accepted %s", lines[i]);
 		ck_assert_msg(error[0] != '\0', "no error text for %s", lines[i]);
 	}
+	/* What one may have meant is told with it, once it is known. */
+	say(fd, "{\"command\":\"press\",\"arguments\":{\"keys\":[\"KEY_NOSUCH\"]}}\n");
+	ck_assert(!ok(fd, error));
+	ck_assert_ptr_nonnull(strstr(error, "'KEY_NOSUCH' is no key name; near are KEY_SUCH"));
+	say(fd, "{\"command\":\"press\",\"arguments\":{\"keys\":[\"KEY_WEIRD\"]}}\n");
+	ck_assert(!ok(fd, error));
+	ck_assert_ptr_null(strstr(error, "near"));
 	struct control_request request;
 	ck_assert_msg(!mailbox_take(f.front, &request), "nonsense reached the front (kind %u)", request.kind);
 	close(fd);

@@ -74,8 +74,16 @@ START_TEST(refusals)
 		{ { "--features", "dev_scanout,vmm_hypervisor" }, "exclude" },
 		{ { "--toggle-key", "KEY_NOSUCH" }, "KEY_NOSUCH" },
 		{ { "--toggle-key", "KEY_F11" }, "KEY_F11" },
-		{ { "--stats-chord", "ctrl+s+alt" }, "ctrl+alt+s" },
-		{ { "--stats-chord", "shift+KEY_GRAVE" }, "KEY_GRAVE" },
+		{ { "--stats-chord", "ctrl+s+alt" }, "modifier" },
+		{ { "--stats-chord", "shift+KEY_GRAVE" }, "KEY_GRAVE is both" },
+		{ { "--stats-chord", "F9" }, "--vt-switch off" },
+		{ { "--toggle-key", "KEY_GRAV" }, "near are KEY_GRAVE" },
+		{ { "--toggle-key", "ctrl+spaec" }, "'spaec'" },
+		{ { "--toggle-key", "KEY_F5" }, "--vt-switch off" },
+		{ { "--pass-key", "KEY_F11" }, "pass key" },
+		{ { "--pass-key", "ctrl+a" }, "more than one key" },
+		{ { "--vt-switch", "maybe" }, "neither on nor off" },
+		{ { "--power-key", "maybe" }, "powerdown" },
 		{ { "--on-crash", "maybe" }, "maybe" },
 		{ { "--frobnicate" }, "--frobnicate" },
 		{ { "--probe-panel=0" }, "--probe-panel" },
@@ -153,12 +161,12 @@ START_TEST(settings_file)
 	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\n");
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
 	ck_assert(options.bilinear);
-	ck_assert_uint_eq(options.keys.stats.key, KEY_F9);
-	ck_assert_uint_eq(options.keys.stats.modifiers, ROUTER_META);
+	ck_assert_uint_eq(options.keys.stats, KEY_F9);
+	ck_assert_uint_eq(options.keys.with[3][0], KEY_LEFTMETA);
 	options_finish(&options);
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest", "--stats-chord", "none")), 0);
 	ck_assert(!options.bilinear);
-	ck_assert_uint_eq(options.keys.stats.key, 0);
+	ck_assert_uint_eq(options.keys.stats, 0);
 	options_finish(&options);
 	unlink(path);
 
@@ -291,6 +299,74 @@ START_TEST(releases_are_never_lost)
 }
 END_TEST
 
+static void touch(struct packer *packer, uint32_t slot, uint16_t code, int32_t value)
+{
+	struct router_event event = { .time_ns = 5, .device = 4, .type = EV_ABS, .code = code, .value = value, .slot = slot };
+	packer_add(packer, &event);
+}
+
+/* Packet `i` is of this finger, and its second event is this. */
+static void got_touch(const struct sink *sink, uint32_t i, uint32_t slot, uint16_t code, int32_t value, uint32_t count)
+{
+	ck_assert_uint_lt(i, sink->n);
+	ck_assert_uint_eq(sink->got[i].input.device, LINK_TOUCH);
+	ck_assert_uint_eq(sink->got[i].input.count, count);
+	ck_assert_uint_eq(sink->got[i].input.event[0].code, ABS_MT_SLOT);
+	ck_assert_uint_eq((uint32_t)sink->got[i].input.event[0].value, slot);
+	ck_assert_uint_eq(sink->got[i].input.event[1].code, code);
+	ck_assert_int_eq(sink->got[i].input.event[1].value, value);
+}
+
+START_TEST(one_finger_a_packet)
+{
+	static struct stats stats;
+	struct sink sink = { 0 };
+	struct packer packer;
+	packer_init(&packer, true, sink_send, &sink, &stats);
+	touch(&packer, 0, ABS_MT_TRACKING_ID, 0);
+	touch(&packer, 0, ABS_MT_POSITION_X, 7);
+	touch(&packer, 0, ABS_MT_POSITION_Y, 8);
+	touch(&packer, 1, ABS_MT_POSITION_X, 9);
+	packer_flush(&packer);
+	ck_assert_uint_eq(sink.n, 2);
+	got_touch(&sink, 0, 0, ABS_MT_TRACKING_ID, 0, 5);
+	ck_assert_int_eq(sink.got[0].input.event[3].value, 8);
+	got_touch(&sink, 1, 1, ABS_MT_POSITION_X, 9, 3);
+	touch(&packer, 0, ABS_MT_TRACKING_ID, -1);
+	touch(&packer, 0, ABS_MT_TRACKING_ID, 0); /* another finger, another id */
+	packer_flush(&packer);
+	got_touch(&sink, 2, 0, ABS_MT_TRACKING_ID, -1, 3);
+	got_touch(&sink, 3, 0, ABS_MT_TRACKING_ID, 1, 3);
+	/* Many places at once are several whole packets. */
+	for (int i = 0; i < 30; i++)
+		touch(&packer, 0, ABS_MT_POSITION_X, i);
+	packer_flush(&packer);
+	uint32_t moved = 0;
+	for (uint32_t i = 4; i < sink.n; i++)
+		moved += sink.got[i].input.count - 2;
+	ck_assert_uint_eq(moved, 30);
+	/* The ring is full while two fingers are lifted and a third touches: two liftings come later, once. */
+	sink.full = true;
+	touch(&packer, 0, ABS_MT_TRACKING_ID, -1);
+	touch(&packer, 2, ABS_MT_TRACKING_ID, 0);
+	touch(&packer, 9, ABS_MT_TRACKING_ID, -1);
+	ck_assert(packer_flush(&packer));
+	sink.full = false;
+	uint32_t n = sink.n;
+	ck_assert(!packer_flush(&packer));
+	ck_assert_uint_eq(sink.n, n + 2);
+	got_touch(&sink, n, 0, ABS_MT_TRACKING_ID, -1, 3);
+	got_touch(&sink, n + 1, 9, ABS_MT_TRACKING_ID, -1, 3);
+	ck_assert(!packer_flush(&packer));
+	ck_assert_uint_eq(sink.n, n + 2);
+	/* The UI has nothing to touch. */
+	packer_init(&packer, false, sink_send, &sink, &stats);
+	touch(&packer, 0, ABS_MT_TRACKING_ID, 0);
+	ck_assert(!packer_flush(&packer));
+	ck_assert_uint_eq(sink.n, n + 2);
+}
+END_TEST
+
 START_TEST(buttons_follow_their_pointer)
 {
 	static struct stats stats;
@@ -339,6 +415,7 @@ static Suite *suite(void)
 	tcase_add_test(c, packets_are_whole);
 	tcase_add_test(c, releases_are_never_lost);
 	tcase_add_test(c, buttons_follow_their_pointer);
+	tcase_add_test(c, one_finger_a_packet);
 	tcase_add_test(c, axis_mapping);
 	suite_add_tcase(s, c);
 	return s;

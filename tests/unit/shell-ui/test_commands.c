@@ -197,6 +197,22 @@ START_TEST(test_show_guides)
 }
 END_TEST
 
+START_TEST(test_help_names_the_keys)
+{
+	char answer[ANSWER_MAX];
+	struct status status = { .vm = VM_RUNNING };
+	struct answer_context context = { .status = &status, .toggle_key = "LEFTMETA+TAB", .show_key = "F11", .hide_key = "F12" };
+	struct command command = { .kind = COMMAND_HELP };
+	answer_command(&command, &context, answer, sizeof(answer));
+	ck_assert_ptr_nonnull(strstr(answer, "LEFTMETA+TAB"));
+	ck_assert_ptr_null(strstr(answer, "held they are typed"));
+	context.pass_key = "RIGHTCTRL";
+	answer_command(&command, &context, answer, sizeof(answer));
+	ck_assert_ptr_nonnull(strstr(answer, "RIGHTCTRL"));
+	ck_assert_ptr_nonnull(strstr(answer, "held they are typed"));
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("commands");
@@ -211,6 +227,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, test_placeholder_unconfigured);
 	tcase_add_test(tcase, test_answers);
 	tcase_add_test(tcase, test_show_guides);
+	tcase_add_test(tcase, test_help_names_the_keys);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

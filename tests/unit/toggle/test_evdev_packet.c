@@ -20,6 +20,8 @@ static void on_event(void *data, const struct router_event *event)
 	(void)data;
 	ck_assert_uint_eq(event->device, 7);
 	ck_assert_uint_eq(event->time_ns, 3000000500000ull);
+	if (event->type == EV_ABS && event->code >= ABS_MT_SLOT)
+		used += (size_t)snprintf(trace + used, sizeof(trace) - used, "%u:", event->slot);
 	snprintf(trace + used, sizeof(trace) - used, "%s=%d ", libevdev_event_code_get_name(event->type, event->code), event->value);
 }
 
@@ -190,18 +192,44 @@ START_TEST(tablet)
 }
 END_TEST
 
-START_TEST(axes_with_the_widest_and_with_no_range)
+START_TEST(axes_of_the_widest_range)
 {
 	has(EV_KEY, BTN_LEFT);
 	has_axis(ABS_X, INT_MIN, INT_MAX, 0);
-	has_axis(ABS_Y, 5, 5, 0);
+	has_axis(ABS_Y, 5, 6, 0);
 	classified(true, false, true);
+	ck_assert(!evdev_lies(model));
 	feed(EV_ABS, ABS_X, INT_MAX);
 	feed(EV_ABS, ABS_Y, 5);
 	sync_expect("ABS_X=65535 ABS_Y=0 . ");
 	feed(EV_ABS, ABS_X, INT_MIN);
 	feed(EV_ABS, ABS_Y, 50);
-	sync_expect("ABS_X=0 ABS_Y=0 . ");
+	sync_expect("ABS_X=0 ABS_Y=65535 . ");
+}
+END_TEST
+
+START_TEST(axes_without_a_range)
+{
+	has(EV_KEY, BTN_LEFT);
+	has_axis(ABS_X, 0, 100, 0);
+	has_axis(ABS_Y, 5, 5, 0);
+	ck_assert(evdev_lies(model));
+	classified(false, false, false);
+	/* What else it has is used. */
+	make_keyboard();
+	has(EV_REL, REL_X);
+	has(EV_REL, REL_Y);
+	has_axis(ABS_MT_SLOT, 0, 9, 0);
+	has_axis(ABS_MT_TRACKING_ID, 0, 9, 0);
+	has_axis(ABS_MT_POSITION_X, 9, 0, 0);
+	has_axis(ABS_MT_POSITION_Y, 0, 9, 0);
+	ck_assert(evdev_lies(model));
+	classified(true, true, true);
+	feed(EV_ABS, ABS_X, 50);
+	feed(EV_ABS, ABS_MT_TRACKING_ID, 3);
+	feed(EV_REL, REL_X, 2);
+	feed(EV_KEY, KEY_A, 1);
+	sync_expect("REL_X=2 KEY_A=1 . ");
 }
 END_TEST
 
@@ -219,6 +247,78 @@ START_TEST(touch_screen)
 	sync_expect("ABS_X=100 ABS_Y=200 BTN_LEFT=1 . ");
 	feed(EV_KEY, BTN_TOUCH, 0);
 	sync_expect("BTN_LEFT=0 . ");
+}
+END_TEST
+
+static void make_touch_screen(void)
+{
+	libevdev_enable_property(model, INPUT_PROP_DIRECT);
+	has(EV_KEY, BTN_TOUCH);
+	has_axis(ABS_X, 0, 4095, 10);
+	has_axis(ABS_Y, 0, 4095, 10);
+	has_axis(ABS_MT_SLOT, 0, 15, 0);
+	has_axis(ABS_MT_TRACKING_ID, 0, 65535, 0);
+	has_axis(ABS_MT_POSITION_X, 0, 4095, 10);
+	has_axis(ABS_MT_POSITION_Y, 0, 4095, 10);
+	classified(true, false, true);
+	feed(EV_ABS, ABS_MT_SLOT, 0);
+}
+
+static void finger(int slot, int id, int x, int y)
+{
+	feed(EV_ABS, ABS_MT_SLOT, slot);
+	feed(EV_ABS, ABS_MT_TRACKING_ID, id);
+	if (id >= 0) {
+		feed(EV_ABS, ABS_MT_POSITION_X, x);
+		feed(EV_ABS, ABS_MT_POSITION_Y, y);
+	}
+}
+
+#define DOWN_AT(slot, x, y) #slot ":ABS_MT_TRACKING_ID=0 " #slot ":ABS_MT_POSITION_X=" #x " " #slot ":ABS_MT_POSITION_Y=" #y " "
+#define UP(slot) #slot ":ABS_MT_TRACKING_ID=-1 "
+
+START_TEST(touch_screen_with_several_fingers)
+{
+	make_touch_screen();
+	finger(0, 11, 4095, 0);
+	feed(EV_KEY, BTN_TOUCH, 1); /* repeats what the slots say */
+	feed(EV_ABS, ABS_X, 4095);
+	sync_expect(DOWN_AT(0, 65535, 0) ". ");
+	finger(1, 12, 0, 4095);
+	feed(EV_ABS, ABS_MT_SLOT, 0);
+	feed(EV_ABS, ABS_MT_POSITION_Y, 4095); /* only what changes is reported */
+	sync_expect("0:ABS_MT_POSITION_X=65535 0:ABS_MT_POSITION_Y=65535 " DOWN_AT(1, 0, 65535) ". ");
+	finger(0, -1, 0, 0);
+	sync_expect(UP(0) ". ");
+	/* Another finger in a slot whose lifting was lost, or came in the same packet. */
+	finger(1, 13, 0, 0);
+	sync_expect(UP(1) DOWN_AT(1, 0, 0) ". ");
+	finger(1, -1, 0, 0);
+	finger(1, 14, 4095, 4095);
+	sync_expect(UP(1) DOWN_AT(1, 65535, 65535) ". ");
+	/* Touched and lifted in one packet: nothing happened. */
+	finger(2, 15, 1, 1);
+	finger(2, -1, 0, 0);
+	sync_expect("");
+	finger(1, -1, 0, 0);
+	feed(EV_KEY, BTN_TOUCH, 0);
+	sync_expect(UP(1) ". ");
+}
+END_TEST
+
+START_TEST(touch_screen_with_slots_that_do_not_exist)
+{
+	make_touch_screen();
+	for (int slot = -1; slot < 40; slot += slot == -1 ? 11 : 1) {
+		finger(slot, 20 + slot, 1, 1);
+		sync_expect("");
+	}
+	finger(INT_MAX, 1, 1, 1);
+	sync_expect("");
+	finger(9, 5, 0, 0);
+	sync_expect(DOWN_AT(9, 0, 0) ". ");
+	finger(9, INT_MIN, 0, 0);
+	sync_expect(UP(9) ". ");
 }
 END_TEST
 
@@ -316,8 +416,11 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, mouse);
 	tcase_add_test(tcase, fine_wheel_makes_whole_detents);
 	tcase_add_test(tcase, tablet);
-	tcase_add_test(tcase, axes_with_the_widest_and_with_no_range);
+	tcase_add_test(tcase, axes_of_the_widest_range);
+	tcase_add_test(tcase, axes_without_a_range);
 	tcase_add_test(tcase, touch_screen);
+	tcase_add_test(tcase, touch_screen_with_several_fingers);
+	tcase_add_test(tcase, touch_screen_with_slots_that_do_not_exist);
 	tcase_add_test(tcase, pen);
 	tcase_add_test(tcase, touchpad_is_a_mouse);
 	tcase_add_test(tcase, others);

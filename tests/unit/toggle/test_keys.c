@@ -45,23 +45,122 @@ START_TEST(codes_to_names_and_back)
 }
 END_TEST
 
+static void like(const char *wrong, const char *wanted)
+{
+	char list[160];
+
+	key_names_like(wrong, list, sizeof(list));
+	ck_assert_msg(wanted[0] ? strstr(list, wanted) != NULL : list[0] == '\0', "%s: \"%s\" has no \"%s\"", wrong, list, wanted);
+}
+
+START_TEST(names_near_a_wrong_one)
+{
+	char list[20];
+
+	like("KEY_GRAV", "KEY_GRAVE");
+	like("grve", "KEY_GRAVE");
+	like("KEY_SPCAE", "KEY_SPACE");
+	like("lctrl", "");
+	like("leftcontrol", "KEY_LEFTCTRL");
+	like("pauze", "KEY_PAUSE");
+	like("volume", "KEY_VOLUMEUP");
+	like("scroll", "KEY_SCROLLLOCK");
+	like("KEY_F111", "KEY_F11");
+	like("anykey", "");
+	like("", "");
+	like("a name that is far longer than any key has and than the room there is for one, on purpose", "");
+	/* A list that does not fit has fewer names. */
+	key_names_like("scroll", list, sizeof(list));
+	ck_assert_str_eq(list, "KEY_SCROLLLOCK");
+}
+END_TEST
+
+START_TEST(chords)
+{
+	uint16_t code, with[ROUTER_CHORD_HELD];
+	char text[80], error[320];
+
+	ck_assert_int_eq(key_chord_from_name("KEY_F11", &code, with, error, sizeof(error)), 0);
+	ck_assert_uint_eq(code, KEY_F11);
+	ck_assert_uint_eq(with[0], 0);
+	ck_assert_int_eq(key_chord_from_name("ctrl+KEY_LEFTALT+shift+space", &code, with, error, sizeof(error)), 0);
+	ck_assert_uint_eq(code, KEY_SPACE);
+	ck_assert(with[0] == KEY_LEFTCTRL && with[1] == KEY_LEFTALT && with[2] == KEY_LEFTSHIFT);
+	key_chord_label(code, with, text, sizeof(text));
+	ck_assert_str_eq(text, "LEFTCTRL+LEFTALT+LEFTSHIFT+SPACE");
+	key_chord_label(KEY_GRAVE, (uint16_t[ROUTER_CHORD_HELD]){ 0 }, text, sizeof(text));
+	ck_assert_str_eq(text, "`");
+	key_chord_label(0, with, text, sizeof(text));
+	ck_assert_str_eq(text, "");
+	key_chord_label(code, with, text, 12);
+	ck_assert_str_eq(text, "LEFTCTRL+LE");
+	ck_assert_int_eq(key_chord_from_name("ctrl+alt+shift+super+a", &code, with, error, sizeof(error)), -1);
+	ck_assert_ptr_nonnull(strstr(error, "more than 4"));
+	for (const char *const *wrong = (const char *const[]){ "ctrl+", "+a", "", "ctrl++a", "ctrl+grav", NULL }; *wrong; wrong++)
+		ck_assert_msg(key_chord_from_name(*wrong, &code, with, error, sizeof(error)) == -1, "accepted %s", *wrong);
+	ck_assert_ptr_nonnull(strstr(error, "'grav' is no key name; near are KEY_GRAVE"));
+}
+END_TEST
+
+static bool switches_vt = true;
+static uint16_t pass_key;
+static uint16_t with[ROUTER_ACTING][ROUTER_CHORD_HELD];
+
 static void refused(uint16_t toggle, uint16_t show, uint16_t hide, const char *word)
 {
-	struct router_keys keys = { .toggle = toggle, .show = show, .hide = hide };
+	struct router_keys keys = { .toggle = toggle, .show = show, .hide = hide, .pass = pass_key };
 	char error[200] = "";
 
-	ck_assert_msg(router_keys_check(&keys, error, sizeof(error)) == -1, "accepted %u %u %u", toggle, show, hide);
+	memcpy(keys.with, with, sizeof(with));
+	ck_assert_msg(router_keys_check(&keys, switches_vt, error, sizeof(error)) == -1, "accepted %u %u %u", toggle, show, hide);
 	ck_assert_msg(strstr(error, word) != NULL, "\"%s\" does not say \"%s\"", error, word);
 	ck_assert_ptr_null(strchr(error, '\n'));
 }
 
 static void accepted(uint16_t toggle, uint16_t show, uint16_t hide)
 {
-	struct router_keys keys = { .toggle = toggle, .show = show, .hide = hide };
+	struct router_keys keys = { .toggle = toggle, .show = show, .hide = hide, .pass = pass_key };
 	char error[200] = "";
 
-	ck_assert_msg(router_keys_check(&keys, error, sizeof(error)) == 0, "%s", error);
+	memcpy(keys.with, with, sizeof(with));
+	ck_assert_msg(router_keys_check(&keys, switches_vt, error, sizeof(error)) == 0, "%s", error);
 }
+
+START_TEST(sets_with_chords_and_a_pass_key)
+{
+	pass_key = KEY_RIGHTCTRL;
+	accepted(KEY_GRAVE, KEY_F11, KEY_F12);
+	pass_key = KEY_F12;
+	refused(KEY_GRAVE, KEY_F11, KEY_F12, "KEY_F12 is the pass key");
+	pass_key = BTN_LEFT;
+	refused(KEY_GRAVE, KEY_F11, KEY_F12, "pass key");
+	pass_key = 0;
+	switches_vt = false;
+	accepted(KEY_F1, KEY_F2, KEY_F3);
+	switches_vt = true;
+	with[0][0] = KEY_LEFTMETA;
+	accepted(KEY_F1, KEY_F11, KEY_F12);
+	accepted(KEY_F11, KEY_F12, 0); /* the show key is another without Super */
+	refused(KEY_F11, KEY_F11, KEY_F12, "KEY_F11 is both"); /* whoever presses Super+F11 presses F11 */
+	with[1][0] = KEY_LEFTALT;
+	accepted(KEY_F11, KEY_F11, KEY_F12);
+	with[1][1] = KEY_LEFTMETA;
+	refused(KEY_F11, KEY_F11, KEY_F12, "KEY_F11 is both");
+	pass_key = KEY_LEFTALT;
+	refused(KEY_GRAVE, KEY_F11, KEY_F12, "KEY_LEFTALT is the pass key");
+	pass_key = 0;
+	with[1][1] = KEY_RIGHTCTRL;
+	refused(KEY_GRAVE, KEY_F11, KEY_F12, "--vt-switch off");
+	switches_vt = false;
+	accepted(KEY_GRAVE, KEY_F11, KEY_F12);
+	with[1][1] = KEY_A;
+	refused(KEY_GRAVE, KEY_F11, KEY_F12, "KEY_A in a chord is no modifier");
+	with[1][1] = 0;
+	refused(KEY_GRAVE, KEY_RIGHTSHIFT, KEY_F12, "modifier");
+	switches_vt = true;
+	memset(with, 0, sizeof(with));
+}
+END_TEST
 
 START_TEST(sets_of_keys)
 {
@@ -84,56 +183,6 @@ START_TEST(sets_of_keys)
 }
 END_TEST
 
-START_TEST(chords)
-{
-	static const struct {
-		const char *text;
-		struct router_chord chord;
-	} good[] = {
-		{ "ctrl+alt+s", { KEY_S, ROUTER_CTRL | ROUTER_ALT } },
-		{ "KEY_RIGHTALT+KEY_LEFTCTRL+KEY_S", { KEY_S, ROUTER_CTRL | ROUTER_ALT } },
-		{ "super+shift+F9", { KEY_F9, ROUTER_META | ROUTER_SHIFT } },
-		{ "pause", { KEY_PAUSE, 0 } },
-	};
-	static const char *const bad[] = { "", "+", "ctrl+", "+s", "ctrl++s", "s+ctrl+x", "ctrl+nosuch", "ctrl+alt+s ", "ctrl s" };
-	struct router_chord chord;
-	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		ck_assert_msg(chord_from_text(good[i].text, &chord), "refused %s", good[i].text);
-		ck_assert_uint_eq(chord.key, good[i].chord.key);
-		ck_assert_uint_eq(chord.modifiers, good[i].chord.modifiers);
-	}
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		ck_assert_msg(!chord_from_text(bad[i], &chord), "accepted %s", bad[i]);
-	char huge[200];
-	memset(huge, 'x', sizeof(huge));
-	huge[sizeof(huge) - 1] = '\0';
-	ck_assert(!chord_from_text(huge, &chord));
-}
-END_TEST
-
-/* What a chord may not be: a toggle key, which would act first, a modifier, a terminal's. */
-START_TEST(sets_with_a_chord)
-{
-	static const struct {
-		struct router_chord chord;
-		const char *word; /* NULL: accepted */
-	} cases[] = {
-		{ { KEY_S, ROUTER_CTRL | ROUTER_ALT }, NULL },
-		{ { KEY_F9, ROUTER_META }, NULL },
-		{ { KEY_F9, ROUTER_CTRL | ROUTER_ALT | ROUTER_SHIFT }, "virtual terminals" },
-		{ { KEY_F11, ROUTER_CTRL }, "KEY_F11 is both the show key and the statistics key" },
-		{ { KEY_LEFTALT, ROUTER_CTRL }, "modifier" },
-		{ { KEY_SYSRQ, ROUTER_ALT }, "SysRq" },
-	};
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct router_keys keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .stats = cases[i].chord };
-		char error[200] = "";
-		ck_assert_int_eq(router_keys_check(&keys, error, sizeof(error)), cases[i].word != NULL ? -1 : 0);
-		ck_assert_msg(cases[i].word == NULL || strstr(error, cases[i].word) != NULL, "\"%s\" does not say \"%s\"", error, cases[i].word);
-	}
-}
-END_TEST
-
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("keys");
@@ -141,9 +190,10 @@ static Suite *make_suite(void)
 
 	tcase_add_test(tcase, names_to_codes);
 	tcase_add_test(tcase, codes_to_names_and_back);
-	tcase_add_test(tcase, sets_of_keys);
+	tcase_add_test(tcase, names_near_a_wrong_one);
 	tcase_add_test(tcase, chords);
-	tcase_add_test(tcase, sets_with_a_chord);
+	tcase_add_test(tcase, sets_of_keys);
+	tcase_add_test(tcase, sets_with_chords_and_a_pass_key);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }

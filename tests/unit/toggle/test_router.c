@@ -7,7 +7,7 @@
 #include "toggle/router.h"
 #include "unit.h"
 
-static const struct router_keys default_keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12 };
+static const struct router_keys default_keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .pass = KEY_RIGHTCTRL };
 
 /* What came out, as text: "ui+30 " is a press of code 30 for the UI, "guest-30 " a release, "P " and "H " presentation changes. */
 static char trace[2048];
@@ -25,6 +25,10 @@ static void on_deliver(void *data, enum router_sink sink, const struct router_ev
 	last_time = event->time_ns;
 	if (event->type == EV_KEY)
 		snprintf(trace + used, sizeof(trace) - used, "%s%c%u ", name, event->value == 0 ? '-' : event->value == 1 ? '+' : '*', event->code);
+	else if (event->code == ABS_MT_TRACKING_ID)
+		snprintf(trace + used, sizeof(trace) - used, "%s%c%u ", name, event->value < 0 ? '^' : 'v', event->slot);
+	else if (event->code == ABS_MT_POSITION_X || event->code == ABS_MT_POSITION_Y)
+		snprintf(trace + used, sizeof(trace) - used, "%s@%u=%d ", name, event->slot, event->value);
 	else
 		snprintf(trace + used, sizeof(trace) - used, "%s%s%u=%d ", name, event->type == EV_REL ? "rel" : "abs", event->code, event->value);
 }
@@ -99,6 +103,16 @@ static void tap(uint16_t code)
 	key(code, 0);
 }
 
+static void finger(uint32_t device, uint32_t slot, uint16_t code, int32_t value)
+{
+	struct router_event event = { .time_ns = 1000, .device = device, .type = EV_ABS, .code = code, .value = value, .slot = slot };
+	router_handle(router, &event);
+}
+
+#define DOWN(device, slot) finger(device, slot, ABS_MT_TRACKING_ID, 0)
+#define UP(device, slot) finger(device, slot, ABS_MT_TRACKING_ID, -1)
+#define MOVE(device, slot, x) finger(device, slot, ABS_MT_POSITION_X, x)
+
 /* Asserts what came out since the last call. */
 static void expect(const char *text)
 {
@@ -122,12 +136,14 @@ START_TEST(terminals)
 	key(KEY_F3, 1);
 	key(KEY_F3, 2); /* repeats ask once */
 	expect("vt3 ");
-	key(KEY_F11, 1); /* shows, as always */
+	tap(KEY_F11); /* toggle keys else, but terminals have them as well */
+	tap(KEY_F12);
+	expect("vt11 vt12 ");
+	tap(KEY_GRAVE);
 	expect("ui-29 ui-100 P ");
 	key(KEY_F3, 0);
 	key(KEY_LEFTCTRL, 0);
 	key(KEY_RIGHTALT, 0);
-	key(KEY_F11, 0);
 	tap(KEY_F2);
 	expect("guest+60 guest-60 ");
 	/* What is addressed to the guest is the guest's. */
@@ -138,35 +154,35 @@ START_TEST(terminals)
 }
 END_TEST
 
-/* Its key reaches nobody, whichever side is shown, and exactly its modifiers make the chord. */
+/* Its key reaches nobody, whichever side is shown. */
 START_TEST(chord_for_the_statistics)
 {
-	const struct router_keys keys = { .toggle = KEY_GRAVE, .stats = { KEY_S, ROUTER_CTRL | ROUTER_ALT } };
+	const struct router_keys keys = { .toggle = KEY_GRAVE, .pass = KEY_RIGHTCTRL, .stats = KEY_S, .with = { [3] = { KEY_LEFTCTRL, KEY_LEFTALT } } };
 	teardown();
 	start(PRESENTATION_HIDDEN, &keys);
 	tap(KEY_S);
 	expect("ui+31 ui-31 ");
-	key(KEY_RIGHTCTRL, 1);
+	key(KEY_LEFTCTRL, 1);
 	tap(KEY_S);
-	expect("ui+97 ui+31 ui-31 ");
+	expect("ui+29 ui+31 ui-31 ");
 	key_on(1, KEY_LEFTALT, 1); /* another keyboard's counts */
 	key(KEY_S, 1);
 	key(KEY_S, 2);
 	key(KEY_S, 0);
 	expect("ui+56 stats ");
-	key(KEY_LEFTSHIFT, 1);
-	tap(KEY_S);
-	expect("ui+42 ui+31 ui-31 ");
-	key(KEY_LEFTSHIFT, 0);
-	key(KEY_S, 1);
-	expect("ui-42 stats ");
 	/* Over a toggle the key stays nobody's, and what is held makes the chord for the other side. */
+	key(KEY_S, 1);
 	tap(KEY_GRAVE);
 	key(KEY_S, 0);
-	expect("ui-56 ui-97 P ");
+	expect("stats ui-29 ui-56 P ");
 	tap(KEY_S);
 	expect("stats ");
+	/* The pass key makes it a key like others here as well. */
+	key(KEY_RIGHTCTRL, 1);
+	tap(KEY_S);
 	key(KEY_RIGHTCTRL, 0);
+	expect("guest+97 guest-97 guest+31 guest-31 ");
+	key(KEY_LEFTCTRL, 0);
 	key_on(1, KEY_LEFTALT, 0);
 	tap(KEY_S);
 	expect("guest+31 guest-31 ");
@@ -176,19 +192,195 @@ START_TEST(chord_for_the_statistics)
 	guest_key(KEY_S, 1);
 	expect("guest+29 guest+56 guest+31 ");
 	teardown();
-
-	/* A key alone; and without a chord no key is one, not even that with code 0. */
-	const struct router_keys alone = { .toggle = KEY_GRAVE, .stats = { KEY_F9, 0 } };
-	start(PRESENTATION_PRESENTED, &alone);
-	tap(KEY_F9);
-	expect("stats ");
-	key(KEY_LEFTCTRL, 1);
-	tap(KEY_F9);
-	expect("guest+29 guest+67 guest-67 ");
-	teardown();
+	/* Without one no key is it, not even that with code 0. */
 	start(PRESENTATION_PRESENTED, &default_keys);
 	tap(KEY_RESERVED);
 	expect("guest+0 guest-0 ");
+}
+END_TEST
+
+START_TEST(without_terminals_the_chord_is_keys_like_others)
+{
+	struct router_output output = { .deliver = on_deliver, .present = on_present, .data = trace };
+
+	router = router_create(&default_keys, &output, PRESENTATION_HIDDEN);
+	ck_assert_ptr_nonnull(router);
+	key(KEY_LEFTCTRL, 1);
+	key(KEY_LEFTALT, 1);
+	tap(KEY_F2);
+	expect("ui+29 ui+56 ui+60 ui-60 ");
+	tap(KEY_F11);
+	expect("ui-29 ui-56 P ");
+}
+END_TEST
+
+static void on_power(void *data)
+{
+	ck_assert_ptr_eq(data, trace);
+	strcat(trace, "power ");
+}
+
+START_TEST(power_key)
+{
+	struct router_output output = { .deliver = on_deliver, .present = on_present, .power = on_power, .data = trace };
+
+	router = router_create(&default_keys, &output, PRESENTATION_HIDDEN);
+	ck_assert_ptr_nonnull(router);
+	key(KEY_POWER, 1);
+	key(KEY_POWER, 2);
+	key_on(1, KEY_POWER, 1); /* a second button, while the first is held */
+	key(KEY_POWER, 0);
+	key_on(1, KEY_POWER, 0);
+	expect("power ");
+	tap(KEY_GRAVE);
+	tap(KEY_POWER);
+	guest_key(KEY_POWER, 1);
+	expect("P power guest+116 ");
+	teardown();
+	/* A key like others. */
+	start(PRESENTATION_PRESENTED, &default_keys);
+	tap(KEY_POWER);
+	expect("guest+116 guest-116 ");
+}
+END_TEST
+
+START_TEST(pass_key_types_a_toggle_key)
+{
+	static const uint16_t all[] = { KEY_GRAVE, KEY_F11, KEY_F12 };
+
+	/* The side gets the key alone: it loses the pass key before. */
+	key(KEY_RIGHTCTRL, 1);
+	expect("ui+97 ");
+	tap(KEY_GRAVE);
+	expect("ui-97 ui+41 ui-41 ");
+	/* As often as one likes while it is held; its release went before. */
+	for (size_t i = 0; i < 3; i++)
+		tap(all[i]);
+	expect("ui+41 ui-41 ui+87 ui-87 ui+88 ui-88 ");
+	key(KEY_RIGHTCTRL, 0);
+	expect("");
+	tap(KEY_F11);
+	expect("P ");
+	/* Other modifiers stay. */
+	key(KEY_LEFTSHIFT, 1);
+	key(KEY_RIGHTCTRL, 1);
+	tap(KEY_GRAVE);
+	expect("guest+42 guest+97 guest-97 guest+41 guest-41 ");
+	key(KEY_RIGHTCTRL, 0);
+	key(KEY_LEFTSHIFT, 0);
+	expect("guest-42 ");
+	/* Alone and with keys that do not toggle it is a key like others. */
+	key(KEY_RIGHTCTRL, 1);
+	tap(KEY_C);
+	key(KEY_RIGHTCTRL, 0);
+	expect("guest+97 guest+46 guest-46 guest-97 ");
+}
+END_TEST
+
+START_TEST(passed_key_belongs_to_its_side_to_the_end)
+{
+	key_on(0, KEY_RIGHTCTRL, 1);
+	key_on(1, KEY_GRAVE, 1); /* the chord may span two keyboards */
+	expect("ui+97 ui-97 ui+41 ");
+	key_on(0, KEY_RIGHTCTRL, 0);
+	key_on(0, KEY_GRAVE, 1); /* held there already: no press, so no toggle */
+	expect("");
+	router_present(router, PRESENTATION_SHOW, 5);
+	expect("ui-41 P ");
+	key_on(0, KEY_GRAVE, 0);
+	key_on(1, KEY_GRAVE, 0);
+	expect("");
+	tap(KEY_GRAVE);
+	expect("H ");
+	/* Held over a toggle it is no longer the side's, but still the finger's. */
+	key(KEY_RIGHTCTRL, 1);
+	router_present(router, PRESENTATION_SHOW, 5);
+	expect("ui+97 ui-97 P ");
+	tap(KEY_F12);
+	expect("guest+88 guest-88 ");
+	/* One pressed for the guest by command is none of the person's. */
+	key(KEY_RIGHTCTRL, 0);
+	guest_key(KEY_RIGHTCTRL, 1);
+	tap(KEY_F12);
+	expect("guest+97 H ");
+}
+END_TEST
+
+START_TEST(toggle_chords)
+{
+	struct router_keys keys = { .toggle = KEY_SPACE, .show = KEY_SPACE, .hide = KEY_F12, .pass = KEY_RIGHTCTRL,
+		.with = { { KEY_LEFTCTRL, KEY_LEFTALT }, { KEY_LEFTMETA } } };
+
+	start(PRESENTATION_HIDDEN, &keys);
+	tap(KEY_SPACE);
+	key(KEY_LEFTCTRL, 1);
+	tap(KEY_SPACE);
+	expect("ui+57 ui-57 ui+29 ui+57 ui-57 ");
+	key(KEY_LEFTALT, 1);
+	key(KEY_LEFTSHIFT, 1); /* more than the chord needs */
+	tap(KEY_SPACE);
+	expect("ui+56 ui+42 ui-29 ui-42 ui-56 P ");
+	tap(KEY_SPACE); /* the fingers count, not the side's keys */
+	expect("H ");
+	key(KEY_RIGHTCTRL, 1);
+	tap(KEY_SPACE);
+	expect("ui+97 ui-97 ui+57 ui-57 ");
+	key(KEY_RIGHTCTRL, 0);
+	key(KEY_LEFTALT, 0);
+	tap(KEY_SPACE);
+	expect("ui+57 ui-57 ");
+	key(KEY_LEFTMETA, 1);
+	tap(KEY_SPACE);
+	tap(KEY_SPACE); /* shown already: consumed */
+	expect("ui+125 ui-125 P ");
+}
+END_TEST
+
+START_TEST(finger_belongs_to_the_side_it_touched)
+{
+	DOWN(4, 0);
+	MOVE(4, 0, 70);
+	expect("uiv0 ui@0=70 ");
+	tap(KEY_GRAVE);
+	expect("ui^0 P ");
+	MOVE(4, 0, 80); /* it stays on the screen, for nobody */
+	DOWN(4, 1);
+	MOVE(4, 1, 90);
+	expect("guestv1 guest@1=90 ");
+	UP(4, 0);
+	DOWN(4, 0);
+	expect("guestv0 ");
+	router_release_all(router, ROUTER_GUEST, 5);
+	expect("guest^0 guest^1 ");
+	UP(4, 0);
+	UP(4, 1);
+	UP(4, 1);
+	MOVE(4, 1, 3);
+	expect("");
+}
+END_TEST
+
+START_TEST(fingers_of_two_screens_have_places_of_their_own)
+{
+	DOWN(4, 0);
+	DOWN(5, 0);
+	DOWN(5, 0); /* there already */
+	MOVE(5, 0, 7);
+	expect("uiv0 uiv1 ui@1=7 ");
+	ck_assert_uint_eq(router_held(router, ROUTER_UI), 2);
+	router_device_gone(router, 4, 9);
+	expect("ui^0 ");
+	DOWN(5, 4000000000u); /* a device may count as it likes */
+	expect("uiv0 ");
+	for (uint32_t slot = 1; slot < 12; slot++)
+		DOWN(5, slot);
+	expect("uiv2 uiv3 uiv4 uiv5 uiv6 uiv7 uiv8 uiv9 ");
+	MOVE(5, 10, 1); /* the eleventh finger */
+	UP(5, 10);
+	expect("");
+	router_device_gone(router, 5, 9);
+	expect("ui^0 ui^1 ui^2 ui^3 ui^4 ui^5 ui^6 ui^7 ui^8 ui^9 ");
+	ck_assert_uint_eq(router_held(router, ROUTER_UI), 0);
 }
 END_TEST
 
@@ -687,6 +879,24 @@ START_TEST(what_wakes_the_screen_is_nobodys)
 }
 END_TEST
 
+START_TEST(waking_finger_and_pass_chord_stay_swallowed)
+{
+	swallow(4, EV_ABS, ABS_MT_TRACKING_ID, 0);
+	MOVE(4, 0, 7);
+	UP(4, 0);
+	expect("");
+	DOWN(4, 0);
+	UP(4, 0);
+	expect("uiv0 ui^0 ");
+	/* A toggle key toggles when it wakes; one that would be typed does neither. */
+	key(KEY_RIGHTCTRL, 1);
+	swallow(0, EV_KEY, KEY_GRAVE, 1);
+	key(KEY_GRAVE, 0);
+	key(KEY_RIGHTCTRL, 0);
+	expect("ui+97 ui-97 ");
+}
+END_TEST
+
 START_TEST(waking_press_stays_swallowed_on_every_device)
 {
 	swallow(0, EV_KEY, KEY_A, 1);
@@ -744,6 +954,10 @@ static Suite *make_suite(void)
 	tcase_add_checked_fixture(rules, hidden, teardown);
 	tcase_add_test(rules, terminals);
 	tcase_add_test(rules, chord_for_the_statistics);
+	tcase_add_test(rules, finger_belongs_to_the_side_it_touched);
+	tcase_add_test(rules, fingers_of_two_screens_have_places_of_their_own);
+	tcase_add_test(rules, pass_key_types_a_toggle_key);
+	tcase_add_test(rules, passed_key_belongs_to_its_side_to_the_end);
 	tcase_add_test(rules, seed_codes);
 	tcase_add_test(rules, backtick_toggles_once_per_press);
 	tcase_add_test(rules, repeat_never_toggles);
@@ -777,6 +991,7 @@ static Suite *make_suite(void)
 	tcase_add_test(rules, release_all_of_both_sides);
 	tcase_add_test(rules, what_wakes_the_screen_is_nobodys);
 	tcase_add_test(rules, waking_press_stays_swallowed_on_every_device);
+	tcase_add_test(rules, waking_finger_and_pass_chord_stay_swallowed);
 	tcase_add_test(rules, waking_device_goes_away);
 	tcase_add_test(rules, toggle_keys_wake_and_act);
 	suite_add_tcase(suite, rules);
@@ -784,6 +999,9 @@ static Suite *make_suite(void)
 	TCase *configured = tcase_create("configured");
 	tcase_add_checked_fixture(configured, NULL, teardown);
 	tcase_add_test(configured, configured_keys_replace_the_defaults);
+	tcase_add_test(configured, without_terminals_the_chord_is_keys_like_others);
+	tcase_add_test(configured, toggle_chords);
+	tcase_add_test(configured, power_key);
 	suite_add_tcase(suite, configured);
 	return suite;
 }

@@ -1,10 +1,13 @@
 /*
  * Random event sequences against the router. After each step the deliveries are compared with those of a model that knows
  * nothing of bitmaps and counters: a list of fingers, each with the side its key belongs to. Independent of the model, the
- * properties themselves are checked. A failing sequence is shrunk before it is printed.
+ * properties themselves are checked. A failing sequence is shrunk, printed, and kept as a file in ROUTER_SEQUENCES (a folder, sequences/),
+ * whose files are run first from then on.
  *
  * ROUTER_SEED (environment) starts another series; the seed is printed with a failure.
  */
+#include <dirent.h>
+#include <limits.h>
 #include <linux/input-event-codes.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,8 +20,8 @@
 #define MAX_OUT 64
 #define MAX_FINGERS 256
 
-static const uint16_t codes[] = { KEY_GRAVE, KEY_F11, KEY_F12, KEY_A, KEY_B, KEY_LEFTSHIFT, KEY_LEFTCTRL, BTN_LEFT, KEY_MAX, KEY_ESC };
-static const struct router_keys keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12 };
+static const uint16_t codes[] = { KEY_GRAVE, KEY_F11, KEY_F12, KEY_A, KEY_B, KEY_LEFTALT, KEY_LEFTCTRL, KEY_RIGHTCTRL, KEY_F2, BTN_LEFT, KEY_MAX };
+static const struct router_keys keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .pass = KEY_RIGHTCTRL };
 
 enum op { OP_EVENT, OP_PRESENT, OP_GONE, OP_RELEASE_ALL };
 
@@ -29,11 +32,13 @@ struct step {
 	enum router_sink sink;
 };
 
-/* One delivery or (sink NOBODY) one presentation change. */
+/* One delivery or (sink NOBODY) one presentation change, or (type VT) a terminal. */
+#define VT 0xffff
 struct out {
 	enum router_sink sink;
 	uint16_t type, code;
 	int32_t value;
+	uint32_t slot;
 };
 
 struct outs {
@@ -50,8 +55,16 @@ struct finger {
 	enum router_sink owner;
 };
 
+/* A finger on a touch screen; its place here is its number for the sides. */
+struct model_touch {
+	bool on;
+	uint32_t device, slot;
+	enum router_sink owner;
+};
+
 struct model {
 	enum presentation state;
+	struct model_touch touch[ROUTER_TOUCHES];
 	unsigned n;
 	struct finger finger[MAX_FINGERS];
 };
@@ -59,8 +72,56 @@ struct model {
 static void emit(struct outs *outs, enum router_sink sink, uint16_t type, uint16_t code, int32_t value)
 {
 	if (outs->n < MAX_OUT)
-		outs->out[outs->n] = (struct out){ sink, type, code, value };
+		outs->out[outs->n] = (struct out){ sink, type, code, value, 0 };
 	outs->n++;
+}
+
+static bool is_touch(const struct router_event *event)
+{
+	return event->type == EV_ABS && event->code >= ABS_MT_SLOT;
+}
+
+static void emit_touch(struct outs *outs, enum router_sink sink, unsigned place, uint16_t code, int32_t value)
+{
+	if (sink == ROUTER_NOBODY)
+		return;
+	emit(outs, sink, EV_ABS, code, value);
+	if (outs->n <= MAX_OUT)
+		outs->out[outs->n - 1].slot = place;
+}
+
+static void model_touch(struct model *model, struct outs *outs, const struct router_event *event)
+{
+	unsigned place = ROUTER_TOUCHES, empty = ROUTER_TOUCHES;
+	bool down = event->code == ABS_MT_TRACKING_ID && event->value >= 0, up = event->code == ABS_MT_TRACKING_ID && !down;
+
+	for (unsigned i = ROUTER_TOUCHES; i-- > 0;) {
+		if (!model->touch[i].on)
+			empty = i;
+		else if (model->touch[i].device == event->device && model->touch[i].slot == event->slot)
+			place = i;
+	}
+	if (event->to_guest || (down && (place < ROUTER_TOUCHES || empty == ROUTER_TOUCHES)) || (!down && place == ROUTER_TOUCHES))
+		return;
+	if (down) {
+		place = empty;
+		model->touch[place] = (struct model_touch){ true, event->device, event->slot, model->state == PRESENTATION_PRESENTED ? ROUTER_GUEST : ROUTER_UI };
+	}
+	emit_touch(outs, model->touch[place].owner, place, event->code, event->value);
+	model->touch[place].on = !up;
+}
+
+/* Fingers of this side, or (NOBODY) of this device, are lifted as far as their side knows. */
+static void model_drop_touches(struct model *model, struct outs *outs, enum router_sink sink, uint32_t device)
+{
+	for (unsigned i = 0; i < ROUTER_TOUCHES; i++) {
+		struct model_touch *touch = &model->touch[i];
+		if (!touch->on || (sink != ROUTER_NOBODY ? touch->owner != sink : touch->device != device))
+			continue;
+		emit_touch(outs, touch->owner, i, ABS_MT_TRACKING_ID, -1);
+		touch->owner = ROUTER_NOBODY;
+		touch->on = sink != ROUTER_NOBODY;
+	}
 }
 
 static bool model_down(const struct model *model, enum router_sink sink, uint16_t code)
@@ -74,6 +135,8 @@ static bool model_down(const struct model *model, enum router_sink sink, uint16_
 /* Fingers of this lane lose `sink`; codes that are up there thereby are released, in order of code. */
 static void model_drop(struct model *model, struct outs *outs, enum router_sink sink, bool to_guest)
 {
+	if (!to_guest)
+		model_drop_touches(model, outs, sink, 0);
 	for (unsigned code = 0; code <= KEY_MAX; code++) {
 		bool was = false;
 		for (unsigned i = 0; i < model->n; i++) {
@@ -106,6 +169,23 @@ static void model_lift(struct model *model, struct outs *outs, unsigned i)
 		emit(outs, gone.owner, EV_KEY, gone.code, 0);
 }
 
+/* Is a finger on this key, pressed by a person? */
+static bool finger_on(const struct model *model, uint16_t code)
+{
+	for (unsigned i = 0; i < model->n; i++)
+		if (model->finger[i].code == code && !model->finger[i].to_guest)
+			return true;
+	return false;
+}
+
+/* The terminal that Ctrl, Alt and this key ask for. */
+static int model_terminal(const struct model *model, uint16_t code)
+{
+	bool chord = (finger_on(model, KEY_LEFTCTRL) || finger_on(model, KEY_RIGHTCTRL)) && finger_on(model, KEY_LEFTALT);
+
+	return !chord ? 0 : code == KEY_F2 ? 2 : code == KEY_F11 ? 11 : code == KEY_F12 ? 12 : 0;
+}
+
 static void model_key(struct model *model, struct outs *outs, const struct router_event *event)
 {
 	enum router_sink shown = model->state == PRESENTATION_PRESENTED ? ROUTER_GUEST : ROUTER_UI;
@@ -125,8 +205,25 @@ static void model_key(struct model *model, struct outs *outs, const struct route
 	}
 	if (event->value != 1)
 		return;
-	bool toggles = first && !event->to_guest && (event->code == KEY_GRAVE || event->code == KEY_F11 || event->code == KEY_F12);
-	if (toggles)
+	bool special = first && !event->to_guest;
+	int terminal = special ? model_terminal(model, event->code) : 0;
+	bool toggles = special && terminal == 0 && (event->code == KEY_GRAVE || event->code == KEY_F11 || event->code == KEY_F12);
+	if (toggles && finger_on(model, KEY_RIGHTCTRL)) {
+		/* Passed on: whoever has the pass key from that person loses it. */
+		toggles = false;
+		enum router_sink loser = ROUTER_NOBODY;
+		for (unsigned i = 0; i < model->n; i++) {
+			if (model->finger[i].code != KEY_RIGHTCTRL || model->finger[i].to_guest)
+				continue;
+			loser = model->finger[i].owner;
+			model->finger[i].owner = ROUTER_NOBODY;
+		}
+		if (loser != ROUTER_NOBODY && !model_down(model, loser, KEY_RIGHTCTRL))
+			emit(outs, loser, EV_KEY, KEY_RIGHTCTRL, 0);
+	}
+	if (terminal != 0)
+		emit(outs, ROUTER_NOBODY, VT, 0, terminal);
+	if (toggles || terminal != 0)
 		finger.owner = ROUTER_NOBODY;
 	bool press = first && finger.owner != ROUTER_NOBODY && !model_down(model, finger.owner, event->code);
 	model->finger[model->n++] = finger;
@@ -147,6 +244,8 @@ static void model_step(struct model *model, struct outs *outs, const struct step
 	case OP_EVENT:
 		if (step->event.type == EV_KEY)
 			model_key(model, outs, &step->event);
+		else if (is_touch(&step->event))
+			model_touch(model, outs, &step->event);
 		else
 			emit(outs, step->event.to_guest || model->state == PRESENTATION_PRESENTED ? ROUTER_GUEST : ROUTER_UI,
 				step->event.type, step->event.code, step->event.value);
@@ -159,6 +258,7 @@ static void model_step(struct model *model, struct outs *outs, const struct step
 		break;
 	case OP_GONE:
 		/* Routed fingers first, then addressed, each in order of code: the order of the router's answer is part of the check. */
+		model_drop_touches(model, outs, ROUTER_NOBODY, step->event.device);
 		for (int lane = 0; lane < 2; lane++)
 			for (unsigned code = 0; code <= KEY_MAX; code++)
 				for (unsigned i = 0; i < model->n; i++)
@@ -182,10 +282,21 @@ struct run {
 	struct router *router;
 	struct outs outs;
 	bool down[ROUTER_GUEST + 1][KEY_MAX + 1];
+	bool touched[ROUTER_GUEST + 1][ROUTER_TOUCHES];
 	uint32_t held[ROUTER_GUEST + 1];
 	const char *broken; /* first property found broken */
 	const struct step *step;
+	const struct model *model; /* as it was before the step */
 };
+
+/* Then the pass key is held there for a reason of its own. */
+static bool guest_has_pass_by_command(const struct model *model, enum router_sink sink)
+{
+	for (unsigned i = 0; i < model->n; i++)
+		if (sink == ROUTER_GUEST && model->finger[i].code == keys.pass && model->finger[i].to_guest)
+			return true;
+	return false;
+}
 
 static void on_deliver(void *data, enum router_sink sink, const struct router_event *event)
 {
@@ -194,6 +305,17 @@ static void on_deliver(void *data, enum router_sink sink, const struct router_ev
 	emit(&run->outs, sink, event->type, event->code, event->value);
 	if (sink != ROUTER_UI && sink != ROUTER_GUEST) {
 		run->broken = "delivered to nobody";
+		return;
+	}
+	if (is_touch(event)) {
+		run->outs.out[run->outs.n - 1].slot = event->slot;
+		bool change = event->code == ABS_MT_TRACKING_ID, down = change && event->value >= 0;
+		if (run->touched[sink][event->slot] == down)
+			run->broken = "a finger moves or is lifted that did not touch";
+		if (change)
+			run->held[sink] += down ? 1u : UINT32_MAX;
+		if (change)
+			run->touched[sink][event->slot] = down;
 		return;
 	}
 	if (event->type != EV_KEY)
@@ -211,8 +333,18 @@ static void on_deliver(void *data, enum router_sink sink, const struct router_ev
 		run->broken = "un-addressed press to the hidden guest";
 	if (sink == ROUTER_UI && event->value == 1 && router_presentation(run->router) == PRESENTATION_PRESENTED)
 		run->broken = "press to the hidden UI";
-	if (!event->to_guest && event->value == 1 && (event->code == keys.toggle || event->code == keys.show || event->code == keys.hide))
-		run->broken = "toggle key delivered";
+	bool toggle_key = event->code == keys.toggle || event->code == keys.show || event->code == keys.hide;
+	if (!event->to_guest && event->value == 1 && toggle_key && !finger_on(run->model, keys.pass))
+		run->broken = "toggle key delivered outside the pass chord";
+	if (!event->to_guest && event->value == 1 && toggle_key && run->down[sink][keys.pass] && !guest_has_pass_by_command(run->model, sink))
+		run->broken = "toggle key typed together with the pass key";
+}
+
+static void on_switch(void *data, int vt)
+{
+	struct run *run = data;
+
+	emit(&run->outs, ROUTER_NOBODY, VT, 0, vt);
 }
 
 static void on_present(void *data, enum presentation state, uint64_t time_ns)
@@ -242,11 +374,12 @@ static const char *check_sequence(const struct step *steps, unsigned n, unsigned
 {
 	static struct run run;
 	static struct model model;
-	struct router_output output = { .deliver = on_deliver, .present = on_present, .data = &run };
+	struct router_output output = { .deliver = on_deliver, .present = on_present, .switch_vt = on_switch, .data = &run };
 
 	memset(&run, 0, sizeof(run));
 	memset(&model, 0, sizeof(model));
 	model.state = PRESENTATION_HIDDEN;
+	run.model = &model;
 	run.router = router_create(&keys, &output, PRESENTATION_HIDDEN);
 	for (*at = 0; *at < n && !run.broken; (*at)++) {
 		const struct step *step = &steps[*at];
@@ -271,7 +404,7 @@ static const char *check_sequence(const struct step *steps, unsigned n, unsigned
 		model_step(&model, &expected, step);
 		if (run.broken)
 			break;
-		if (step->op == OP_EVENT && step->event.type != EV_KEY && run.outs.n != 1)
+		if (step->op == OP_EVENT && step->event.type != EV_KEY && !is_touch(&step->event) && run.outs.n != 1)
 			run.broken = "motion not delivered to exactly one side";
 		else if (run.outs.n != expected.n || run.outs.n > MAX_OUT || memcmp(run.outs.out, expected.out, run.outs.n * sizeof(struct out)) != 0)
 			run.broken = "deliveries differ from the model";
@@ -318,7 +451,13 @@ static struct step random_step(uint64_t time_ns)
 		step.change = (enum presentation_event)random_below(3);
 	} else {
 		step.event.to_guest = random_below(6) == 0;
-		if (dice < 80) {
+		if (dice < 300 && dice >= 80) {
+			static const uint16_t what[] = { ABS_MT_TRACKING_ID, ABS_MT_TRACKING_ID, ABS_MT_POSITION_X, ABS_MT_POSITION_Y };
+			step.event.type = EV_ABS;
+			step.event.code = what[random_below(4)];
+			step.event.value = (int32_t)random_below(3) - 1;
+			step.event.slot = random_below(6);
+		} else if (dice < 80) {
 			step.event.type = random_below(2) ? EV_REL : EV_ABS;
 			step.event.code = (uint16_t)random_below(2);
 			step.event.value = (int32_t)random_below(100) - 50;
@@ -352,52 +491,163 @@ static unsigned shrink(struct step *steps, unsigned n)
 	return n;
 }
 
-static void print_step(const struct step *step)
-{
-	static const char *const changes[] = { "toggle", "show", "hide" };
+/* --- sequences as text: a step a line, # begins a comment --- */
 
+static const char *const changes[] = { "toggle", "show", "hide" };
+static const char *const sinks[] = { "both", "ui", "guest" };
+
+static void print_step(FILE *file, const struct step *step)
+{
 	switch (step->op) {
 	case OP_EVENT:
-		fprintf(stderr, "#   device %u type %u code %u value %d%s\n", step->event.device, step->event.type, step->event.code,
-			step->event.value, step->event.to_guest ? " to guest" : "");
+		fprintf(file, "event %u %u %u %d%s", step->event.device, step->event.type, step->event.code, step->event.value,
+			step->event.to_guest ? " guest" : "");
+		if (is_touch(&step->event))
+			fprintf(file, " slot %u", step->event.slot);
+		fputc('\n', file);
 		break;
 	case OP_PRESENT:
-		fprintf(stderr, "#   command %s\n", changes[step->change]);
+		fprintf(file, "command %s\n", changes[step->change]);
 		break;
 	case OP_GONE:
-		fprintf(stderr, "#   device %u gone\n", step->event.device);
+		fprintf(file, "gone %u\n", step->event.device);
 		break;
 	case OP_RELEASE_ALL:
-		fprintf(stderr, "#   release all of sink %d\n", step->sink);
+		fprintf(file, "release %s\n", sinks[step->sink]);
 		break;
 	}
 }
+
+/* Which of three words it is; -1: none. */
+static int word_of(const char *word, const char *const words[3])
+{
+	for (int i = 0; i < 3; i++)
+		if (strcmp(word, words[i]) == 0)
+			return i;
+	return -1;
+}
+
+static bool parse_step(const char *line, struct step *step)
+{
+	unsigned device, type, code;
+	char word[16] = "";
+	int value, n = sscanf(line, "event %u %u %u %d %15s", &device, &type, &code, &value, word), which;
+
+	if (n >= 4) {
+		step->op = OP_EVENT;
+		step->event.device = device;
+		step->event.type = (uint16_t)type;
+		step->event.code = (uint16_t)code;
+		step->event.value = value;
+		step->event.to_guest = strstr(line, " guest") != NULL;
+		const char *slot = strstr(line, " slot ");
+		step->event.slot = slot ? (uint32_t)strtoul(slot + 6, NULL, 10) : 0;
+		return n == 4 || step->event.to_guest || slot != NULL;
+	}
+	if (sscanf(line, "gone %u", &device) == 1) {
+		step->op = OP_GONE;
+		step->event.device = device;
+		return true;
+	}
+	if (sscanf(line, "command %15s", word) == 1 && (which = word_of(word, changes)) >= 0) {
+		step->op = OP_PRESENT;
+		step->change = (enum presentation_event)which;
+		return true;
+	}
+	if (sscanf(line, "release %15s", word) == 1 && (which = word_of(word, sinks)) >= 0) {
+		step->op = OP_RELEASE_ALL;
+		step->sink = (enum router_sink)which;
+		return true;
+	}
+	return false;
+}
+
+/* The steps of a file; aborts the test where a line is none. */
+static unsigned read_steps(const char *path, struct step *steps)
+{
+	char line[128];
+	unsigned n = 0;
+	FILE *file = fopen(path, "re");
+
+	ck_assert_msg(file != NULL, "%s cannot be read", path);
+	while (fgets(line, sizeof(line), file) != NULL) {
+		if (line[0] == '#' || line[0] == '\n')
+			continue;
+		ck_assert_msg(n < STEPS, "%s is too long", path);
+		steps[n] = (struct step){ .event.time_ns = n + 1 };
+		ck_assert_msg(parse_step(line, &steps[n]), "%s: no step: %s", path, line);
+		n++;
+	}
+	fclose(file);
+	return n;
+}
+
+/* A file of the folder for a sequence that failed, if that can be written. */
+static void keep(const char *name, const char *broken, const struct step *steps, unsigned n)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), ROUTER_SEQUENCES "/%s", name);
+	FILE *file = fopen(path, "we");
+	if (!file)
+		return;
+	fprintf(file, "# Found by random: %s\n", broken);
+	for (unsigned i = 0; i < n; i++)
+		print_step(file, &steps[i]);
+	fclose(file);
+	fprintf(stderr, "# kept as %s\n", path);
+}
+
+START_TEST(sequences_that_failed_once)
+{
+	static struct step steps[STEPS];
+	unsigned found = 0, at;
+	DIR *dir = opendir(ROUTER_SEQUENCES);
+
+	ck_assert_msg(dir != NULL, ROUTER_SEQUENCES " cannot be read");
+	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+		char path[PATH_MAX];
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), ROUTER_SEQUENCES "/%s", entry->d_name);
+		unsigned n = read_steps(path, steps);
+		const char *broken = check_sequence(steps, n, &at);
+		ck_assert_msg(broken == NULL, "%s: step %u: %s", path, at + 1, broken);
+		found++;
+	}
+	closedir(dir);
+	ck_assert_uint_ge(found, 6);
+}
+END_TEST
 
 START_TEST(random_sequences_keep_every_property)
 {
 	static struct step steps[STEPS];
 	const char *text = getenv("ROUTER_SEED");
 	uint64_t seed = text ? strtoull(text, NULL, 0) : 20240229;
-	unsigned changes = 0;
+	unsigned presses = 0;
 
 	for (unsigned sequence = 0; sequence < SEQUENCES; sequence++) {
 		unsigned at;
 		random_state = (seed + sequence) * 0x9e3779b97f4a7c15ull | 1;
 		for (unsigned i = 0; i < STEPS; i++) {
 			steps[i] = random_step((uint64_t)i + 1);
-			changes += steps[i].op == OP_EVENT && steps[i].event.type == EV_KEY && steps[i].event.value == 1;
+			presses += steps[i].op == OP_EVENT && steps[i].event.type == EV_KEY && steps[i].event.value == 1;
 		}
 		const char *broken = check_sequence(steps, STEPS, &at);
 		if (!broken)
 			continue;
 		unsigned n = shrink(steps, at < STEPS ? at + 1 : STEPS);
 		fprintf(stderr, "# ROUTER_SEED=%llu: %s; %u steps suffice:\n", (unsigned long long)(seed + sequence), broken, n);
+		char name[64];
 		for (unsigned i = 0; i < n; i++)
-			print_step(&steps[i]);
+			print_step(stderr, &steps[i]);
+		snprintf(name, sizeof(name), "seed-%llu", (unsigned long long)(seed + sequence));
+		keep(name, broken, steps, n);
 		ck_abort_msg("seed %llu: %s", (unsigned long long)(seed + sequence), broken);
 	}
 	/* The generator must not have gone idle. */
-	ck_assert_uint_gt(changes, SEQUENCES * STEPS / 5);
+	ck_assert_uint_gt(presses, SEQUENCES * STEPS / 5);
 }
 END_TEST
 
@@ -407,6 +657,7 @@ static Suite *make_suite(void)
 	TCase *tcase = tcase_create("random");
 
 	tcase_set_timeout(tcase, 100);
+	tcase_add_test(tcase, sequences_that_failed_once);
 	tcase_add_test(tcase, random_sequences_keep_every_property);
 	suite_add_tcase(suite, tcase);
 	return suite;

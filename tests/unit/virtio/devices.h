@@ -18,7 +18,7 @@
 
 #define RAM (16ull << 20)
 
-enum kind { BLK, RNG, CONSOLE, NET, KEYBOARD, MOUSE, TABLET, GPU, KINDS };
+enum kind { BLK, RNG, CONSOLE, NET, KEYBOARD, MOUSE, TABLET, TOUCH, GPU, KINDS };
 
 struct side {
 	enum kind kind;
@@ -120,6 +120,19 @@ DRIVER_UNUSED static void side_key(struct side *side, uint16_t code, int32_t val
 {
 	struct link_message message = { .type = LINK_INPUT, .input = { .device = (uint32_t)(LINK_KEYBOARD + (side->kind - KEYBOARD)), .count = 1 } };
 	message.input.event[0] = (struct link_event){ .type = EV_KEY, .code = code, .value = value };
+	vinput_packet(side->input, &message);
+}
+
+/* What a hand does first with this kind of input device, and its end. */
+DRIVER_UNUSED static void side_press(struct side *side, bool down)
+{
+	struct link_message message = { .type = LINK_INPUT, .input = { .device = LINK_TOUCH, .count = 2 } };
+	if (side->kind != TOUCH) {
+		side_key(side, side->kind == KEYBOARD ? KEY_A : BTN_LEFT, down);
+		return;
+	}
+	message.input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, 0 };
+	message.input.event[1] = (struct link_event){ EV_ABS, ABS_MT_TRACKING_ID, down ? 1 : -1 };
 	vinput_packet(side->input, &message);
 }
 
@@ -230,13 +243,15 @@ DRIVER_UNUSED static void assert_serves(struct side *side)
 		break;
 	}
 	default:
-		driver_add(d, 0, &(struct driver_buf){ page, 8 }, 0, 1);
-		driver_add(d, 0, &(struct driver_buf){ page + 8, 8 }, 0, 1);
+		/* A press and its end, or a finger's slot, number, touch and its end. */
+		for (uint32_t i = 0; i < (side->kind == TOUCH ? 4u : 2u); i++)
+			driver_add(d, 0, &(struct driver_buf){ page + 8u * i, 8 }, 0, 1);
 		driver_kick(d, 0);
 		side_turn(side);
-		side_key(side, side->kind == KEYBOARD ? KEY_A : BTN_LEFT, 1);
-		ck_assert(side_wait(side, 0, &length, 1000) && side_wait(side, 0, &length, 1000));
-		ck_assert_uint_eq(bytes[0], EV_KEY);
+		side_press(side, true);
+		for (uint32_t i = 0; i < (side->kind == TOUCH ? 4u : 2u); i++)
+			ck_assert(side_wait(side, 0, &length, 1000));
+		ck_assert_uint_eq(bytes[0], side->kind == TOUCH ? EV_ABS : EV_KEY);
 		break;
 	}
 }

@@ -129,10 +129,10 @@ START_TEST(malformed_event_queue)
 		q->avail[1] = bad_ring[row].ahead == 1 ? 4 : bad_ring[row].ahead;
 		driver_kick(&side.d, 0);
 		side_turn(&side);
-		side_key(&side, _i == 0 ? KEY_A : BTN_LEFT, 1);
+		side_press(&side, true);
 		ck_assert_msg(stops(), "goes on after %s", bad_ring[row].what);
 		/* Keys go on coming, and go nowhere. */
-		side_key(&side, _i == 0 ? KEY_A : BTN_LEFT, 0);
+		side_press(&side, false);
 		ck_assert_uint_eq(q->used[1], 0);
 	}
 	side.d.next_free = rings;
@@ -539,7 +539,7 @@ static Suite *make_suite(void)
 	TCase *tc = tcase_create("rings");
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, malformed_ring, 0, KINDS);
-	tcase_add_loop_test(tc, malformed_event_queue, 0, 3);
+	tcase_add_loop_test(tc, malformed_event_queue, 0, 4);
 	tcase_add_loop_test(tc, same_head_many_times, 0, KINDS);
 	tcase_add_loop_test(tc, senseless_chains, 0, KINDS);
 	tcase_add_loop_test(tc, available_index_that_never_ends, 0, KINDS);

@@ -28,6 +28,14 @@ static void key(struct vinput *input, enum link_device device, uint16_t code, in
 	vinput_packet(input, &message);
 }
 
+static void finger(struct vinput *input, int32_t slot, int32_t id)
+{
+	struct link_message message = { .type = LINK_INPUT, .input = { .device = LINK_TOUCH, .count = 2 } };
+	message.input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, slot };
+	message.input.event[1] = (struct link_event){ EV_ABS, ABS_MT_TRACKING_ID, id };
+	vinput_packet(input, &message);
+}
+
 /* Work of every kind done, so that the queues have gone somewhere. */
 static void use(struct side *side, enum kind kind, uint64_t features)
 {
@@ -85,6 +93,9 @@ static void use(struct side *side, enum kind kind, uint64_t features)
 			driver_add(d, 1, &led, 1, 0);
 			ck_assert(driver_run(d, 1));
 			ck_assert(driver_used(d, 1, NULL, NULL));
+		} else if (kind == TOUCH) {
+			finger(side->input, 3, 7); /* four events; the lifting waits */
+			finger(side->input, 3, -1);
 		} else {
 			key(side->input, kind == MOUSE ? LINK_POINTER_RELATIVE : LINK_POINTER_ABSOLUTE, BTN_LEFT, 1);
 		}
