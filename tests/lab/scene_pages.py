@@ -80,6 +80,6 @@ def test_pointer_picture_is_copied(machine):
     start(machine, "tiny.fps=5 tiny.cursor=1")
     shown(machine)
     rayvm = state["rayvm"]
-    assert rayvm.status()["path"] == "copy", rayvm.status()
+    machine.wait_for(lambda: rayvm.status()["path"] == "copy", 10, "the copy")
     assert rayvm.stats()["bytes_copied"] > 0
     assert rayvm.quit() == 0
