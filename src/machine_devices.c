@@ -43,7 +43,13 @@ static void destroy_display(struct machine_devices *devices)
 
 static uint32_t inputs(const struct options *options)
 {
-	return options->vmm_virtio_input && options->display != DISPLAY_NONE ? MACHINE_INPUTS : 0;
+	return options->vmm_virtio_input && options->display != DISPLAY_NONE ? MACHINE_INPUTS - 1 : 0;
+}
+
+/* Came after the disks had their slots. */
+static uint32_t touch_screens(const struct options *options)
+{
+	return inputs(options) > 0;
 }
 
 static struct virtio_device *create_input(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
@@ -57,6 +63,11 @@ static struct virtio_device *create_input(struct machine_devices *devices, const
 		return NULL;
 	devices->backlog[index] = vinput_backlog_create(devices->input[index]);
 	return devices->backlog[index] != NULL ? vinput_device(devices->input[index]) : NULL;
+}
+
+static struct virtio_device *create_touch_screen(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
+{
+	return create_input(devices, parts, MACHINE_INPUTS - 1 + index, error, error_size);
 }
 
 static void destroy_inputs(struct machine_devices *devices)
@@ -156,7 +167,7 @@ static const struct {
 	int exit_status; /* when one cannot be made: whose fault that is */
 	uint32_t (*count)(const struct options *options);
 	create_device *create;
-	void (*destroy)(struct machine_devices *devices);
+	void (*destroy)(struct machine_devices *devices); /* all of the kind, also after a failure; NULL: another row does it */
 } kinds[] = {
 	{ "display", 1, CLASS_DISPLAY, false, EXIT_FAILED, displays, create_display, destroy_display },
 	{ "input", 2, CLASS_INPUT, false, EXIT_FAILED, inputs, create_input, destroy_inputs },
@@ -164,6 +175,7 @@ static const struct {
 	{ "random number", 21, CLASS_OTHER, false, EXIT_FAILED, one, create_rng, destroy_rng },
 	{ "console", 22, CLASS_COMMUNICATION, true, EXIT_FAILED, one, create_console, destroy_console },
 	{ "network", 23, CLASS_NETWORK, true, EXIT_FAILED, nets, create_net, destroy_net },
+	{ "touch screen", 24, CLASS_INPUT, false, EXIT_FAILED, touch_screens, create_touch_screen, NULL },
 };
 
 static void tell_disks(const struct machine_devices *devices, const struct machine_parts *parts)
@@ -223,5 +235,6 @@ void machine_devices_destroy(struct machine_devices *devices)
 	while (devices->n > 0)
 		virtio_pci_destroy(devices->device[--devices->n].transport);
 	for (size_t k = ARRAY_LEN(kinds); k-- > 0;)
-		kinds[k].destroy(devices);
+		if (kinds[k].destroy != NULL)
+			kinds[k].destroy(devices);
 }

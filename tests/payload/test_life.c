@@ -31,6 +31,7 @@ static struct machine_files files;
 static struct link *panel;
 static char kernel[64];
 static int kernel_fd;
+static uint32_t n_disks; /* of the next machine */
 /* What the panel heard. */
 static uint32_t starts, offs;
 static enum vm_state state;
@@ -60,6 +61,9 @@ static void open_machine(const char *code, size_t size)
 		.kernel = kernel, .memory = 32 << 20, .cpus = 1, .display = DISPLAY_HEADLESS, .serial = SERIAL_NONE, .vmm_hypervisor = true,
 		.vmm_virtio_input = true, .on_poweroff = POLICY_STAY, .on_reboot = POLICY_RESTART, .on_crash = POLICY_STAY,
 	};
+	static char memory_disk[] = "mem:1M";
+	for (options.n_disks = 0; options.n_disks < n_disks; options.n_disks++)
+		options.disk[options.n_disks] = memory_disk;
 	starts = offs = 0;
 	state = VM_NONE;
 	char error[256] = "";
@@ -229,6 +233,19 @@ START_TEST(a_full_link_hides_no_state)
 }
 END_TEST
 
+/* Every device there is has a slot of its own on the bus. */
+START_TEST(all_devices_at_once)
+{
+	n_disks = OPTIONS_DISKS;
+	open_machine(busy[0].code, busy[0].size);
+	n_disks = 0;
+	ck_assert_int_eq(machine_start(machine, true), 0);
+	listen_for(VM_RUNNING, SOON_NS);
+	ck_assert_int_eq(state, VM_RUNNING);
+	close_machine();
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *s = suite_create("life");
@@ -239,6 +256,7 @@ static Suite *make_suite(void)
 	tcase_add_test(c, a_reboot_is_no_crash);
 	tcase_add_test(c, a_stop_is_not_undone_by_a_reboot);
 	tcase_add_test(c, a_full_link_hides_no_state);
+	tcase_add_test(c, all_devices_at_once);
 	suite_add_tcase(s, c);
 	return s;
 }
