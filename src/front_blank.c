@@ -52,7 +52,7 @@ static int idle(void *data)
 
 int front_watch_idle(struct front *front)
 {
-	front->waking = ROUTER_DEVICES;
+	front->waking = front->woke_device = ROUTER_DEVICES;
 	front->blank_timer = wl_event_loop_add_timer(front->loop, idle, front);
 	return front->blank_timer != NULL ? 0 : -1;
 }
@@ -67,11 +67,16 @@ void front_idle_begins(struct front *front)
 /* Releases wake nobody: a screen that a key switches off stays off when the key is let go. What is addressed to the guest comes from no person here. */
 void front_route(struct front *front, const struct router_event *event)
 {
-	bool person = !event->to_guest && (event->type != EV_KEY || event->value == 1);
+	bool lift = event->type == EV_ABS && event->code == ABS_MT_TRACKING_ID && event->value < 0;
+	bool person = !event->to_guest && !lift && (event->type != EV_KEY || event->value == 1);
 	enum blank_action action = person ? blank_handle(&front->blank, BLANK_INPUT, event->time_ns) : BLANK_NOTHING;
-	if (action == BLANK_ON)
-		front->waking = event->device;
-	if (person && event->device == front->waking)
+	if (action == BLANK_ON) {
+		front->waking = front->woke_device = event->device;
+		front->woke_ns = event->time_ns;
+	}
+	/* libinput makes several events of one packet, all with its time. */
+	bool waking = event->device == front->waking || (event->device == front->woke_device && event->time_ns == front->woke_ns);
+	if (person && waking)
 		router_swallow(front->router, event);
 	else
 		router_handle(front->router, event);

@@ -39,6 +39,8 @@ struct front {
 	struct blank blank;
 	struct wl_event_source *blank_timer;
 	uint64_t blank_armed_ns; /* for when blank_timer is armed; 0: not */
+	uint32_t woke_device;    /* device of the event that woke the screen last, and that event's time */
+	uint64_t woke_ns;
 	uint32_t waking;         /* device whose packet woke the screen, until it ends; ROUTER_DEVICES: none */
 	struct wl_event_source *deadline; /* of the guest's shutdown */
 	bool ending; /* the guest was asked to power off; the end follows it */

@@ -265,7 +265,8 @@ static int create_control(struct program *program, char *error, size_t error_siz
 {
 	const struct options *options = &program->options;
 	const struct router_keys *keys = &options->keys;
-	const uint16_t acting[] = { keys->toggle, keys->show, keys->hide };
+	_Static_assert(CONTROL_ACTING == ROUTER_ACTING, "one for each");
+	const uint16_t acting[ROUTER_ACTING] = { keys->toggle, keys->show, keys->hide, keys->stats };
 	struct control_config control = {
 		.path = options->control,
 		.board = program->board,
@@ -276,9 +277,13 @@ static int create_control(struct program *program, char *error, size_t error_siz
 		.key_code = key_code_from_name,
 		.keys_like = key_names_like,
 	};
-	/* A chord's last key does nothing alone. */
-	for (size_t i = 0; i < ARRAY_LEN(acting); i++)
-		control.acting[i] = keys->with[i][0] == 0 ? acting[i] : 0;
+	/* A chord's last key does nothing alone, and of modifiers text needs Shift only. */
+	for (size_t i = 0; i < ARRAY_LEN(acting); i++) {
+		const uint16_t *with = keys->with[i];
+		bool shift = with[0] == KEY_LEFTSHIFT && with[1] == KEY_RESERVED;
+		if (with[0] == KEY_RESERVED || shift)
+			control.acting[i] = (struct control_acting){ acting[i], shift };
+	}
 	program->control = control_create(&control, error, error_size);
 	if (program->control == NULL)
 		return -1;

@@ -118,6 +118,11 @@ static bool set_features(struct options *options, const struct origin *origin, c
 		complain(origin, "vmm_hypervisor and dev_scanout exclude each other: one of them is the guest");
 		return false;
 	}
+	if (legacy && !hypervisor && !input && !scanout) {
+		/* It is about the card alone and takes no guest away. */
+		hypervisor = RAYVM_VMM_HYPERVISOR;
+		input = RAYVM_VMM_VIRTIO_INPUT;
+	}
 	options->vmm_hypervisor = hypervisor;
 	options->vmm_virtio_input = input;
 	options->dev_scanout = scanout;
@@ -149,12 +154,12 @@ static bool set_flag(bool *flag, const struct origin *origin, const char *value)
 	return true;
 }
 
-/* A toggle key, which may be a chord; `with` NULL: the pass key, which is one key or none. */
-static bool set_key(uint16_t *key, uint16_t *with, const struct origin *origin, const char *value)
+/* A key that acts, which may be a chord; `with` NULL: the pass key, which is one key. */
+static bool set_key(uint16_t *key, uint16_t *with, bool may_be_none, const struct origin *origin, const char *value)
 {
 	uint16_t code, held[ROUTER_CHORD_HELD];
 	char error[320];
-	if (strcmp(value, "none") == 0) {
+	if (strcmp(value, "none") == 0 && may_be_none) {
 		*key = KEY_RESERVED;
 		return true;
 	}
@@ -277,15 +282,15 @@ static bool set(struct options *options, const struct origin *origin, const char
 		}
 	}
 	if (strcmp(name, "toggle-key") == 0)
-		return set_key(&options->keys.toggle, options->keys.with[0], origin, value);
+		return set_key(&options->keys.toggle, options->keys.with[0], false, origin, value);
 	if (strcmp(name, "show-key") == 0)
-		return set_key(&options->keys.show, options->keys.with[1], origin, value);
+		return set_key(&options->keys.show, options->keys.with[1], false, origin, value);
 	if (strcmp(name, "hide-key") == 0)
-		return set_key(&options->keys.hide, options->keys.with[2], origin, value);
+		return set_key(&options->keys.hide, options->keys.with[2], false, origin, value);
 	if (strcmp(name, "stats-chord") == 0)
-		return set_key(&options->keys.stats, options->keys.with[3], origin, value);
+		return set_key(&options->keys.stats, options->keys.with[3], true, origin, value);
 	if (strcmp(name, "pass-key") == 0)
-		return set_key(&options->keys.pass, NULL, origin, value);
+		return set_key(&options->keys.pass, NULL, true, origin, value);
 	if (strcmp(name, "power-key") == 0)
 		return set_power_key(&options->power_key, origin, value);
 	if (strcmp(name, "vt-switch") == 0)
@@ -699,6 +704,12 @@ int options_parse(struct options *options, int argc, char **argv, int *exit_stat
 	char error[200];
 	if (router_keys_check(&options->keys, options->vt_switch, error, sizeof error) < 0) {
 		fprintf(stderr, "rayvm: --toggle-key, --show-key, --hide-key, --pass-key, --stats-chord: %s\n", error);
+		return -1;
+	}
+	const struct router_keys *keys = &options->keys;
+	bool power = keys->toggle == KEY_POWER || keys->show == KEY_POWER || keys->hide == KEY_POWER || keys->stats == KEY_POWER || keys->pass == KEY_POWER;
+	if (power && options->power_key != POWER_KEY_KEY) {
+		fputs("rayvm: --power-key: KEY_POWER has a role already; leave --power-key at key, or choose another key for that role\n", stderr);
 		return -1;
 	}
 	if (!options->check && !resolve_probe(options))

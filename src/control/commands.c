@@ -144,10 +144,10 @@ static void command_press(struct client *client, json_object *arguments)
 	post_done(client);
 }
 
-static bool acts(const struct control *control, uint16_t code)
+static bool acts(const struct control *control, uint16_t code, bool shift)
 {
 	for (size_t i = 0; i < ARRAY_LEN(control->config.acting); i++)
-		if (control->config.acting[i] == code)
+		if (control->config.acting[i].code == code && (!control->config.acting[i].shift || shift))
 			return true;
 	return false;
 }
@@ -169,8 +169,8 @@ static void command_type(struct client *client, json_object *arguments)
 			client_error(client, "type: no key of the US layout makes character %zu (0x%02x)", (size_t)(at - text) + 1, (unsigned char)*at);
 			return;
 		}
-		if (!to_guest && acts(client->control, code)) {
-			client_error(client, "type: '%c' is on a key that toggles; use --guest to type one into the guest", *at);
+		if (!to_guest && acts(client->control, code, shift)) {
+			client_error(client, "type: '%c' is on a key that acts; use --guest to type one into the guest", *at);
 			return;
 		}
 		events += shift ? 4 : 2;

@@ -52,6 +52,14 @@ struct control_request {
 	void *data;
 };
 
+/* A key that does something by itself, and so cannot be typed. */
+struct control_acting {
+	uint16_t code; /* evdev; 0: none */
+	bool shift;    /* only with the left Shift key */
+};
+
+#define CONTROL_ACTING 4
+
 struct control_config {
 	const char *path; /* socket, mode 0600 */
 	struct status_board *board;
@@ -59,8 +67,8 @@ struct control_config {
 	struct mailbox *front; /* of struct control_request */
 	const struct console_pairs *consoles; /* the guest's, borrowed; NULL: there is no guest */
 	enum console_stream console_default;  /* for a client that names none */
-	/* Keys that toggle by themselves, evdev codes, 0: none. Text that would press one is refused. */
-	uint16_t acting[3];
+	/* Text that would press one is refused. */
+	struct control_acting acting[CONTROL_ACTING];
 	/* evdev code of a key name, -1 unknown. */
 	int (*key_code)(const char *name);
 	/* Names like an unknown one, for the answer; NULL: none are told. */

@@ -39,7 +39,8 @@ static bool has_plane(struct libevdev *evdev, unsigned x, unsigned y)
 static bool is_touch_screen(struct libevdev *evdev)
 {
 	return has_plane(evdev, ABS_MT_POSITION_X, ABS_MT_POSITION_Y) && libevdev_has_event_code(evdev, EV_ABS, ABS_MT_SLOT) && libevdev_has_event_code(evdev, EV_ABS, ABS_MT_TRACKING_ID) &&
-		!is_touchpad(evdev);
+		!is_touchpad(evdev) && !libevdev_has_event_code(evdev, EV_REL, REL_X) && /* a mouse that feels fingers is none */
+		(libevdev_has_property(evdev, INPUT_PROP_DIRECT) || libevdev_has_event_code(evdev, EV_KEY, BTN_TOUCH));
 }
 
 bool evdev_lies(struct libevdev *evdev)
@@ -84,6 +85,10 @@ void evdev_packet_init(struct evdev_packet *packet, struct libevdev *evdev, stru
 	packet->slot = libevdev_get_current_slot(evdev);
 	for (uint32_t i = 0; i < EVDEV_PACKET_SLOTS; i++)
 		packet->finger_slot[i].id = -1; /* what lies there already is not for us */
+	/* The kernel does not repeat a coordinate that stands: the next finger may begin where the last one was. */
+	for (int slot = 0; packet->touch && slot < EVDEV_PACKET_SLOTS && slot < libevdev_get_num_slots(evdev); slot++)
+		for (int i = 0; i < 2; i++)
+			packet->finger_slot[slot].at[i] = libevdev_get_slot_value(evdev, (unsigned)slot, touch_axes[i]);
 	for (int i = 0; i < 2; i++) {
 		const struct input_absinfo *touch = libevdev_get_abs_info(evdev, touch_axes[i]);
 		packet->touch_min[i] = touch ? touch->minimum : 0;

@@ -55,7 +55,7 @@ static void setup(void)
 	f.stats = calloc(1, sizeof *f.stats);
 	f.front = mailbox_create(256, sizeof(struct control_request));
 	struct control_config config = { .path = f.path, .board = f.board, .stats = f.stats, .front = f.front, .key_code = key_code, .keys_like = keys_like,
-		.acting = { KEY_GRAVE, KEY_F11, 0 } };
+		.acting = { { KEY_GRAVE, false }, { KEY_F11, false }, { KEY_2, true } } };
 	f.control = control_create(&config, error, sizeof error);
 	ck_assert_msg(f.control != NULL, "%s", error);
 	ck_assert_int_eq(control_start(f.control), 0);
@@ -174,6 +174,7 @@ START_TEST(nonsense_gets_one_answer_each)
 		"{\"command\":\"type\",\"arguments\":{\"text\":\"caf\\u00e9\"}}\n",
 		"{\"command\":\"type\",\"arguments\":{\"text\":\"a`b\"}}\n",
 		"{\"command\":\"type\",\"arguments\":{\"text\":\"a~b\"}}\n",
+		"{\"command\":\"type\",\"arguments\":{\"text\":\"@\"}}\n", /* Shift+2 acts, 2 alone does not */
 		"{\"command\":\"wait\",\"arguments\":{\"state\":\"paradise\"}}\n",
 		"{\"command\":\"vm\",\"arguments\":{\"action\":\"explode\"}}\n",
 		"{\"command\":\"vm\",\"arguments\":{\"name\":\"other\",\"action\":\"start\"}}\n",

@@ -84,6 +84,8 @@ START_TEST(refusals)
 		{ { "--pass-key", "ctrl+a" }, "more than one key" },
 		{ { "--vt-switch", "maybe" }, "neither on nor off" },
 		{ { "--power-key", "maybe" }, "powerdown" },
+		{ { "--toggle-key=KEY_POWER", "--power-key=ignore" }, "KEY_POWER" },
+		{ { "--toggle-key", "none" }, "none" },
 		{ { "--on-crash", "maybe" }, "maybe" },
 		{ { "--frobnicate" }, "--frobnicate" },
 		{ { "--probe-panel=0" }, "--probe-panel" },
@@ -169,6 +171,13 @@ START_TEST(settings_file)
 	ck_assert_uint_eq(options.keys.stats, 0);
 	options_finish(&options);
 	unlink(path);
+
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--display", "kms")), 0);
+	bool has_guest = options.vmm_hypervisor;
+	options_finish(&options);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--features", "legacy_kms")), 0);
+	ck_assert(options.legacy_kms && options.vmm_hypervisor == has_guest); /* the guest stays */
+	options_finish(&options);
 
 	write_settings(path, "[rayvm]\nmemory = 512M\n\nspeed = fast\n");
 	ck_assert_int_lt(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);

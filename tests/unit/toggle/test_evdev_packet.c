@@ -306,6 +306,41 @@ START_TEST(touch_screen_with_several_fingers)
 }
 END_TEST
 
+/* The kernel keeps a slot's coordinates over our coming and going, and reports only what differs from them. */
+START_TEST(finger_where_the_last_one_was)
+{
+	libevdev_enable_property(model, INPUT_PROP_DIRECT);
+	has_axis(ABS_MT_SLOT, 0, 15, 0);
+	has_axis(ABS_MT_TRACKING_ID, 0, 65535, 0);
+	has_axis(ABS_MT_POSITION_X, 0, 4095, 10);
+	has_axis(ABS_MT_POSITION_Y, 0, 4095, 10);
+	ck_assert_int_eq(libevdev_set_slot_value(model, 0, ABS_MT_POSITION_X, 4095), 0);
+	ck_assert_int_eq(libevdev_set_slot_value(model, 0, ABS_MT_POSITION_Y, 4095), 0);
+	classified(true, false, true);
+	feed(EV_ABS, ABS_MT_SLOT, 0);
+	feed(EV_ABS, ABS_MT_TRACKING_ID, 3);
+	sync_expect(DOWN_AT(0, 65535, 65535) ". ");
+}
+END_TEST
+
+/* Fingers on a mouse are none on a screen. */
+START_TEST(mouse_that_feels_fingers)
+{
+	has(EV_REL, REL_X);
+	has(EV_REL, REL_Y);
+	has(EV_KEY, BTN_LEFT);
+	has_axis(ABS_MT_SLOT, 0, 15, 0);
+	has_axis(ABS_MT_TRACKING_ID, 0, 65535, 0);
+	has_axis(ABS_MT_POSITION_X, -1100, 1258, 26);
+	has_axis(ABS_MT_POSITION_Y, -1589, 2047, 70);
+	classified(true, false, true);
+	finger(0, 1, 10, 10);
+	sync_expect("");
+	feed(EV_REL, REL_X, 3);
+	sync_expect("REL_X=3 . ");
+}
+END_TEST
+
 START_TEST(touch_screen_with_slots_that_do_not_exist)
 {
 	make_touch_screen();
@@ -420,6 +455,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, axes_without_a_range);
 	tcase_add_test(tcase, touch_screen);
 	tcase_add_test(tcase, touch_screen_with_several_fingers);
+	tcase_add_test(tcase, finger_where_the_last_one_was);
+	tcase_add_test(tcase, mouse_that_feels_fingers);
 	tcase_add_test(tcase, touch_screen_with_slots_that_do_not_exist);
 	tcase_add_test(tcase, pen);
 	tcase_add_test(tcase, touchpad_is_a_mouse);
