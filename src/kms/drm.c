@@ -22,7 +22,8 @@ struct drm {
 	struct udev *udev;
 	struct udev_monitor *monitor;
 	struct choose_wish wish;
-	_Atomic uint32_t main; /* connector of `output`, for the worker; 0: none */
+	_Atomic uint32_t main; /* connector of `output`, or of the one before it fell asleep; for the worker; 0: none */
+	bool asleep;           /* switched off since the last full commit */
 	struct drm_output *output; /* adopted, and its mirrors behind it; NULL or not connected: nothing can be committed. Front. */
 	uint32_t mode_blob[1 + OUTPUT_MIRRORS];
 	struct flips flips;
@@ -72,8 +73,11 @@ static void drm_adopt(struct backend *backend, struct output *output)
 	/* Mirrors have the primary plane's picture alone. */
 	backend->overlay = drm->output && drm->output->overlay.plane && drm->output->base.n_mirrors == 0 && !drm->is_legacy;
 	drm->legacy = (struct drm_legacy){.blanked = drm->legacy.blanked};
-	drm->main = drm->output && drm->output->base.connected ? drm->output->connector : 0;
-	if (!drm->main)
+	uint32_t connector = drm->output && drm->output->base.connected ? drm->output->connector : 0;
+	/* A monitor that leaves while it sleeps comes back when it is woken, and is the main one still. */
+	if (!drm->asleep)
+		drm->main = connector;
+	if (!connector)
 		return;
 	for (uint32_t i = 0; !drm->is_legacy && i <= drm->output->base.n_mirrors; i++) {
 		const struct drm_output *o = &drm->output[i];
@@ -187,11 +191,10 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 			drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
 		if (o->overlay.plane)
 			drm_overlay_add(request, &o->overlay, o->crtc, commit); /* whoever had it before */
-		if (commit->cursor)
-			drm_cursor_add(request, o, commit->cursor);
+		drm_cursor_add(request, o, commit->cursor ? commit->cursor : &(struct commit_cursor){0}); /* the same */
 		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
-		if (result == 0 || not_now(errno) || commit->overlay || (commit->cursor && commit->cursor->buffer))
-			break; /* without the overlay or the pointer next, before anything else is given up */
+		if (result == 0 || not_now(errno) || commit->buffer->imported || commit->overlay || (commit->cursor && commit->cursor->buffer))
+			break; /* without the guest's buffer, the overlay or the pointer next, before anything else is given up */
 		if (outputs(drm) > 1) {
 			log_warn("%s does not show the picture on %u outputs (%s): on %s alone", drm->driver, outputs(drm), strerror(errno), o->base.name);
 			drm->mirrors_refused = true;
@@ -215,8 +218,11 @@ static int drm_blank(struct backend *backend)
 	struct drm *drm = from(backend);
 	if (!drm->output || !drm->output->base.connected)
 		return 0;
-	if (drm->is_legacy)
-		return drm_legacy_blank(backend->fd, drm->output, &drm->legacy);
+	if (drm->is_legacy) {
+		int blanked = drm_legacy_blank(backend->fd, drm->output, &drm->legacy);
+		drm->asleep |= blanked == 0;
+		return blanked;
+	}
 	drmModeAtomicReq *request = drmModeAtomicAlloc();
 	if (!request) {
 		errno = ENOMEM;
@@ -226,6 +232,7 @@ static int drm_blank(struct backend *backend)
 		drmModeAtomicAddProperty(request, drm->output[i].crtc, drm->output[i].prop.active, 0);
 	int result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, 0);
 	int error = errno;
+	drm->asleep |= result == 0;
 	drmModeAtomicFree(request);
 	errno = error;
 	return result;
@@ -293,8 +300,14 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 		errno = ENODEV;
 		return -1;
 	}
+	/* Composed when the output had a plane for it: refused, and so copied. */
+	if (commit->overlay && !backend->overlay) {
+		errno = EINVAL;
+		return -1;
+	}
 	if (drm->is_legacy) {
 		int result = drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit);
+		drm->asleep &= result < 0 || !commit->full;
 		if (result == 0)
 			flips_begin(&drm->flips, commit->epoch, 1);
 		return result;
@@ -303,6 +316,7 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 	if (commit->overlay && !commit->full && test_overlay(drm, commit) != 0)
 		return -1;
 	int result = commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
+	drm->asleep &= result != 0 || !commit->full;
 	if (result == 0 && commit->buffer) {
 		drm->overlaid = commit->overlay != NULL;
 		drm->under = commit->buffer->fb;

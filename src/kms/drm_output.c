@@ -215,7 +215,9 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	if (!choose_plane(fd, output, (int)head->crtc))
 		return false;
 	drm_overlay_find(fd, head->crtc, output->plane, &output->overlay);
+	/* Full commits set these two in any case: what is on them is ours or goes. */
 	forget_plane(output, output->overlay.plane);
+	forget_plane(output, output->cursor.plane);
 	note_crtcs(fd, output, resources);
 	output->mode = *head->mode;
 

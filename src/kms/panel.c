@@ -176,6 +176,7 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	face->sequence[event->index] = event->sequence;
 	face->serial[event->index] = event->serial;
 	face->drawn[event->index] = event->drawn;
+	face->seen[event->index] = false;
 	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {
 		face->complete = false;
 		panel_let_go(panel, event->face, event->set, event->index);
@@ -214,6 +215,8 @@ static void joined(struct panel *panel)
 		/* Its successor may not come for long, and nobody sees it: the old machine's memory is not kept for that. */
 		panel->now.valid = false;
 		panel_let_go(panel, PANEL_FACE_GUEST, panel->now.set, panel->now.index);
+		if (panel->now.pointer.shown)
+			panel_let_go_pointer(panel, panel->now.pointer.slot);
 	}
 	news(panel, PANEL_FACE_GUEST);
 }
@@ -457,8 +460,9 @@ void panel_session(struct panel *panel, bool active)
 	if (active) {
 		/* Nothing is known of what happened meanwhile. */
 		panel->foreign = true;
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
 		panel_go_light(panel);
+		/* After our commit: the probe sees what that left, and does not keep it waiting. */
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
 	} else {
 		panel_go_dark(panel);
 	}

@@ -41,7 +41,8 @@ void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint3
 {
 	if (set == panel->set && !holds(panel, face, set, index))
 		worker_post(panel->worker,
-			&(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index, .serial = panel->face[face].serial[index]});
+			&(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index, .serial = panel->face[face].serial[index],
+				.seen = panel->face[face].seen[index]});
 }
 
 /* `next` takes the place of `now`, whose framebuffer may go. */
@@ -64,6 +65,8 @@ static void shown(struct panel *panel, uint64_t time)
 	replace_now(panel);
 	struct shown *now = &panel->now;
 	struct face *face = &panel->face[now->face];
+	if (now->set == panel->set && now->serial == face->serial[now->index])
+		face->seen[now->index] = true;
 	if (now->toggle_ns) {
 		histogram_record_us(&panel->config.stats->toggle_flip_us, time > now->toggle_ns ? (time - now->toggle_ns) / NSEC_PER_USEC : 0);
 		if (now->toggle_due_ns)
@@ -112,9 +115,9 @@ static bool passes(int error)
 
 /*
  * Commits with *pointer on the cursor plane. What a card refuses with it is tried without: *pointer is empty then, and the next picture has it drawn in.
- * As backend_ops.commit; ECANCELED: without the pointer nothing is left to commit.
+ * Beside an overlay that goes first: with the copy the pointer has its next try. As backend_ops.commit; ECANCELED: without the pointer nothing is left to commit.
  */
-static int commit_with_pointer(struct panel *panel, struct commit *commit, struct pointer *pointer)
+static int commit_with_pointer(struct panel *panel, struct commit *commit, struct pointer *pointer, bool overlaid)
 {
 	struct commit_cursor cursor;
 	const struct pointer *now = &panel->now.pointer;
@@ -124,7 +127,7 @@ static int commit_with_pointer(struct panel *panel, struct commit *commit, struc
 	if (result >= 0)
 		return result;
 	int error = errno;
-	if (passes(error) || !commit->cursor || !pointer->shown)
+	if (passes(error) || !commit->cursor || !pointer->shown || overlaid)
 		return -1;
 	*pointer = (struct pointer){0};
 	commit->cursor = all || now->shown ? panel_commit_cursor(panel, pointer, &cursor) : NULL;
@@ -170,7 +173,7 @@ static enum latch_result try_commit(struct panel *panel)
 		.epoch = panel->latch.epoch,
 		.full = full,
 	};
-	int result = commit_with_pointer(panel, &commit, &pointer);
+	int result = commit_with_pointer(panel, &commit, &pointer, under != NULL);
 	if (result < 0) {
 		int error = errno;
 		uint32_t left_out;
@@ -178,7 +181,7 @@ static enum latch_result try_commit(struct panel *panel)
 			return LATCH_BUSY;
 		if (error == ECANCELED)
 			return LATCH_NOTHING;
-		if (commit.buffer && buffer->imported && !passes(error))
+		if ((commit.buffer || under) && buffer->imported && !passes(error))
 			return refuse(panel, face, error);
 		if (log_limit_pass(&panel->commit_limit, &left_out))
 			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, panel->output.name, strerror(error),

@@ -21,6 +21,7 @@ struct face {
 	struct rect dest[FACE_SLOTS];
 	uint64_t sequence[FACE_SLOTS], serial[FACE_SLOTS];
 	bool drawn[FACE_SLOTS]; /* the pointer's picture is in it */
+	bool seen[FACE_SLOTS];  /* it was on the screen since it was ready */
 	struct rect damage; /* since the face's last commit */
 	uint64_t newest;    /* sequence of the newest frame the worker knows */
 	uint64_t presented; /* last sequence told to the producer */

@@ -79,6 +79,7 @@ struct front_event {
 	uint32_t visible;
 	bool figures;
 	bool pointer_plane;
+	bool seen; /* FRONT_FREE: it was on the screen */
 	struct link *link;
 	uint32_t epoch;
 	struct {

@@ -118,7 +118,7 @@ void worker_take_back(struct worker *worker, const struct front_event *event)
 	if (event->type == FRONT_FREE) {
 		if (import->serial != event->serial)
 			return; /* a newer frame in it is on its way to the front */
-		if (!import->refused)
+		if (event->seen && !import->refused)
 			ladder_worked(&worker->ladder, &layout, rung);
 		import_let_go(import, worker->config.backend, clock_now_ns());
 		return;

@@ -26,6 +26,11 @@ static enum pointer_load place(struct worker *worker, const struct set *set, con
 	};
 	if (!pointer_on_plane(&what, pointer))
 		return POINTER_FAILED;
+	/* What the host draws is over what the guest draws: drawn in where it would cover the figures. */
+	struct rect box = figures_place(set->width, set->height);
+	if (worker->figures.on && pointer->x + LINK_CURSOR_SIDE > (int32_t)box.x && pointer->x < (int32_t)(box.x + box.w) &&
+		pointer->y + LINK_CURSOR_SIDE > (int32_t)box.y && pointer->y < (int32_t)(box.y + box.h))
+		return POINTER_FAILED;
 	pointer->hot_x = face->cursor.hot_x;
 	pointer->hot_y = face->cursor.hot_y;
 	return pointer_load(&worker->pointer, worker->config.backend, worker->config.pointer, face->cursor.picture.image);

@@ -185,6 +185,30 @@ START_TEST(session_and_overlay)
 }
 END_TEST
 
+/* The monitor comes back where there is no such plane, and the guest stands still: its picture is copied, and never black. */
+START_TEST(plane_that_is_gone)
+{
+	fake_drm_reset();
+	start();
+	present(PRESENTATION_PRESENTED);
+	small_frame(GUEST_BUFFER + 3, COLOUR);
+	UNTIL(guest_shown(COLOUR));
+	UNTIL(guest_presented == guest_sequence);
+	card.connected = false;
+	fake_hotplug();
+	UNTIL(!panel->output.connected);
+	fake_drm_leave(FAKE_OVERLAY, FAKE_FB_ID, 0);
+	fake_drm_leave(FAKE_OVERLAY, FAKE_CRTC_ID, 0);
+	card.no_overlay = card.connected = true;
+	fake_hotplug();
+	UNTIL(panel->output.connected);
+	UNTIL(stats.bytes_copied == GW * GH * 4);
+	UNTIL(guest_shown(COLOUR));
+	ck_assert(!overlaid());
+	rig_end();
+}
+END_TEST
+
 /* A full commit with the overlay fails: the copy comes, and nothing else is given up. */
 START_TEST(refused_by_a_full_commit)
 {
@@ -240,6 +264,7 @@ static Suite *suite(void)
 	tcase_add_test(c, never_works);
 	tcase_add_test(c, session_and_overlay);
 	tcase_add_test(c, refused_by_a_full_commit);
+	tcase_add_test(c, plane_that_is_gone);
 	tcase_add_test(c, busy);
 	suite_add_tcase(s, c);
 	return s;
