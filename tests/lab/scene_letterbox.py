@@ -91,6 +91,6 @@ def test_figures_over_either_face(machine):
     machine.wait_screen(lambda p: figures(p) and p.pixel(2, 2) != (0, 0, 0), 10, "the figures over the UI").save(machine.results / "figures-ui.png")
     machine.press("KEY_GRAVE")
     machine.wait_screen(lambda p: figures(p) and p.pixel(2, 2) == (0, 0, 0), 10, "the figures over the guest again")
-    machine.press("KEY_RIGHTCTRL", "KEY_LEFTALT", "KEY_S")
+    machine.press("KEY_LEFTCTRL", "KEY_LEFTALT", "KEY_S")
     machine.wait_screen(scaled, 10, "the guest alone, whole")
     assert rayvm.quit() == 0
