@@ -9,7 +9,7 @@ from lab.qemu import Drive
 from lab.rayvm import Rayvm, is_ui
 
 DISPLAYS = ("virtio-vga",)
-ISOLATED = ("virtio-vga",)
+ISOLATED_ALL = ("virtio-vga",)
 UI_LINE = "echo ui-$((6*7)) >/dev/ttyS0"
 state = {}
 

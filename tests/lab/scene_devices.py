@@ -10,7 +10,7 @@ from lab import paths, rings
 from lab.rayvm import guest_files
 
 DISPLAYS = ("none",)
-ISOLATED = ("none",)
+ISOLATED_ALL = ("none",)
 MACHINE = {"memory": 2048}
 SOCKET = "/run/devices.sock"
 DISK = "/run/devices.img"

@@ -34,6 +34,7 @@ from .errors import LabError, LabTimeout, Skip
 from .machine import Machine
 
 DEFAULT_DISPLAYS = ("virtio-vga", "bochs-display", "cirrus-vga")
+AGAIN_MOST = 2      # times that a scene with failures runs again
 BESIDE_SCALE = 2    # deadlines of a scene that shares the processors with another one
 
 
@@ -132,23 +133,28 @@ def _run_all(scenes, report, options):
 
 def _run_again(scenes, report):
     """
-    The scenes with failures once more, each by itself. The software CPU loses a guest or a machine now and then, and a busy host keeps nobody's
-    deadlines; what fails twice has failed. What passed only now says so ("again"), with what was wrong the first time.
+    The scenes with failures once more, each by itself, and a second time where some still fail. The software CPU loses a guest or a machine now and
+    then, and a busy host keeps nobody's deadlines; a test that fails each time has failed. What passed only now says so ("again"), with what was wrong
+    the first time.
     """
-    for scene, tests in scenes:
-        first = {entry["name"]: entry for entry in report.results if entry["result"] == "fail" and entry["name"].startswith(scene.name + "/")}
-        if not first:
-            continue
-        kept = scene.folder.with_name(scene.folder.name + "-first")
-        shutil.rmtree(kept, ignore_errors=True)
-        if scene.folder.exists():
-            scene.folder.rename(kept)
-        print(f"       -- {scene.name} once more; logs and pictures of the first time: {kept}", flush=True)
-        report.results = [entry for entry in report.results if not entry["name"].startswith(scene.name + "/")]
-        scene.run(tests, report)
-        for entry in report.results:
-            if entry["name"] in first and entry["result"] == "pass":
-                entry["again"] = first[entry["name"]]["text"]
+    for attempt in range(1, AGAIN_MOST + 1):
+        for scene, tests in scenes:
+            failed = {entry["name"]: entry for entry in report.results if entry["result"] == "fail" and entry["name"].startswith(scene.name + "/")}
+            if not failed:
+                continue
+            kept = scene.folder.with_name(f"{scene.folder.name}-{attempt}")
+            shutil.rmtree(kept, ignore_errors=True)
+            if scene.folder.exists():
+                scene.folder.rename(kept)
+            print(f"       -- {scene.name} once more; logs and pictures of this time: {kept}", flush=True)
+            before, report.results = report.results, []
+            scene.run(tests, report)
+            now = {entry["name"]: entry for entry in report.results}
+            report.results = before
+            for name, entry in failed.items():
+                again = now.get(name)
+                if again and again["result"] == "pass":
+                    entry.update(again, again=entry["text"])
 
 
 class _Scene:
@@ -242,7 +248,7 @@ def main(arguments=None):
     parser.add_argument("--json", metavar="FILE", help="write the results there too")
     parser.add_argument("--jobs", type=int, default=1, metavar="N",
                         help=f"scenes at a time, those that measure times excepted (default 1); deadlines are {BESIDE_SCALE} times as long then")
-    parser.add_argument("--again", action="store_true", help="run a scene with failures once more, by itself, before they count")
+    parser.add_argument("--again", action="store_true", help="run scenes with failures again, each by itself, before they count")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
 
