@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +59,12 @@ struct commit {
 	bool full;          /* whole state, may set the mode; done when the call returns */
 	const struct commit_cursor *cursor; /* NULL: the cursor plane stays as it is. Only where output.cursor is set. */
 };
+
+/* Of a commit's errors, those that are not for what it asked for: another owner of the display, a flip in flight. */
+static inline bool commit_not_now(int error)
+{
+	return error == EBUSY || error == EACCES || error == EPERM;
+}
 
 /* A producer's picture that may go to the screen from where it is. */
 struct backend_pages {

@@ -1,6 +1,6 @@
 /*
- * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_legacy.c (commits of old drivers), drm_card.c
- * (which card) and drm_output.c (which connector).
+ * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_legacy.c (commits of old drivers), drm_plane.c
+ * (planes), drm_card.c (which card) and drm_output.c (which connector).
  */
 #pragma once
 
@@ -27,17 +27,16 @@ struct drm_property {
 	uint64_t value;
 };
 
-/* In the order of drm_overlay_add(). */
-enum drm_overlay_prop {
-	OVERLAY_FB, OVERLAY_CRTC, OVERLAY_SRC_X, OVERLAY_SRC_Y, OVERLAY_SRC_W, OVERLAY_SRC_H, OVERLAY_X, OVERLAY_Y, OVERLAY_W, OVERLAY_H,
-	OVERLAY_CLIPS, /* FB_DAMAGE_CLIPS; 0: the driver takes none */
-	OVERLAY_PROPS
+enum drm_plane_prop {
+	PLANE_FB, PLANE_CRTC, PLANE_SRC_X, PLANE_SRC_Y, PLANE_SRC_W, PLANE_SRC_H, PLANE_X, PLANE_Y, PLANE_W, PLANE_H,
+	PLANE_CLIPS,              /* from here on 0: the driver has none */
+	PLANE_HOT_X, PLANE_HOT_Y, /* of virtual machines' cursor planes */
+	PLANE_PROPS
 };
 
-/* A plane over the primary one that takes XRGB8888. */
-struct drm_overlay {
-	uint32_t plane; /* 0: there is none */
-	uint32_t prop[OVERLAY_PROPS];
+struct drm_plane {
+	uint32_t id; /* 0: there is none */
+	uint32_t prop[PLANE_PROPS];
 };
 
 /*
@@ -46,22 +45,13 @@ struct drm_overlay {
  */
 struct drm_output {
 	struct output base; /* first */
-	uint32_t connector, crtc, plane;
+	uint32_t connector, crtc;
+	struct drm_plane primary, overlay, cursor; /* overlay: over the primary one, takes XRGB8888; cursor: takes ARGB8888 */
 	drmModeModeInfo mode;
 	struct {
 		uint32_t connector_crtc_id;
 		uint32_t mode_id, active;
-		uint32_t fb_id, plane_crtc_id;
-		uint32_t src_x, src_y, src_w, src_h, crtc_x, crtc_y, crtc_w, crtc_h;
-		uint32_t damage_clips; /* 0: the driver takes none */
 	} prop;
-	struct drm_overlay overlay;
-	/* The plane for a pointer picture; plane 0: there is none. */
-	struct {
-		uint32_t plane;
-		uint32_t fb_id, crtc_id, src_x, src_y, src_w, src_h, crtc_x, crtc_y, crtc_w, crtc_h;
-		uint32_t hot_x, hot_y; /* 0: the card does not ask for hot spots */
-	} cursor;
 	/* What the previous owner of the display may have left: other planes, other CRTCs, colour tables, rotation. */
 	struct drm_property clear[DRM_CLEAR_MAX];
 	uint32_t n_clear;
@@ -84,31 +74,24 @@ void drm_output_survey(int fd, const struct drm_output *output, struct survey *s
 /* A property's id by name, 0 when the object has none; its present value in *value. properties may be NULL. */
 uint32_t drm_property_id(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value);
 
-/* drm_overlay.c */
-/* The first overlay plane that the CRTC can have, into an empty *overlay. */
-void drm_overlay_find(int fd, uint32_t crtc_index, uint32_t primary, struct drm_overlay *overlay);
-/* The plane as a commit wants it: with commit->overlay at commit->dest, or off. */
-void drm_overlay_add(drmModeAtomicReq *request, const struct drm_overlay *overlay, uint32_t crtc, const struct commit *commit);
+/* drm_plane.c */
+/* The planes of output->crtc, which is number crtc_index of the card. False: it has no primary one that takes XRGB8888. Worker. */
+bool drm_planes_choose(int fd, uint32_t crtc_index, struct drm_output *output);
+/* Adds a plane's state to a commit: the whole of this buffer, one to one, its top left corner at x, y; NULL: off. Nothing, if there is no such plane. */
+void drm_plane_set(drmModeAtomicReq *request, const struct drm_plane *plane, uint32_t crtc, const struct scanout_buffer *buffer, int32_t x, int32_t y);
+/* The same for the cursor plane, with its hot spot where the card asks for one. */
+void drm_plane_set_pointer(drmModeAtomicReq *request, const struct drm_plane *plane, uint32_t crtc, const struct commit_cursor *pointer);
 
 /* drm_legacy.c */
-/* What was found out about the driver, and what it shows. All zero at first, and but for blanked for another output. */
+/* What was found out about the driver, and what it shows. All zero at first and for another output. */
 struct drm_legacy {
 	uint32_t fb;             /* on the screen, or on its way there; 0: not known */
 	bool no_flips, no_dirty; /* refused: not tried again */
-	bool blanked;
 };
-/* As backend_ops.commit. Front. */
-int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit);
+/* As backend_ops.commit; asleep: a full one has to switch the output on. Front. */
+int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit, bool asleep);
 /* As backend_ops.blank. Front. */
-int drm_legacy_blank(int fd, const struct drm_output *output, struct drm_legacy *state);
-
-/* drm_cursor.c */
-/* The pictures that the card's cursor planes take, pixels. */
-void drm_cursor_size(int fd, uint32_t *width, uint32_t *height);
-/* Takes a plane for the output's pointer picture if it has none yet and the plane takes such pictures. */
-void drm_cursor_choose(int fd, struct drm_output *output, const drmModePlane *plane, drmModeObjectProperties *properties);
-/* Adds the cursor plane's state to a commit. */
-void drm_cursor_add(drmModeAtomicReq *request, const struct drm_output *output, const struct commit_cursor *cursor);
+int drm_legacy_blank(int fd, const struct drm_output *output);
 
 /* drm_import.c */
 /*

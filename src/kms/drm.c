@@ -16,6 +16,8 @@
 #include "kms/flips.h"
 #include "kms/session.h"
 
+#define CURSOR_SIDE_DEFAULT 64 /* of drivers that do not tell: drivers/gpu/drm/drm_ioctl.c */
+
 struct drm {
 	struct backend base;
 	struct session *session;
@@ -71,8 +73,8 @@ static void drm_adopt(struct backend *backend, struct output *output)
 	drm->clips_refused = drm->clear_refused = drm->mirrors_refused = false;
 	drm->tested = (struct drm_overlay_tested){0};
 	/* Mirrors have the primary plane's picture alone. */
-	backend->overlay = drm->output && drm->output->overlay.plane && drm->output->base.n_mirrors == 0 && !drm->is_legacy;
-	drm->legacy = (struct drm_legacy){.blanked = drm->legacy.blanked};
+	backend->overlay = drm->output && drm->output->overlay.id && drm->output->base.n_mirrors == 0 && !drm->is_legacy;
+	drm->legacy = (struct drm_legacy){0};
 	uint32_t connector = drm->output && drm->output->base.connected ? drm->output->connector : 0;
 	/* A monitor that leaves while it sleeps comes back when it is woken, and is the main one still. */
 	if (!drm->asleep)
@@ -103,12 +105,9 @@ static int commit_request(struct drm *drm, drmModeAtomicReq *request, uint32_t f
 	return -1;
 }
 
-/* The overlay plane, where a flip has to do with it. */
-static void add_overlay(struct drm *drm, drmModeAtomicReq *request, const struct commit *commit)
+static void set_overlay(drmModeAtomicReq *request, const struct drm_output *o, const struct commit *commit)
 {
-	const struct drm_output *o = drm->output;
-	if (o->overlay.plane && (commit->overlay || drm->overlaid))
-		drm_overlay_add(request, &o->overlay, o->crtc, commit);
+	drm_plane_set(request, &o->overlay, o->crtc, commit->overlay, (int32_t)commit->dest.x, (int32_t)commit->dest.y);
 }
 
 /* Planes promise less than their properties say (bandwidth, pitch, place): asked once for each layout, before anything on the screen changes. */
@@ -118,13 +117,13 @@ static int test_overlay(struct drm *drm, const struct commit *commit)
 	const struct drm_output *o = drm->output;
 	if (memcmp(&want, &drm->tested, sizeof(want)) == 0)
 		return 0;
-	drmModeAtomicReq *request = o->overlay.plane ? drmModeAtomicAlloc() : NULL;
+	drmModeAtomicReq *request = drmModeAtomicAlloc();
 	if (!request) {
-		errno = o->overlay.plane ? ENOMEM : EINVAL;
+		errno = ENOMEM;
 		return -1;
 	}
-	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, commit->buffer->fb);
-	drm_overlay_add(request, &o->overlay, o->crtc, commit);
+	drmModeAtomicAddProperty(request, o->primary.id, o->primary.prop[PLANE_FB], commit->buffer->fb);
+	set_overlay(request, o, commit);
 	int result = commit_request(drm, request, DRM_MODE_ATOMIC_TEST_ONLY, commit->epoch);
 	int error = errno;
 	drmModeAtomicFree(request);
@@ -134,45 +133,20 @@ static int test_overlay(struct drm *drm, const struct commit *commit)
 	return result;
 }
 
-static void add_output(drmModeAtomicReq *request, const struct drm_output *o, uint32_t mode_blob, const struct scanout_buffer *buffer)
+/* buffer NULL: off. */
+static void set_output(drmModeAtomicReq *request, const struct drm_output *o, uint32_t mode_blob, const struct scanout_buffer *buffer)
 {
-	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, o->crtc);
-	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, mode_blob);
-	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, 1);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, buffer->fb);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.plane_crtc_id, o->crtc);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_x, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_y, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_w, (uint64_t)buffer->width << 16);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.src_h, (uint64_t)buffer->height << 16);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_x, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_y, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_w, buffer->width);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.crtc_h, buffer->height);
-}
-
-static void add_nothing(drmModeAtomicReq *request, const struct drm_output *o)
-{
-	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, 0);
-	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, 0);
-	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.fb_id, 0);
-	drmModeAtomicAddProperty(request, o->plane, o->prop.plane_crtc_id, 0);
+	drmModeAtomicAddProperty(request, o->connector, o->prop.connector_crtc_id, buffer ? o->crtc : 0);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.mode_id, buffer ? mode_blob : 0);
+	drmModeAtomicAddProperty(request, o->crtc, o->prop.active, buffer != NULL);
+	drm_plane_set(request, &o->primary, o->crtc, buffer, 0, 0);
 }
 
 /* Main output, and the mirrors on or off. */
-static void add_outputs(struct drm *drm, drmModeAtomicReq *request, const struct scanout_buffer *buffer)
+static void set_outputs(struct drm *drm, drmModeAtomicReq *request, const struct scanout_buffer *buffer)
 {
-	for (uint32_t i = 0; i < outputs(drm); i++)
-		add_output(request, &drm->output[i], drm->mode_blob[i], buffer);
-	for (uint32_t i = outputs(drm); i <= drm->output->base.n_mirrors; i++)
-		add_nothing(request, &drm->output[i]);
-}
-
-/* Not because of what the commit asked for. */
-static bool not_now(int error)
-{
-	return error == EACCES || error == EPERM || error == EBUSY;
+	for (uint32_t i = 0; i <= drm->output->base.n_mirrors; i++)
+		set_output(request, &drm->output[i], drm->mode_blob[i], i < outputs(drm) ? buffer : NULL);
 }
 
 /* Everything: connector, CRTC, plane, and what a previous owner left. Blocks until it is on the screen. */
@@ -186,14 +160,14 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 	}
 	int result, empty = drmModeAtomicGetCursor(request);
 	for (;;) {
-		add_outputs(drm, request, commit->buffer);
+		set_outputs(drm, request, commit->buffer);
 		for (uint32_t i = 0; !drm->clear_refused && i < o->n_clear; i++)
 			drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
-		if (o->overlay.plane)
-			drm_overlay_add(request, &o->overlay, o->crtc, commit); /* whoever had it before */
-		drm_cursor_add(request, o, commit->cursor ? commit->cursor : &(struct commit_cursor){0}); /* the same */
+		/* Whoever had them before. */
+		set_overlay(request, o, commit);
+		drm_plane_set_pointer(request, &o->cursor, o->crtc, commit->cursor ? commit->cursor : &(struct commit_cursor){0});
 		result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
-		if (result == 0 || not_now(errno) || commit->buffer->imported || commit->overlay || (commit->cursor && commit->cursor->buffer))
+		if (result == 0 || commit_not_now(errno) || commit->buffer->imported || commit->overlay || (commit->cursor && commit->cursor->buffer))
 			break; /* without the guest's buffer, the overlay or the pointer next, before anything else is given up */
 		if (outputs(drm) > 1) {
 			log_warn("%s does not show the picture on %u outputs (%s): on %s alone", drm->driver, outputs(drm), strerror(errno), o->base.name);
@@ -213,16 +187,8 @@ static int commit_full(struct drm *drm, const struct commit *commit)
 }
 
 /* ACTIVE off keeps mode and planes: the display sleeps, and a full commit wakes it. */
-static int drm_blank(struct backend *backend)
+static int commit_inactive(struct drm *drm)
 {
-	struct drm *drm = from(backend);
-	if (!drm->output || !drm->output->base.connected)
-		return 0;
-	if (drm->is_legacy) {
-		int blanked = drm_legacy_blank(backend->fd, drm->output, &drm->legacy);
-		drm->asleep |= blanked == 0;
-		return blanked;
-	}
 	drmModeAtomicReq *request = drmModeAtomicAlloc();
 	if (!request) {
 		errno = ENOMEM;
@@ -232,10 +198,20 @@ static int drm_blank(struct backend *backend)
 		drmModeAtomicAddProperty(request, drm->output[i].crtc, drm->output[i].prop.active, 0);
 	int result = commit_request(drm, request, DRM_MODE_ATOMIC_ALLOW_MODESET, 0);
 	int error = errno;
-	drm->asleep |= result == 0;
 	drmModeAtomicFree(request);
 	errno = error;
 	return result;
+}
+
+static int drm_blank(struct backend *backend)
+{
+	struct drm *drm = from(backend);
+	if (!drm->output || !drm->output->base.connected)
+		return 0;
+	if ((drm->is_legacy ? drm_legacy_blank(backend->fd, drm->output) : commit_inactive(drm)) != 0)
+		return -1;
+	drm->asleep = true;
+	return 0;
 }
 
 /*
@@ -254,14 +230,14 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 	/* What lies under an overlay stays, and costs a driver that copies nothing. */
 	for (uint32_t i = 0; commit->buffer && i < outputs(drm); i++)
 		if (!commit->overlay || !drm->overlaid || drm->under != commit->buffer->fb)
-			drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.fb_id, commit->buffer->fb);
-	if (commit->buffer)
-		add_overlay(drm, request, commit);
+			drmModeAtomicAddProperty(request, o[i].primary.id, o[i].primary.prop[PLANE_FB], commit->buffer->fb);
+	if (commit->buffer && (commit->overlay || drm->overlaid))
+		set_overlay(request, o, commit);
 	if (commit->cursor)
-		drm_cursor_add(request, o, commit->cursor);
+		drm_plane_set_pointer(request, &o->cursor, o->crtc, commit->cursor);
 	int cursor = drmModeAtomicGetCursor(request);
-	uint32_t plane = commit->overlay ? o->overlay.plane : o->plane, damage_clips = commit->overlay ? o->overlay.prop[OVERLAY_CLIPS] : o->prop.damage_clips;
-	if (commit->buffer && damage_clips && !drm->clips_refused && !rect_empty(&commit->damage)) {
+	const struct drm_plane *plane = commit->overlay ? &o->overlay : &o->primary;
+	if (commit->buffer && plane->prop[PLANE_CLIPS] && !drm->clips_refused && !rect_empty(&commit->damage)) {
 		struct drm_mode_rect clip = {
 			.x1 = (int32_t)commit->damage.x,
 			.y1 = (int32_t)commit->damage.y,
@@ -269,10 +245,10 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 			.y2 = (int32_t)(commit->damage.y + commit->damage.h),
 		};
 		if (drmModeCreatePropertyBlob(drm->base.fd, &clip, sizeof(clip), &blob) == 0) {
-			drmModeAtomicAddProperty(request, plane, damage_clips, blob);
+			drmModeAtomicAddProperty(request, plane->id, plane->prop[PLANE_CLIPS], blob);
 			for (uint32_t i = 1; i < outputs(drm); i++)
-				if (o[i].prop.damage_clips)
-					drmModeAtomicAddProperty(request, o[i].plane, o[i].prop.damage_clips, blob);
+				if (o[i].primary.prop[PLANE_CLIPS])
+					drmModeAtomicAddProperty(request, o[i].primary.id, o[i].primary.prop[PLANE_CLIPS], blob);
 		}
 	}
 	int result = commit_request(drm, request, flags, commit->epoch);
@@ -282,14 +258,27 @@ static int commit_flip(struct drm *drm, const struct commit *commit)
 		drm->clips_refused = result == 0; /* else it was something else: a pointer, an import */
 	}
 	int error = errno;
-	if (result == 0)
-		flips_begin(&drm->flips, commit->epoch, outputs(drm));
-	else if (outputs(drm) > 1 && !not_now(error) && !commit->buffer->imported)
+	if (result != 0 && outputs(drm) > 1 && !commit_not_now(error) && !commit->buffer->imported)
 		drm->mirrors_refused = true; /* by the full commit that follows */
 	if (blob)
 		drmModeDestroyPropertyBlob(drm->base.fd, blob);
 	drmModeAtomicFree(request);
 	errno = error;
+	return result;
+}
+
+static int commit_atomic(struct drm *drm, const struct commit *commit)
+{
+	/* A full commit sets what a test would take for granted: it is its own test. */
+	if (commit->overlay && !commit->full && test_overlay(drm, commit) != 0)
+		return -1;
+	int result = commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
+	if (result == 0 && commit->buffer) {
+		drm->overlaid = commit->overlay != NULL;
+		drm->under = commit->buffer->fb;
+	} else if (result != 0 && errno != EBUSY) {
+		drm->tested = (struct drm_overlay_tested){0};
+	}
 	return result;
 }
 
@@ -305,24 +294,11 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 		errno = EINVAL;
 		return -1;
 	}
-	if (drm->is_legacy) {
-		int result = drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit);
-		drm->asleep &= result < 0 || !commit->full;
-		if (result == 0)
-			flips_begin(&drm->flips, commit->epoch, 1);
-		return result;
-	}
-	/* A full commit sets what a test would take for granted: it is its own test. */
-	if (commit->overlay && !commit->full && test_overlay(drm, commit) != 0)
-		return -1;
-	int result = commit->full ? commit_full(drm, commit) : commit_flip(drm, commit);
-	drm->asleep &= result != 0 || !commit->full;
-	if (result == 0 && commit->buffer) {
-		drm->overlaid = commit->overlay != NULL;
-		drm->under = commit->buffer->fb;
-	} else if (result != 0 && errno != EBUSY) {
-		drm->tested = (struct drm_overlay_tested){0};
-	}
+	int result = drm->is_legacy ? drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit, drm->asleep) : commit_atomic(drm, commit);
+	if (result == 0 && !commit->full)
+		flips_begin(&drm->flips, commit->epoch, outputs(drm));
+	if (result >= 0 && commit->full)
+		drm->asleep = false;
 	return result;
 }
 
@@ -463,6 +439,13 @@ static const struct backend_ops drm_ops = {
 	.destroy = drm_destroy,
 };
 
+/* Of the pointer pictures that the card takes: a size that all drivers take, which for some is the largest (DRM_CAP_CURSOR_WIDTH in drm.h). */
+static uint32_t cursor_side(int fd, uint64_t cap)
+{
+	uint64_t side = 0;
+	return drmGetCap(fd, cap, &side) == 0 && side ? (uint32_t)side : CURSOR_SIDE_DEFAULT;
+}
+
 struct backend *drm_create(struct session *session, const char *card, bool legacy, const struct choose_wish *wish, char *error, size_t error_size,
 	int *exit_status)
 {
@@ -504,7 +487,8 @@ struct backend *drm_create(struct session *session, const char *card, bool legac
 		log_warn("no news of monitors plugged in later: %s", strerror(errno));
 	log_info("card %s: %s", drm->path, drm->text);
 	drm->udmabuf = drm_import_probe(drm->base.fd, drm->driver, drm->base.copies, sizeof(drm->base.copies));
-	drm_cursor_size(drm->base.fd, &drm->base.cursor_width, &drm->base.cursor_height);
+	drm->base.cursor_width = cursor_side(drm->base.fd, DRM_CAP_CURSOR_WIDTH);
+	drm->base.cursor_height = cursor_side(drm->base.fd, DRM_CAP_CURSOR_HEIGHT);
 	drm->base.flush = !drm_sees_caches(drm->driver);
 	if (drm->udmabuf >= 0)
 		log_info("zero-copy: the guest's own pages are shown where size and format fit%s", drm->base.flush ? ", flushed from the CPU's caches" : "");

@@ -32,7 +32,7 @@ static void clear_rest(int fd, const struct drm_output *output)
 	uint32_t kept = 0;
 	drmModePlaneRes *planes = drmModeGetPlaneResources(fd);
 	for (uint32_t i = 0; planes && i < planes->count_planes; i++) {
-		drmModePlane *plane = planes->planes[i] == output->plane ? NULL : drmModeGetPlane(fd, planes->planes[i]);
+		drmModePlane *plane = planes->planes[i] == output->primary.id ? NULL : drmModeGetPlane(fd, planes->planes[i]);
 		if (plane && plane->fb_id)
 			kept += drmModeSetPlane(fd, plane->plane_id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) != 0;
 		drmModeFreePlane(plane);
@@ -57,26 +57,17 @@ static void clear_rest(int fd, const struct drm_output *output)
 static int set_dpms(int fd, uint32_t connector, uint64_t value)
 {
 	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
-	int result = properties ? 0 : -1, error = errno;
-	for (uint32_t i = 0; properties && i < properties->count_props; i++) {
-		drmModePropertyRes *p = drmModeGetProperty(fd, properties->props[i]);
-		if (p && strcmp(p->name, "DPMS") == 0) {
-			result = done(drmModeObjectSetProperty(fd, connector, DRM_MODE_OBJECT_CONNECTOR, p->prop_id, value));
-			error = errno;
-		}
-		drmModeFreeProperty(p);
-	}
+	if (!properties)
+		return -1;
+	uint32_t id = drm_property_id(fd, properties, "DPMS", NULL);
+	int result = id ? drmModeObjectSetProperty(fd, connector, DRM_MODE_OBJECT_CONNECTOR, id, value) : 0;
 	drmModeFreeObjectProperties(properties);
-	errno = error;
-	return result;
+	return done(result);
 }
 
-int drm_legacy_blank(int fd, const struct drm_output *output, struct drm_legacy *state)
+int drm_legacy_blank(int fd, const struct drm_output *output)
 {
-	if (set_dpms(fd, output->connector, DRM_MODE_DPMS_OFF) != 0)
-		return -1;
-	state->blanked = true;
-	return 0;
+	return set_dpms(fd, output->connector, DRM_MODE_DPMS_OFF);
 }
 
 /* What changed in the framebuffer on the screen. 1, or -1 with errno; ENOSYS: the driver does not want to know. */
@@ -87,15 +78,14 @@ static int tell_dirty(int fd, const struct commit *commit)
 	return done(drmModeDirtyFB(fd, commit->buffer->fb, &clip, rect_empty(d) ? 0 : 1)) == 0 ? 1 : -1;
 }
 
-int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit)
+int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit, bool asleep)
 {
 	uint32_t fb = commit->buffer->fb;
 	if (commit->full) {
 		if (set_crtc(fd, output, fb) != 0)
 			return -1;
-		if (state->blanked && set_dpms(fd, output->connector, DRM_MODE_DPMS_ON) != 0)
+		if (asleep && set_dpms(fd, output->connector, DRM_MODE_DPMS_ON) != 0)
 			return -1;
-		state->blanked = false;
 		clear_rest(fd, output);
 		state->fb = fb;
 		return 1;

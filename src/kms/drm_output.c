@@ -70,75 +70,25 @@ static uint32_t possible_crtcs(int fd, const drmModeRes *resources, const drmMod
 	return resources->count_crtcs < 32 ? possible & ((1u << resources->count_crtcs) - 1) : possible;
 }
 
-static bool takes_xrgb(const drmModePlane *plane)
-{
-	for (uint32_t i = 0; i < plane->count_formats; i++)
-		if (plane->formats[i] == DRM_FORMAT_XRGB8888)
-			return true;
-	return false;
-}
-
-/* Finds the primary plane of the CRTC and notes what other planes and it must lose. */
-static bool choose_plane(int fd, struct drm_output *output, int crtc_index)
+/* What other planes show, and what the primary one must lose. A full commit sets the output's own planes in any case. */
+static void note_planes(int fd, struct drm_output *output)
 {
 	drmModePlaneRes *planes = drmModeGetPlaneResources(fd);
-	if (!planes)
-		return false;
-	uint32_t chosen = 0;
-	memset(&output->cursor, 0, sizeof(output->cursor));
-	for (int pass = 0; pass < 2; pass++) {
-		for (uint32_t i = 0; i < planes->count_planes; i++) {
-			drmModePlane *plane = drmModeGetPlane(fd, planes->planes[i]);
-			drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, planes->planes[i], DRM_MODE_OBJECT_PLANE);
-			uint64_t type = DRM_PLANE_TYPE_OVERLAY;
-			drm_property_id(fd, properties, "type", &type);
-			if (plane && properties) {
-				if (pass == 0) {
-					bool fits = type == DRM_PLANE_TYPE_PRIMARY && plane->possible_crtcs & 1u << crtc_index && takes_xrgb(plane);
-					if (fits && (chosen == 0 || plane->crtc_id == output->crtc))
-						chosen = plane->plane_id;
-				} else if (plane->plane_id != chosen) {
-					if (type == DRM_PLANE_TYPE_CURSOR && plane->possible_crtcs & 1u << crtc_index)
-						drm_cursor_choose(fd, output, plane, properties);
-					if (plane->fb_id) {
-						clear(output, fd, properties, plane->plane_id, "FB_ID", 0);
-						clear(output, fd, properties, plane->plane_id, "CRTC_ID", 0);
-					}
-				} else {
-					output->prop.fb_id = drm_property_id(fd, properties, "FB_ID", NULL);
-					output->prop.plane_crtc_id = drm_property_id(fd, properties, "CRTC_ID", NULL);
-					output->prop.src_x = drm_property_id(fd, properties, "SRC_X", NULL);
-					output->prop.src_y = drm_property_id(fd, properties, "SRC_Y", NULL);
-					output->prop.src_w = drm_property_id(fd, properties, "SRC_W", NULL);
-					output->prop.src_h = drm_property_id(fd, properties, "SRC_H", NULL);
-					output->prop.crtc_x = drm_property_id(fd, properties, "CRTC_X", NULL);
-					output->prop.crtc_y = drm_property_id(fd, properties, "CRTC_Y", NULL);
-					output->prop.crtc_w = drm_property_id(fd, properties, "CRTC_W", NULL);
-					output->prop.crtc_h = drm_property_id(fd, properties, "CRTC_H", NULL);
-					output->prop.damage_clips = drm_property_id(fd, properties, "FB_DAMAGE_CLIPS", NULL);
-					clear_if_set(output, fd, properties, plane->plane_id, "rotation", DRM_MODE_ROTATE_0);
-					clear_if_set(output, fd, properties, plane->plane_id, "alpha", 0xffff);
-				}
-			}
-			if (properties)
-				drmModeFreeObjectProperties(properties);
-			if (plane)
-				drmModeFreePlane(plane);
+	for (uint32_t i = 0; planes && i < planes->count_planes; i++) {
+		uint32_t id = planes->planes[i];
+		drmModePlane *plane = drmModeGetPlane(fd, id);
+		drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, id, DRM_MODE_OBJECT_PLANE);
+		if (id == output->primary.id) {
+			clear_if_set(output, fd, properties, id, "rotation", DRM_MODE_ROTATE_0);
+			clear_if_set(output, fd, properties, id, "alpha", 0xffff);
+		} else if (plane && plane->fb_id && id != output->overlay.id && id != output->cursor.id) {
+			clear(output, fd, properties, id, "FB_ID", 0);
+			clear(output, fd, properties, id, "CRTC_ID", 0);
 		}
+		drmModeFreeObjectProperties(properties);
+		drmModeFreePlane(plane);
 	}
 	drmModeFreePlaneResources(planes);
-	output->plane = chosen;
-	return chosen != 0;
-}
-
-/* What is noted for a plane that a full commit sets anyway. */
-static void forget_plane(struct drm_output *output, uint32_t plane)
-{
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < output->n_clear; i++)
-		if (output->clear[i].object != plane)
-			output->clear[n++] = output->clear[i];
-	output->n_clear = n;
 }
 
 static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *resources)
@@ -212,12 +162,9 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	output->n_clear = 0;
 	output->connector = connector->connector_id;
 	output->crtc = resources->crtcs[head->crtc];
-	if (!choose_plane(fd, output, (int)head->crtc))
+	if (!drm_planes_choose(fd, head->crtc, output))
 		return false;
-	drm_overlay_find(fd, head->crtc, output->plane, &output->overlay);
-	/* Full commits set these two in any case: what is on them is ours or goes. */
-	forget_plane(output, output->overlay.plane);
-	forget_plane(output, output->cursor.plane);
+	note_planes(fd, output);
 	note_crtcs(fd, output, resources);
 	output->mode = *head->mode;
 
@@ -232,21 +179,21 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	/* Drivers without a vblank say EOPNOTSUPP; others may refuse while the CRTC is off. */
 	uint64_t sequence, ns;
 	output->base.vblank = drmCrtcGetSequence(fd, output->crtc, &sequence, &ns) == 0 || errno != EOPNOTSUPP;
-	output->base.cursor = output->cursor.plane != 0;
+	output->base.cursor = output->cursor.id != 0;
 	output->base.connected = true;
 	return true;
 }
 
 static bool is_part(const struct drm_output *output, uint32_t object)
 {
-	return object == output->connector || object == output->crtc || object == output->plane;
+	return object == output->connector || object == output->crtc || object == output->primary.id;
 }
 
 /* A mirror is no leftover of others; what was left on itself is. False: it cannot be one beside the others, whose planes it shares. */
 static bool add_mirror(struct drm_output *output, struct drm_output *mirror)
 {
 	for (uint32_t i = 0; i <= output->base.n_mirrors; i++)
-		if (output[i].plane == mirror->plane)
+		if (output[i].primary.id == mirror->primary.id)
 			return false;
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < output->n_clear; i++)
@@ -389,7 +336,7 @@ void drm_output_survey(int fd, const struct drm_output *output, struct survey *s
 	drmModeFreePlaneResources(planes);
 	drmModeFreeResources(resources);
 	uint64_t side = 0;
-	survey->damage_clips = output->prop.damage_clips != 0;
+	survey->damage_clips = output->primary.prop[PLANE_CLIPS] != 0;
 	survey->async_flip = has(fd, DRM_CAP_ASYNC_PAGE_FLIP);
 	survey->atomic_async_flip = has(fd, DRM_CAP_ATOMIC_ASYNC_PAGE_FLIP);
 	survey->cursor_hotspot = drmSetClientCap(fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT, 1) == 0; /* as it is set already where there is one */

@@ -5,8 +5,8 @@
  *   RUNG_OVERLAY   the guest's own buffer on an overlay plane over a black screen: it is smaller and is shown unscaled. No copy.
  *   RUNG_SOFTWARE  copied into a framebuffer, scaled where need be. Always possible.
  *
- * What a driver says it can do is no promise: a rung that failed at a commit is remembered for its layout, and after LADDER_STRIKES in a row is not
- * tried any more. Pure.
+ * Which of the first two it can be follows from the layout. What a driver says it can do is no promise: one that failed at a commit is remembered for its
+ * layout, and after LADDER_STRIKES in a row is not tried any more. Pure.
  */
 #pragma once
 
@@ -34,16 +34,17 @@ struct ladder_can {
 struct ladder {
 	struct {
 		struct ladder_layout layout;
-		enum rung rung;
 		uint32_t strikes; /* 0: slot is free */
 		uint64_t used;
 	} memory[LADDER_MEMORY];
 	uint64_t count;
 };
 
+/* The cheapest rung that a layout can have. */
+enum rung ladder_best(const struct ladder_layout *layout);
 /* The rung for a layout; *dest: where the picture lies on the screen. */
 enum rung ladder_plan(const struct ladder *ladder, const struct ladder_layout *layout, const struct ladder_can *can, struct rect *dest);
-/* The card refused it. True: for the last time, it is not planned again. */
-bool ladder_failed(struct ladder *ladder, const struct ladder_layout *layout, enum rung rung);
-/* It was on the screen. */
-void ladder_worked(struct ladder *ladder, const struct ladder_layout *layout, enum rung rung);
+/* The card refused the layout's best rung. True: for the last time, it is not planned again. */
+bool ladder_failed(struct ladder *ladder, const struct ladder_layout *layout);
+/* That was on the screen. */
+void ladder_worked(struct ladder *ladder, const struct ladder_layout *layout);

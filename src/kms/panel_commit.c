@@ -107,12 +107,6 @@ static enum latch_result refuse(struct panel *panel, struct face *face, int erro
 	return LATCH_NOTHING;
 }
 
-/* A commit failed because the session or the kernel was not ready, not because of what was in it. */
-static bool passes(int error)
-{
-	return error == EBUSY || error == EACCES || error == EPERM;
-}
-
 /*
  * Commits with *pointer on the cursor plane. What a card refuses with it is tried without: *pointer is empty then, and the next picture has it drawn in.
  * Beside an overlay that goes first: with the copy the pointer has its next try. As backend_ops.commit; ECANCELED: without the pointer nothing is left to commit.
@@ -127,7 +121,7 @@ static int commit_with_pointer(struct panel *panel, struct commit *commit, struc
 	if (result >= 0)
 		return result;
 	int error = errno;
-	if (passes(error) || !commit->cursor || !pointer->shown || overlaid)
+	if (commit_not_now(error) || !commit->cursor || !pointer->shown || overlaid)
 		return -1;
 	*pointer = (struct pointer){0};
 	commit->cursor = all || now->shown ? panel_commit_cursor(panel, pointer, &cursor) : NULL;
@@ -181,7 +175,7 @@ static enum latch_result try_commit(struct panel *panel)
 			return LATCH_BUSY;
 		if (error == ECANCELED)
 			return LATCH_NOTHING;
-		if ((commit.buffer || under) && buffer->imported && !passes(error))
+		if ((commit.buffer || under) && buffer->imported && !commit_not_now(error))
 			return refuse(panel, face, error);
 		if (log_limit_pass(&panel->commit_limit, &left_out))
 			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, panel->output.name, strerror(error),
@@ -269,7 +263,7 @@ int panel_try_blank(struct panel *panel)
 	panel->blank_ns = 0;
 	if (!panel->blanked || !panel->active || !panel->backend->ops->blank || panel->backend->ops->blank(panel->backend) == 0)
 		return 0;
-	if (errno != EBUSY && errno != EACCES && errno != EPERM)
+	if (!commit_not_now(errno))
 		return -1;
 	panel->blank_ns = clock_now_ns() + (errno == EBUSY ? LATCH_BUSY_NS : LATCH_RETRY_NS);
 	panel_arm(panel->latch_fd, panel->blank_ns);

@@ -52,6 +52,9 @@ bool pointer_on_plane(const struct pointer_case *what, struct pointer *pointer)
 		return true;
 	if (cut(x0, x1, left, right, what->width) || cut(y0, y1, top, bottom, what->height))
 		return false;
+	const struct rect *over = &what->over;
+	if (!rect_empty(over) && x1 > over->x && x0 < (int64_t)over->x + over->w && y1 > over->y && y0 < (int64_t)over->y + over->h)
+		return false;
 	*pointer = (struct pointer){.shown = true, .x = (int32_t)x0, .y = (int32_t)y0};
 	return true;
 }

@@ -44,11 +44,13 @@ struct pointer_case {
 	uint32_t width, height;             /* of the output */
 	struct rect source, dest;           /* the part of the guest's buffer that is its picture, and where on the output that is */
 	int32_t x, y;                       /* of its top left corner on the source */
+	struct rect over;                   /* what the host draws over the guest's picture, and so over its pointer; empty: nothing */
 };
 
 /*
  * True: the cursor plane shows it, *pointer says where (not its slot and hot spot); nothing is shown when it lies outside. False: it has to be drawn
- * into the picture, because there is no plane for it, the picture is scaled, or an edge of the picture that is not the output's edge cuts it. Pure.
+ * into the picture, because there is no plane for it, the picture is scaled, an edge of the picture that is not the output's edge cuts it, or the host
+ * draws over it. Pure.
  */
 bool pointer_on_plane(const struct pointer_case *what, struct pointer *pointer);
 

@@ -10,7 +10,6 @@ static struct import *import_of(struct worker *worker, struct set *set, const st
 	const struct scanout_buffer **under)
 {
 	struct backend *backend = worker->config.backend;
-	const struct face *face = &worker->face[PANEL_FACE_GUEST];
 	const struct backend_pages pages = {link_pixels_fd(worker->producer[1].link), head->buffer, head->source};
 	uint32_t left_out;
 	int why;
@@ -18,7 +17,7 @@ static struct import *import_of(struct worker *worker, struct set *set, const st
 	const struct ladder_can can = {
 		.imports = backend->ops->import_buffer && !backend->copies[0] && pages.fd >= 0 && blit_format_is_xrgb(head->buffer->format),
 		.overlay = backend->overlay,
-		.blended = worker_cursor_seen(face) && !worker->pointer.in_use,
+		.blended = worker_draws_cursor(worker, PANEL_FACE_GUEST),
 	};
 	enum rung rung = ladder_plan(&worker->ladder, &layout, &can, dest);
 	*under = rung == RUNG_OVERLAY ? worker_black(worker, set) : NULL;
@@ -86,7 +85,7 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	struct worker_event event = {.type = WORKER_READY, .face = face, .set = set->number, .sequence = head->sequence, .serial = worker->serial + 1};
 	if (!prepare(worker, face, set, head, now, &event))
 		return;
-	event.drawn = worker_cursor_seen(state) && !(face == PANEL_FACE_GUEST && worker->pointer.in_use);
+	event.drawn = worker_draws_cursor(worker, face);
 	mailbox_post(worker->config.events, &event); /* there is room: nobody else posts */
 	worker->serial++;
 	state->direct = event.index >= FACE_BUFFERS;
@@ -113,18 +112,20 @@ void worker_take_back(struct worker *worker, const struct front_event *event)
 		return;
 	}
 	struct import *import = &worker->imports.slot[event->index - FACE_BUFFERS];
-	struct ladder_layout layout = {import->source.w, import->source.h, set ? set->width : 0, set ? set->height : 0};
-	enum rung rung = layout.source_w == layout.screen_w && layout.source_h == layout.screen_h ? RUNG_PRIMARY : RUNG_OVERLAY;
+	/* Of a set that is gone there is nothing to learn. */
+	const struct ladder_layout layout = {import->source.w, import->source.h, set ? set->width : 0, set ? set->height : 0};
+	bool learn = set && !import->refused;
 	if (event->type == FRONT_FREE) {
 		if (import->serial != event->serial)
 			return; /* a newer frame in it is on its way to the front */
-		if (event->seen && !import->refused)
-			ladder_worked(&worker->ladder, &layout, rung);
+		if (learn && event->seen)
+			ladder_worked(&worker->ladder, &layout);
 		import_let_go(import, worker->config.backend, clock_now_ns());
 		return;
 	}
-	if (!import->refused && ladder_failed(&worker->ladder, &layout, rung))
-		log_info("the card shows none of the guest's own pages%s: copying from now on", rung == RUNG_OVERLAY ? " on its overlay plane" : "");
+	if (learn && ladder_failed(&worker->ladder, &layout))
+		log_info("the card shows none of the guest's own pages%s: copying from now on",
+			ladder_best(&layout) == RUNG_OVERLAY ? " on its overlay plane" : "");
 	import->refused = true;
 	worker->face[PANEL_FACE_GUEST].outstanding = worker_head(worker, PANEL_FACE_GUEST) != NULL;
 	worker->face[PANEL_FACE_GUEST].next_ns = 0;

@@ -121,8 +121,7 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
 	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
 	struct face *state = &worker->face[face];
-	bool on_plane = face == PANEL_FACE_GUEST && worker->pointer.in_use;
-	struct rect touched, drawn = {0}, cursor = on_plane ? (struct rect){0} : worker_cursor_rect(state, head);
+	struct rect touched, drawn = {0}, cursor = worker_draws_cursor(worker, face) ? worker_cursor_rect(state, head) : (struct rect){0};
 	bool scaled = dest.w != head->source.w || dest.h != head->source.h;
 	uint64_t bytes = 0;
 

@@ -8,6 +8,11 @@ bool worker_cursor_seen(const struct face *face)
 	return face->cursor.visible && face->cursor.loaded;
 }
 
+bool worker_draws_cursor(const struct worker *worker, enum panel_face face)
+{
+	return worker_cursor_seen(&worker->face[face]) && !(face == PANEL_FACE_GUEST && worker->pointer.in_use);
+}
+
 /* Whether the plane can show it, where, and in which buffer. WAITS: as before until the front gives a buffer back. */
 static enum pointer_load place(struct worker *worker, const struct set *set, const struct link_head *head, struct pointer *pointer)
 {
@@ -23,13 +28,9 @@ static enum pointer_load place(struct worker *worker, const struct set *set, con
 		.dest = letterbox(head->source.w, head->source.h, set->width, set->height),
 		.x = face->cursor.x,
 		.y = face->cursor.y,
+		.over = worker->figures.on ? figures_place(set->width, set->height) : (struct rect){0},
 	};
 	if (!pointer_on_plane(&what, pointer))
-		return POINTER_FAILED;
-	/* What the host draws is over what the guest draws: drawn in where it would cover the figures. */
-	struct rect box = figures_place(set->width, set->height);
-	if (worker->figures.on && pointer->x + LINK_CURSOR_SIDE > (int32_t)box.x && pointer->x < (int32_t)(box.x + box.w) &&
-		pointer->y + LINK_CURSOR_SIDE > (int32_t)box.y && pointer->y < (int32_t)(box.y + box.h))
 		return POINTER_FAILED;
 	pointer->hot_x = face->cursor.hot_x;
 	pointer->hot_y = face->cursor.hot_y;

@@ -128,6 +128,8 @@ void worker_take_back(struct worker *worker, const struct front_event *event);
 /* worker_pointer.c */
 /* Whether the face has a pointer picture to be seen, on the plane or in its picture. */
 bool worker_cursor_seen(const struct face *face);
+/* Whether that is drawn into its pictures. */
+bool worker_draws_cursor(const struct worker *worker, enum panel_face face);
 /* After anything that may change where the guest's pointer is shown: chooses plane or software, and tells the front. */
 void worker_update_pointer(struct worker *worker, uint64_t now);
 

@@ -50,20 +50,20 @@ START_TEST(memory)
 	struct ladder ladder = {0};
 	struct ladder_layout full = {1280, 800, 1280, 800}, small = {1024, 768, 1280, 800};
 	for (uint32_t i = 1; i < LADDER_STRIKES; i++)
-		ck_assert(!ladder_failed(&ladder, &small, RUNG_OVERLAY));
+		ck_assert(!ladder_failed(&ladder, &small));
 	ck_assert_int_eq(plan(&ladder, 1024, 768, 1280, 800, all), RUNG_OVERLAY);
 	/* once shown, all is forgiven */
-	ladder_worked(&ladder, &small, RUNG_OVERLAY);
+	ladder_worked(&ladder, &small);
 	for (uint32_t i = 1; i < LADDER_STRIKES; i++)
-		ck_assert(!ladder_failed(&ladder, &small, RUNG_OVERLAY));
-	ck_assert(ladder_failed(&ladder, &small, RUNG_OVERLAY));
+		ck_assert(!ladder_failed(&ladder, &small));
+	ck_assert(ladder_failed(&ladder, &small));
 	ck_assert_int_eq(plan(&ladder, 1024, 768, 1280, 800, all), RUNG_SOFTWARE);
-	ck_assert(!ladder_failed(&ladder, &small, RUNG_OVERLAY)); /* said once */
+	ck_assert(!ladder_failed(&ladder, &small)); /* said once */
 	/* other layouts and rungs have nothing to do with it */
 	ck_assert_int_eq(plan(&ladder, 1280, 800, 1280, 800, all), RUNG_PRIMARY);
 	ck_assert_int_eq(plan(&ladder, 1024, 768, 1280, 768, all), RUNG_OVERLAY);
-	ladder_failed(&ladder, &full, RUNG_PRIMARY);
-	ladder_worked(&ladder, &full, RUNG_PRIMARY);
+	ladder_failed(&ladder, &full);
+	ladder_worked(&ladder, &full);
 	ck_assert_int_eq(plan(&ladder, 1024, 768, 1280, 800, all), RUNG_SOFTWARE);
 }
 END_TEST
@@ -75,7 +75,7 @@ START_TEST(bounded)
 	struct ladder_layout layout = {1000, 768, 1280, 800};
 	for (uint32_t i = 0; i < 3 * LADDER_MEMORY; i++, layout.source_w++)
 		for (uint32_t n = 0; n < LADDER_STRIKES; n++)
-			ladder_failed(&ladder, &layout, RUNG_OVERLAY);
+			ladder_failed(&ladder, &layout);
 	for (uint32_t i = 0; i < LADDER_MEMORY; i++)
 		ck_assert_int_eq(plan(&ladder, --layout.source_w, 768, 1280, 800, all), RUNG_SOFTWARE);
 	ck_assert_int_eq(plan(&ladder, --layout.source_w, 768, 1280, 800, all), RUNG_OVERLAY);
