@@ -241,10 +241,10 @@ static int prepare_ui(struct program *program, bool guest, char *error, size_t e
 {
 	const struct router_keys *keys = &program->options.keys;
 	char toggle[80], show[80], hide[80], pass[80];
-	key_chord_label(keys->toggle, keys->with[0], toggle, sizeof toggle);
-	key_chord_label(keys->show, keys->with[1], show, sizeof show);
-	key_chord_label(keys->hide, keys->with[2], hide, sizeof hide);
-	key_chord_label(keys->pass, (const uint16_t[ROUTER_CHORD_HELD]){ 0 }, pass, sizeof pass);
+	key_chord_label(&keys->act[ROUTER_TOGGLE], toggle, sizeof toggle);
+	key_chord_label(&keys->act[ROUTER_SHOW], show, sizeof show);
+	key_chord_label(&keys->act[ROUTER_HIDE], hide, sizeof hide);
+	key_chord_label(&(struct router_chord){ keys->pass }, pass, sizeof pass);
 	struct ui_config config = {
 		.board = program->board,
 		.hint = guest ? NULL : "No guest is configured. Start rayvm with -k KERNEL -i INITRD -d DISK, or name them in the settings file.",
@@ -264,9 +264,7 @@ static int prepare_ui(struct program *program, bool guest, char *error, size_t e
 static int create_control(struct program *program, char *error, size_t error_size)
 {
 	const struct options *options = &program->options;
-	const struct router_keys *keys = &options->keys;
-	_Static_assert(CONTROL_ACTING == ROUTER_ACTING, "one for each");
-	const uint16_t acting[ROUTER_ACTING] = { keys->toggle, keys->show, keys->hide, keys->stats };
+	_Static_assert(CONTROL_ACTING == ROUTER_ACTS, "one for each");
 	struct control_config control = {
 		.path = options->control,
 		.board = program->board,
@@ -278,11 +276,11 @@ static int create_control(struct program *program, char *error, size_t error_siz
 		.keys_like = key_names_like,
 	};
 	/* A chord's last key does nothing alone, and of modifiers text needs Shift only. */
-	for (size_t i = 0; i < ARRAY_LEN(acting); i++) {
-		const uint16_t *with = keys->with[i];
-		bool shift = with[0] == KEY_LEFTSHIFT && with[1] == KEY_RESERVED;
-		if (with[0] == KEY_RESERVED || shift)
-			control.acting[i] = (struct control_acting){ acting[i], shift };
+	for (size_t i = 0; i < ROUTER_ACTS; i++) {
+		const struct router_chord *act = &options->keys.act[i];
+		bool shift = act->with[0] == KEY_LEFTSHIFT && act->with[1] == KEY_RESERVED;
+		if (act->with[0] == KEY_RESERVED || shift)
+			control.acting[i] = (struct control_acting){ act->code, shift };
 	}
 	program->control = control_create(&control, error, error_size);
 	if (program->control == NULL)

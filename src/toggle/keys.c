@@ -69,6 +69,10 @@ const char *key_name(uint16_t code)
 	return libevdev_event_code_get_name(EV_KEY, code);
 }
 
+const struct router_keys router_keys_default = {
+	.act = { [ROUTER_TOGGLE] = { KEY_GRAVE }, [ROUTER_SHOW] = { KEY_F11 }, [ROUTER_HIDE] = { KEY_F12 } }, .pass = KEY_RIGHTCTRL,
+};
+
 /* --- names like a wrong one --- */
 
 #define NAME_MAX_LENGTH 40
@@ -148,7 +152,7 @@ void key_names_like(const char *name, char *list, size_t size)
 
 /* --- chords --- */
 
-int key_chord_from_name(const char *name, uint16_t *code, uint16_t with[ROUTER_CHORD_HELD], char *error, size_t error_size)
+int key_chord_from_name(const char *name, struct router_chord *chord, char *error, size_t error_size)
 {
 	char one[64], like[160];
 	uint16_t key[ROUTER_CHORD_HELD + 1];
@@ -173,19 +177,18 @@ int key_chord_from_name(const char *name, uint16_t *code, uint16_t with[ROUTER_C
 		if (*rest == '\0')
 			break;
 	}
-	*code = key[n - 1];
-	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
-		with[i] = i + 1 < n ? key[i] : KEY_RESERVED;
+	*chord = (struct router_chord){ .code = key[n - 1] };
+	memcpy(chord->with, key, (n - 1) * sizeof(key[0]));
 	return 0;
 }
 
-void key_chord_label(uint16_t code, const uint16_t with[ROUTER_CHORD_HELD], char *text, size_t size)
+void key_chord_label(const struct router_chord *chord, char *text, size_t size)
 {
 	size_t used = 0;
 
 	text[0] = '\0';
-	for (uint32_t i = 0; code != KEY_RESERVED && i <= ROUTER_CHORD_HELD && used < size; i++) {
-		uint16_t key = i < ROUTER_CHORD_HELD ? with[i] : code;
+	for (uint32_t i = 0; chord->code != KEY_RESERVED && i <= ROUTER_CHORD_HELD && used < size; i++) {
+		uint16_t key = i < ROUTER_CHORD_HELD ? chord->with[i] : chord->code;
 		const char *name = key_name(key);
 		if (key == KEY_RESERVED)
 			continue;
@@ -217,28 +220,29 @@ static bool is_modifier(uint16_t code)
 	}
 }
 
-static bool has(const uint16_t with[ROUTER_CHORD_HELD], uint16_t code)
+static bool has(const struct router_chord *chord, uint16_t code)
 {
 	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
-		if (with[i] == code)
+		if (chord->with[i] == code)
 			return true;
 	return false;
 }
 
 /* Whatever is held for `b` is held for `a` as well: who presses a's chord has pressed b's. */
-static bool includes(const uint16_t a[ROUTER_CHORD_HELD], const uint16_t b[ROUTER_CHORD_HELD])
+static bool includes(const struct router_chord *a, const struct router_chord *b)
 {
 	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
-		if (b[i] != KEY_RESERVED && !has(a, b[i]))
+		if (b->with[i] != KEY_RESERVED && !has(a, b->with[i]))
 			return false;
 	return true;
 }
 
-/* Why this key cannot be a toggle key; NULL when it can. */
-static const char *objection(uint16_t code, const uint16_t with[ROUTER_CHORD_HELD], bool switches_vt)
+/* Why this key cannot act; NULL when it can. */
+static const char *objection(const struct router_chord *chord, bool switches_vt)
 {
-	bool control = has(with, KEY_LEFTCTRL) || has(with, KEY_RIGHTCTRL), alt = has(with, KEY_LEFTALT) || has(with, KEY_RIGHTALT);
-	bool alone = includes((const uint16_t[ROUTER_CHORD_HELD]){ 0 }, with);
+	uint16_t code = chord->code;
+	bool control = has(chord, KEY_LEFTCTRL) || has(chord, KEY_RIGHTCTRL), alt = has(chord, KEY_LEFTALT) || has(chord, KEY_RIGHTALT);
+	bool alone = includes(&(struct router_chord){ 0 }, chord);
 
 	if (is_modifier(code))
 		return "is a modifier; no combination with it could be typed any more";
@@ -257,16 +261,15 @@ static const char *objection(uint16_t code, const uint16_t with[ROUTER_CHORD_HEL
 
 static int pass_key_check(const struct router_keys *keys, char *error, size_t error_size)
 {
-	const uint16_t acting[ROUTER_ACTING] = { keys->toggle, keys->show, keys->hide, keys->stats };
-
 	if (keys->pass == KEY_RESERVED)
 		return 0;
 	if (!key_name(keys->pass) || (keys->pass >= BTN_MISC && keys->pass < KEY_OK)) {
 		snprintf(error, error_size, "pass key: code %u is not a key", keys->pass);
 		return -1;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(acting); i++) {
-		if (keys->pass == acting[i] || (acting[i] != KEY_RESERVED && has(keys->with[i], keys->pass))) {
+	for (size_t i = 0; i < ROUTER_ACTS; i++) {
+		const struct router_chord *act = &keys->act[i];
+		if (keys->pass == act->code || (act->code != KEY_RESERVED && has(act, keys->pass))) {
 			snprintf(error, error_size, "%s is the pass key and one of the keys it passes on; give each its own", key_name(keys->pass));
 			return -1;
 		}
@@ -276,36 +279,35 @@ static int pass_key_check(const struct router_keys *keys, char *error, size_t er
 
 int router_keys_check(const struct router_keys *keys, bool switches_vt, char *error, size_t error_size)
 {
-	const struct {
-		const char *role;
-		uint16_t code;
-	} key[ROUTER_ACTING] = { { "toggle", keys->toggle }, { "show", keys->show }, { "hide", keys->hide }, { "statistics", keys->stats } };
+	static const char *const role[ROUTER_ACTS] = { [ROUTER_TOGGLE] = "toggle", [ROUTER_SHOW] = "show", [ROUTER_HIDE] = "hide", [ROUTER_STATS] = "statistics" };
 
-	for (size_t i = 0; i < ARRAY_LEN(key); i++) {
-		if (key[i].code == KEY_RESERVED)
+	for (size_t i = 0; i < ROUTER_ACTS; i++) {
+		const struct router_chord *act = &keys->act[i];
+		if (act->code == KEY_RESERVED)
 			continue;
-		const char *why = objection(key[i].code, keys->with[i], switches_vt);
-		const char *name = key_name(key[i].code);
+		const char *why = objection(act, switches_vt);
+		const char *name = key_name(act->code);
 		for (uint32_t k = 0; !why && k < ROUTER_CHORD_HELD; k++) {
-			if (keys->with[i][k] == KEY_RESERVED || is_modifier(keys->with[i][k]))
+			if (act->with[k] == KEY_RESERVED || is_modifier(act->with[k]))
 				continue;
-			snprintf(error, error_size, "%s key: %s in a chord is no modifier; hold Ctrl, Shift, Alt or Super keys with %s", key[i].role,
-				key_name(keys->with[i][k]), name);
+			snprintf(error, error_size, "%s key: %s in a chord is no modifier; hold Ctrl, Shift, Alt or Super keys with %s", role[i],
+				key_name(act->with[k]), name);
 			return -1;
 		}
 		if (why) {
-			snprintf(error, error_size, "%s key: %s (code %u) %s; choose another key, such as KEY_GRAVE, KEY_F11 or KEY_F12",
-				key[i].role, name ? name : "it", key[i].code, why);
+			snprintf(error, error_size, "%s key: %s (code %u) %s; choose another key, such as KEY_GRAVE, KEY_F11 or KEY_F12", role[i],
+				name ? name : "it", act->code, why);
 			return -1;
 		}
 		for (size_t j = 0; j < i; j++) {
-			if (key[j].code == key[i].code && (includes(keys->with[i], keys->with[j]) || includes(keys->with[j], keys->with[i]))) {
-				snprintf(error, error_size, "%s is both the %s key and the %s key; give each its own", name, key[j].role, key[i].role);
+			const struct router_chord *other = &keys->act[j];
+			if (other->code == act->code && (includes(act, other) || includes(other, act))) {
+				snprintf(error, error_size, "%s is both the %s key and the %s key; give each its own", name, role[j], role[i]);
 				return -1;
 			}
 		}
 	}
-	if (keys->toggle == KEY_RESERVED && keys->hide == KEY_RESERVED) {
+	if (keys->act[ROUTER_TOGGLE].code == KEY_RESERVED && keys->act[ROUTER_HIDE].code == KEY_RESERVED) {
 		snprintf(error, error_size, "no key would lead back from the guest: set a toggle key or a hide key");
 		return -1;
 	}

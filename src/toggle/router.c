@@ -245,31 +245,30 @@ static bool is_pressed(const struct router *router, uint16_t code)
 	return router->hold[LANE_ROUTED][code].devices > 0;
 }
 
-enum acting { TOGGLE, SHOW, HIDE, STATS, NOTHING };
-
-/* What this press does, if anything. */
-static enum acting acting_key(const struct router *router, uint16_t code)
+static bool is_complete(const struct router *router, const struct router_chord *chord)
 {
-	const struct router_keys *keys = &router->keys;
-	const uint16_t acting[ROUTER_ACTING] = { [TOGGLE] = keys->toggle, [SHOW] = keys->show, [HIDE] = keys->hide, [STATS] = keys->stats };
-
-	if (code == KEY_RESERVED)
-		return NOTHING; /* 0 in the table means that there is no such key */
-	for (size_t i = 0; i < ARRAY_LEN(acting); i++) {
-		size_t down = 0;
-		while (down < ROUTER_CHORD_HELD && (keys->with[i][down] == KEY_RESERVED || is_pressed(router, keys->with[i][down])))
-			down++;
-		if (code == acting[i] && down == ROUTER_CHORD_HELD)
-			return (enum acting)i;
-	}
-	return NOTHING;
+	for (uint32_t i = 0; i < ROUTER_CHORD_HELD; i++)
+		if (chord->with[i] != KEY_RESERVED && !is_pressed(router, chord->with[i]))
+			return false;
+	return true;
 }
 
-static void act(struct router *router, enum acting what, uint64_t time_ns)
+/* What this press does; ROUTER_ACTS: nothing. */
+static enum router_act act_of(const struct router *router, uint16_t code)
 {
-	static const enum presentation_event events[] = { PRESENTATION_TOGGLE, PRESENTATION_SHOW, PRESENTATION_HIDE };
+	for (uint32_t i = 0; code != KEY_RESERVED && i < ROUTER_ACTS; i++) /* 0 in the table means that there is no such key */
+		if (code == router->keys.act[i].code && is_complete(router, &router->keys.act[i]))
+			return (enum router_act)i;
+	return ROUTER_ACTS;
+}
 
-	if (what == STATS)
+static void act(struct router *router, enum router_act what, uint64_t time_ns)
+{
+	static const enum presentation_event events[] = {
+		[ROUTER_TOGGLE] = PRESENTATION_TOGGLE, [ROUTER_SHOW] = PRESENTATION_SHOW, [ROUTER_HIDE] = PRESENTATION_HIDE,
+	};
+
+	if (what == ROUTER_STATS)
 		router->output.stats(router->output.data);
 	else
 		router_present(router, events[what], time_ns);
@@ -304,7 +303,7 @@ static void pass(struct router *router, const struct router_event *event)
 static void press(struct router *router, enum lane lane, const struct router_event *event, bool give_it)
 {
 	struct hold *hold = &router->hold[lane][event->code];
-	enum acting what;
+	enum router_act what;
 
 	if (is_down(router, lane, event->device, event->code))
 		return;
@@ -321,7 +320,7 @@ static void press(struct router *router, enum lane lane, const struct router_eve
 		hold->owner = ROUTER_NOBODY;
 		if (give_it) /* waking the screen is all that it does else */
 			router->output.power(router->output.data);
-	} else if ((what = acting_key(router, event->code)) != NOTHING) {
+	} else if ((what = act_of(router, event->code)) != ROUTER_ACTS) {
 		bool passes = router->keys.pass != KEY_RESERVED && is_pressed(router, router->keys.pass);
 		if (passes && give_it) {
 			pass(router, event);

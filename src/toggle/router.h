@@ -34,15 +34,22 @@ struct router_event {
 };
 
 #define ROUTER_CHORD_HELD 3
-#define ROUTER_ACTING 4
+
+struct router_chord {
+	uint16_t code;                    /* evdev; 0: none */
+	uint16_t with[ROUTER_CHORD_HELD]; /* what has to be down as well; 0: nothing more */
+};
+
+/* What a key may do. ROUTER_STATS: the figures over the picture. */
+enum router_act { ROUTER_TOGGLE, ROUTER_SHOW, ROUTER_HIDE, ROUTER_STATS, ROUTER_ACTS };
 
 /* The keys that act. They do so whatever else is held, but for the pass key and for Ctrl+Alt+Fn where that switches terminals. */
 struct router_keys {
-	uint16_t toggle, show, hide; /* evdev codes; 0: none */
-	uint16_t stats; /* the figures over the picture; 0: none */
-	uint16_t pass; /* while it is held the others are keys like others, for the side that is shown; 0: none */
-	uint16_t with[ROUTER_ACTING][ROUTER_CHORD_HELD]; /* what has to be down for toggle, show, hide, stats; 0: nothing more */
+	struct router_chord act[ROUTER_ACTS];
+	uint16_t pass; /* while it is held those are keys like others, for the side that is shown; 0: none */
 };
+/* `, F11, F12, the right Ctrl key, and none for the figures. */
+extern const struct router_keys router_keys_default;
 
 /* Where decisions go. Called from within router_* on the same thread, in order; they must not call router_* that change it. */
 struct router_output {
@@ -82,10 +89,10 @@ int key_code_from_name(const char *name);
 const char *key_name(uint16_t code);
 /* The keys whose names are most like this one that is none, "KEY_GRAVE, KEY_G"; "" when none is near. */
 void key_names_like(const char *name, char *list, size_t size);
-/* "KEY_LEFTCTRL+KEY_SPACE" to a key and what has to be down with it. 0, or -1 and a line in error. */
-int key_chord_from_name(const char *name, uint16_t *code, uint16_t with[ROUTER_CHORD_HELD], char *error, size_t error_size);
+/* "KEY_LEFTCTRL+KEY_SPACE", the key that acts last. 0, or -1 and a line in error. */
+int key_chord_from_name(const char *name, struct router_chord *chord, char *error, size_t error_size);
 /* What people call it: "`", "F11", "LEFTCTRL+SPACE"; "" for no key. */
-void key_chord_label(uint16_t code, const uint16_t with[ROUTER_CHORD_HELD], char *text, size_t size);
+void key_chord_label(const struct router_chord *chord, char *text, size_t size);
 /*
  * Checks a set of keys that act (0 = none), with Ctrl+Alt+Fn switching terminals or not: 0, or -1 and a line in error (same key twice, a
  * modifier, a key of Ctrl+Alt+Fn, a pass key in the way ...).

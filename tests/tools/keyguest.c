@@ -136,7 +136,7 @@ static unsigned long count = 2000;
 START_TEST(measure)
 {
 	static struct bench bench;
-	const struct router_keys keys = { .toggle = KEY_GRAVE };
+	const struct router_keys keys = { .act = { { KEY_GRAVE } } };
 	const struct router_output output = { .deliver = deliver, .present = present, .data = &bench };
 	pthread_t thread, bare_thread;
 

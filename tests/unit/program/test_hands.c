@@ -260,7 +260,6 @@ static void all_up(uint32_t sequence)
 
 START_TEST(a_million_events)
 {
-	const struct router_keys acting = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .pass = KEY_RIGHTCTRL };
 	const struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt };
 	const char *text = getenv("HANDS_SEED");
 	uint64_t seed = text ? strtoull(text, NULL, 0) : 20240301;
@@ -278,7 +277,7 @@ START_TEST(a_million_events)
 		random_state = (seed + sequence) * 0x9e3779b97f4a7c15ull | 1;
 		memset(delivered, 0, sizeof(delivered));
 		memset(&ui, 0, sizeof(ui));
-		router = router_create(&acting, &output, PRESENTATION_HIDDEN);
+		router = router_create(&router_keys_default, &output, PRESENTATION_HIDDEN);
 		ck_assert_ptr_nonnull(router);
 		packer_init(&to_guest, true, send_packet, NULL, &stats);
 		packer_init(&to_ui, false, send_packet, NULL, &stats);

@@ -42,7 +42,7 @@ START_TEST(defaults)
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--display", "headless")), 0);
 	ck_assert_uint_eq(options.memory, 2ull << 30);
 	ck_assert(options.vmm_hypervisor && options.vmm_virtio_input && !options.dev_scanout);
-	ck_assert_uint_eq(options.keys.toggle, KEY_GRAVE);
+	ck_assert_uint_eq(options.keys.act[ROUTER_TOGGLE].code, KEY_GRAVE);
 	ck_assert_int_eq(options.serial, SERIAL_NONE);
 	ck_assert_int_eq(options.on_reboot, POLICY_RESTART);
 	ck_assert_int_eq(options.on_crash, POLICY_STAY);
@@ -163,12 +163,12 @@ START_TEST(settings_file)
 	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\n");
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
 	ck_assert(options.bilinear);
-	ck_assert_uint_eq(options.keys.stats, KEY_F9);
-	ck_assert_uint_eq(options.keys.with[3][0], KEY_LEFTMETA);
+	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].code, KEY_F9);
+	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].with[0], KEY_LEFTMETA);
 	options_finish(&options);
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest", "--stats-chord", "none")), 0);
 	ck_assert(!options.bilinear);
-	ck_assert_uint_eq(options.keys.stats, 0);
+	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].code, 0);
 	options_finish(&options);
 	unlink(path);
 

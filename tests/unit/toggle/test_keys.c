@@ -77,41 +77,49 @@ END_TEST
 
 START_TEST(chords)
 {
-	uint16_t code, with[ROUTER_CHORD_HELD];
+	struct router_chord chord;
 	char text[80], error[320];
 
-	ck_assert_int_eq(key_chord_from_name("KEY_F11", &code, with, error, sizeof(error)), 0);
-	ck_assert_uint_eq(code, KEY_F11);
-	ck_assert_uint_eq(with[0], 0);
-	ck_assert_int_eq(key_chord_from_name("ctrl+KEY_LEFTALT+shift+space", &code, with, error, sizeof(error)), 0);
-	ck_assert_uint_eq(code, KEY_SPACE);
-	ck_assert(with[0] == KEY_LEFTCTRL && with[1] == KEY_LEFTALT && with[2] == KEY_LEFTSHIFT);
-	key_chord_label(code, with, text, sizeof(text));
+	ck_assert_int_eq(key_chord_from_name("KEY_F11", &chord, error, sizeof(error)), 0);
+	ck_assert_uint_eq(chord.code, KEY_F11);
+	ck_assert_uint_eq(chord.with[0], 0);
+	ck_assert_int_eq(key_chord_from_name("ctrl+KEY_LEFTALT+shift+space", &chord, error, sizeof(error)), 0);
+	ck_assert_uint_eq(chord.code, KEY_SPACE);
+	ck_assert(chord.with[0] == KEY_LEFTCTRL && chord.with[1] == KEY_LEFTALT && chord.with[2] == KEY_LEFTSHIFT);
+	key_chord_label(&chord, text, sizeof(text));
 	ck_assert_str_eq(text, "LEFTCTRL+LEFTALT+LEFTSHIFT+SPACE");
-	key_chord_label(KEY_GRAVE, (uint16_t[ROUTER_CHORD_HELD]){ 0 }, text, sizeof(text));
+	key_chord_label(&(struct router_chord){ KEY_GRAVE }, text, sizeof(text));
 	ck_assert_str_eq(text, "`");
-	key_chord_label(0, with, text, sizeof(text));
+	key_chord_label(&(struct router_chord){ 0, { KEY_LEFTCTRL } }, text, sizeof(text));
 	ck_assert_str_eq(text, "");
-	key_chord_label(code, with, text, 12);
+	key_chord_label(&chord, text, 12);
 	ck_assert_str_eq(text, "LEFTCTRL+LE");
-	ck_assert_int_eq(key_chord_from_name("ctrl+alt+shift+super+a", &code, with, error, sizeof(error)), -1);
+	ck_assert_int_eq(key_chord_from_name("ctrl+alt+shift+super+a", &chord, error, sizeof(error)), -1);
 	ck_assert_ptr_nonnull(strstr(error, "more than 4"));
 	for (const char *const *wrong = (const char *const[]){ "ctrl+", "+a", "", "ctrl++a", "ctrl+grav", NULL }; *wrong; wrong++)
-		ck_assert_msg(key_chord_from_name(*wrong, &code, with, error, sizeof(error)) == -1, "accepted %s", *wrong);
+		ck_assert_msg(key_chord_from_name(*wrong, &chord, error, sizeof(error)) == -1, "accepted %s", *wrong);
 	ck_assert_ptr_nonnull(strstr(error, "'grav' is no key name; near are KEY_GRAVE"));
 }
 END_TEST
 
 static bool switches_vt = true;
 static uint16_t pass_key;
-static uint16_t with[ROUTER_ACTING][ROUTER_CHORD_HELD];
+static uint16_t with[ROUTER_ACTS][ROUTER_CHORD_HELD];
+
+static struct router_keys set_of(uint16_t toggle, uint16_t show, uint16_t hide)
+{
+	struct router_keys keys = { .act = { { toggle }, { show }, { hide } }, .pass = pass_key };
+
+	for (size_t i = 0; i < ROUTER_ACTS; i++)
+		memcpy(keys.act[i].with, with[i], sizeof(with[i]));
+	return keys;
+}
 
 static void refused(uint16_t toggle, uint16_t show, uint16_t hide, const char *word)
 {
-	struct router_keys keys = { .toggle = toggle, .show = show, .hide = hide, .pass = pass_key };
+	struct router_keys keys = set_of(toggle, show, hide);
 	char error[200] = "";
 
-	memcpy(keys.with, with, sizeof(with));
 	ck_assert_msg(router_keys_check(&keys, switches_vt, error, sizeof(error)) == -1, "accepted %u %u %u", toggle, show, hide);
 	ck_assert_msg(strstr(error, word) != NULL, "\"%s\" does not say \"%s\"", error, word);
 	ck_assert_ptr_null(strchr(error, '\n'));
@@ -119,10 +127,9 @@ static void refused(uint16_t toggle, uint16_t show, uint16_t hide, const char *w
 
 static void accepted(uint16_t toggle, uint16_t show, uint16_t hide)
 {
-	struct router_keys keys = { .toggle = toggle, .show = show, .hide = hide, .pass = pass_key };
+	struct router_keys keys = set_of(toggle, show, hide);
 	char error[200] = "";
 
-	memcpy(keys.with, with, sizeof(with));
 	ck_assert_msg(router_keys_check(&keys, switches_vt, error, sizeof(error)) == 0, "%s", error);
 }
 

@@ -21,7 +21,6 @@
 #define MAX_FINGERS 256
 
 static const uint16_t codes[] = { KEY_GRAVE, KEY_F11, KEY_F12, KEY_A, KEY_B, KEY_LEFTALT, KEY_LEFTCTRL, KEY_RIGHTCTRL, KEY_F2, BTN_LEFT, KEY_MAX };
-static const struct router_keys keys = { .toggle = KEY_GRAVE, .show = KEY_F11, .hide = KEY_F12, .pass = KEY_RIGHTCTRL };
 
 enum op { OP_EVENT, OP_PRESENT, OP_GONE, OP_RELEASE_ALL };
 
@@ -293,7 +292,7 @@ struct run {
 static bool guest_has_pass_by_command(const struct model *model, enum router_sink sink)
 {
 	for (unsigned i = 0; i < model->n; i++)
-		if (sink == ROUTER_GUEST && model->finger[i].code == keys.pass && model->finger[i].to_guest)
+		if (sink == ROUTER_GUEST && model->finger[i].code == router_keys_default.pass && model->finger[i].to_guest)
 			return true;
 	return false;
 }
@@ -333,10 +332,10 @@ static void on_deliver(void *data, enum router_sink sink, const struct router_ev
 		run->broken = "un-addressed press to the hidden guest";
 	if (sink == ROUTER_UI && event->value == 1 && router_presentation(run->router) == PRESENTATION_PRESENTED)
 		run->broken = "press to the hidden UI";
-	bool toggle_key = event->code == keys.toggle || event->code == keys.show || event->code == keys.hide;
-	if (!event->to_guest && event->value == 1 && toggle_key && !finger_on(run->model, keys.pass))
+	bool toggle_key = event->code == KEY_GRAVE || event->code == KEY_F11 || event->code == KEY_F12;
+	if (!event->to_guest && event->value == 1 && toggle_key && !finger_on(run->model, router_keys_default.pass))
 		run->broken = "toggle key delivered outside the pass chord";
-	if (!event->to_guest && event->value == 1 && toggle_key && run->down[sink][keys.pass] && !guest_has_pass_by_command(run->model, sink))
+	if (!event->to_guest && event->value == 1 && toggle_key && run->down[sink][router_keys_default.pass] && !guest_has_pass_by_command(run->model, sink))
 		run->broken = "toggle key typed together with the pass key";
 }
 
@@ -380,7 +379,7 @@ static const char *check_sequence(const struct step *steps, unsigned n, unsigned
 	memset(&model, 0, sizeof(model));
 	model.state = PRESENTATION_HIDDEN;
 	run.model = &model;
-	run.router = router_create(&keys, &output, PRESENTATION_HIDDEN);
+	run.router = router_create(&router_keys_default, &output, PRESENTATION_HIDDEN);
 	for (*at = 0; *at < n && !run.broken; (*at)++) {
 		const struct step *step = &steps[*at];
 		struct outs expected = { .n = 0 };
