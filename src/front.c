@@ -160,8 +160,8 @@ static void input_event(void *data, const struct router_event *event)
 
 static void input_frame(void *data, uint32_t device, uint64_t time_ns)
 {
+	(void)device;
 	(void)time_ns;
-	front_packet_ends(data, device);
 	flush_packets(data);
 }
 
@@ -181,7 +181,6 @@ static void input_gone(void *data, uint32_t device, uint64_t time_ns)
 {
 	struct front *front = data;
 	router_device_gone(front->router, device, time_ns);
-	front_packet_ends(front, device);
 	flush_packets(front);
 }
 
@@ -217,15 +216,17 @@ static void session_changed(void *data, bool active)
 		front_blank_session(front, false);
 }
 
-static void inject(struct front *front, uint16_t type, uint16_t code, int32_t value, bool to_guest)
+/* Events with one time are one packet. */
+static void inject(struct front *front, uint64_t time_ns, uint16_t type, uint16_t code, int32_t value, bool to_guest)
 {
-	struct router_event event = { clock_now_ns(), front->injector, type, code, value, to_guest };
+	struct router_event event = { time_ns, front->injector, type, code, value, to_guest };
 	front_route(front, &event);
 }
 
 /* Presses and releases a chord in the guest, whatever is shown. Refused whole when a code is none. */
 static void guest_chord(struct front *front, const uint32_t *untrusted_held, uint32_t n_held, uint32_t untrusted_code)
 {
+	uint64_t now = clock_now_ns();
 	uint32_t held = 0;
 	while (held < n_held && untrusted_held[held] != 0)
 		held++;
@@ -235,11 +236,11 @@ static void guest_chord(struct front *front, const uint32_t *untrusted_held, uin
 	if (untrusted_code == 0 || untrusted_code >= KEY_MAX)
 		return;
 	for (uint32_t i = 0; i < held; i++)
-		inject(front, EV_KEY, (uint16_t)untrusted_held[i], 1, true);
-	inject(front, EV_KEY, (uint16_t)untrusted_code, 1, true);
-	inject(front, EV_KEY, (uint16_t)untrusted_code, 0, true);
+		inject(front, now, EV_KEY, (uint16_t)untrusted_held[i], 1, true);
+	inject(front, now, EV_KEY, (uint16_t)untrusted_code, 1, true);
+	inject(front, now, EV_KEY, (uint16_t)untrusted_code, 0, true);
 	for (uint32_t i = held; i-- > 0;)
-		inject(front, EV_KEY, (uint16_t)untrusted_held[i], 0, true);
+		inject(front, now, EV_KEY, (uint16_t)untrusted_held[i], 0, true);
 }
 
 static void action(struct front *front, enum panel_face from, const struct link_message *message)
@@ -359,19 +360,20 @@ static void scanout(void *data, uint32_t width, uint32_t height)
 /* A command of the control socket. */
 static void handle_request(struct front *front, const struct control_request *request)
 {
+	uint64_t now = clock_now_ns();
 	const char *error = NULL;
 	switch (request->kind) {
 	case CONTROL_SHOW: {
 		static const enum presentation_event events[] = { PRESENTATION_HIDE, PRESENTATION_SHOW, PRESENTATION_TOGGLE };
-		router_present(front->router, events[request->argument], request->time_ns != 0 ? request->time_ns : clock_now_ns());
+		router_present(front->router, events[request->argument], request->time_ns != 0 ? request->time_ns : now);
 		break;
 	}
 	case CONTROL_KEY:
-		inject(front, EV_KEY, request->code, request->value, request->to_guest);
+		inject(front, now, EV_KEY, request->code, request->value, request->to_guest);
 		break;
 	case CONTROL_POINTER:
-		inject(front, EV_ABS, ABS_X, (int32_t)request->x, request->to_guest);
-		inject(front, EV_ABS, ABS_Y, (int32_t)request->y, request->to_guest);
+		inject(front, now, EV_ABS, ABS_X, (int32_t)request->x, request->to_guest);
+		inject(front, now, EV_ABS, ABS_Y, (int32_t)request->y, request->to_guest);
 		break;
 	case CONTROL_VM:
 		if (!front->has_vm)
@@ -403,7 +405,6 @@ static void handle_request(struct front *front, const struct control_request *re
 	default:
 		break;
 	}
-	front_packet_ends(front, front->injector);
 	flush_packets(front);
 }
 

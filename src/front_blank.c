@@ -52,7 +52,7 @@ static int idle(void *data)
 
 int front_watch_idle(struct front *front)
 {
-	front->waking = front->woke_device = ROUTER_DEVICES;
+	front->woke_device = ROUTER_DEVICES;
 	front->blank_timer = wl_event_loop_add_timer(front->loop, idle, front);
 	return front->blank_timer != NULL ? 0 : -1;
 }
@@ -71,24 +71,17 @@ void front_route(struct front *front, const struct router_event *event)
 	bool person = !event->to_guest && !lift && (event->type != EV_KEY || event->value == 1);
 	enum blank_action action = person ? blank_handle(&front->blank, BLANK_INPUT, event->time_ns) : BLANK_NOTHING;
 	if (action == BLANK_ON) {
-		front->waking = front->woke_device = event->device;
+		front->woke_device = event->device;
 		front->woke_ns = event->time_ns;
 	}
-	/* libinput makes several events of one packet, all with its time. */
-	bool waking = event->device == front->waking || (event->device == front->woke_device && event->time_ns == front->woke_ns);
-	if (person && waking)
+	/* All events of one packet have its time. */
+	if (person && event->device == front->woke_device && event->time_ns == front->woke_ns)
 		router_swallow(front->router, event);
 	else
 		router_handle(front->router, event);
 	/* After the router: a toggle key has changed the presentation, and what lights up is the right face. */
 	if (action == BLANK_ON)
 		act(front, action);
-}
-
-void front_packet_ends(struct front *front, uint32_t device)
-{
-	if (device == front->waking)
-		front->waking = ROUTER_DEVICES;
 }
 
 void front_blank_request(struct front *front, bool on, uint64_t token)

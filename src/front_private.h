@@ -39,9 +39,8 @@ struct front {
 	struct blank blank;
 	struct wl_event_source *blank_timer;
 	uint64_t blank_armed_ns; /* for when blank_timer is armed; 0: not */
-	uint32_t woke_device;    /* device of the event that woke the screen last, and that event's time */
+	uint32_t woke_device;    /* device of the packet that woke the screen last, ROUTER_DEVICES: none yet; and that packet's time */
 	uint64_t woke_ns;
-	uint32_t waking;         /* device whose packet woke the screen, until it ends; ROUTER_DEVICES: none */
 	struct wl_event_source *deadline; /* of the guest's shutdown */
 	bool ending; /* the guest was asked to power off; the end follows it */
 	bool quit;
@@ -58,8 +57,6 @@ int front_watch_idle(struct front *front);
 void front_idle_begins(struct front *front);
 /* An event to the router, or to nobody when it wakes the screen. */
 void front_route(struct front *front, const struct router_event *event);
-/* The packet of this device is over, or the device. */
-void front_packet_ends(struct front *front, uint32_t device);
 /* `rayvmctl display`; answers. */
 void front_blank_request(struct front *front, bool on, uint64_t token);
 /* The seat came or went; after the panel was told that it went, before that it came. */

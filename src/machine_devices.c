@@ -43,13 +43,7 @@ static void destroy_display(struct machine_devices *devices)
 
 static uint32_t inputs(const struct options *options)
 {
-	return options->vmm_virtio_input && options->display != DISPLAY_NONE ? MACHINE_INPUTS - 1 : 0;
-}
-
-/* Came after the disks had their slots. */
-static uint32_t touch_screens(const struct options *options)
-{
-	return inputs(options) > 0;
+	return options->vmm_virtio_input && options->display != DISPLAY_NONE ? MACHINE_INPUTS : 0;
 }
 
 static struct virtio_device *create_input(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
@@ -63,11 +57,6 @@ static struct virtio_device *create_input(struct machine_devices *devices, const
 		return NULL;
 	devices->backlog[index] = vinput_backlog_create(devices->input[index]);
 	return devices->backlog[index] != NULL ? vinput_device(devices->input[index]) : NULL;
-}
-
-static struct virtio_device *create_touch_screen(struct machine_devices *devices, const struct machine_parts *parts, uint32_t index, char *error, size_t error_size)
-{
-	return create_input(devices, parts, MACHINE_INPUTS - 1 + index, error, error_size);
 }
 
 static void destroy_inputs(struct machine_devices *devices)
@@ -159,23 +148,25 @@ static void destroy_net(struct machine_devices *devices)
  * Slots are device numbers on bus 0 and stay as they are: a guest finds its devices where they were at its last boot. 0 is the
  * host bridge; 0x1f stays free for a chipset that firmware expects there.
  */
+static const uint8_t input_slots[MACHINE_INPUTS] = { 2, 3, 4, 24 }; /* the touch screen came when the disks had theirs */
+
 static const struct {
 	const char *name;
-	uint8_t slot; /* of the first; the others follow */
+	uint8_t slot;          /* of the first; the others follow */
+	const uint8_t *slots;  /* of each, where they do not follow; NULL: they do */
 	uint32_t class_code;
 	bool own_thread;
 	int exit_status; /* when one cannot be made: whose fault that is */
 	uint32_t (*count)(const struct options *options);
 	create_device *create;
-	void (*destroy)(struct machine_devices *devices); /* all of the kind, also after a failure; NULL: another row does it */
+	void (*destroy)(struct machine_devices *devices);
 } kinds[] = {
-	{ "display", 1, CLASS_DISPLAY, false, EXIT_FAILED, displays, create_display, destroy_display },
-	{ "input", 2, CLASS_INPUT, false, EXIT_FAILED, inputs, create_input, destroy_inputs },
-	{ "disk", 5, CLASS_STORAGE, true, EXIT_USAGE, disks, create_disk, destroy_disks },
-	{ "random number", 21, CLASS_OTHER, false, EXIT_FAILED, one, create_rng, destroy_rng },
-	{ "console", 22, CLASS_COMMUNICATION, true, EXIT_FAILED, one, create_console, destroy_console },
-	{ "network", 23, CLASS_NETWORK, true, EXIT_FAILED, nets, create_net, destroy_net },
-	{ "touch screen", 24, CLASS_INPUT, false, EXIT_FAILED, touch_screens, create_touch_screen, NULL },
+	{ "display", 1, NULL, CLASS_DISPLAY, false, EXIT_FAILED, displays, create_display, destroy_display },
+	{ "input", 0, input_slots, CLASS_INPUT, false, EXIT_FAILED, inputs, create_input, destroy_inputs },
+	{ "disk", 5, NULL, CLASS_STORAGE, true, EXIT_USAGE, disks, create_disk, destroy_disks },
+	{ "random number", 21, NULL, CLASS_OTHER, false, EXIT_FAILED, one, create_rng, destroy_rng },
+	{ "console", 22, NULL, CLASS_COMMUNICATION, true, EXIT_FAILED, one, create_console, destroy_console },
+	{ "network", 23, NULL, CLASS_NETWORK, true, EXIT_FAILED, nets, create_net, destroy_net },
 };
 
 static void tell_disks(const struct machine_devices *devices, const struct machine_parts *parts)
@@ -203,7 +194,8 @@ int machine_devices_create(struct machine_devices *devices, const struct machine
 					snprintf(error, error_size, "cannot make the %s device: %s", kinds[k].name, strerror(errno));
 				return -1;
 			}
-			struct virtio_pci *transport = virtio_pci_create(device, parts->bus, (uint8_t)(kinds[k].slot + i), kinds[k].class_code);
+			uint8_t slot = kinds[k].slots != NULL ? kinds[k].slots[i] : (uint8_t)(kinds[k].slot + i);
+			struct virtio_pci *transport = virtio_pci_create(device, parts->bus, slot, kinds[k].class_code);
 			if (transport == NULL) {
 				snprintf(error, error_size, "cannot put device %s on the bus: %s", device->name, strerror(errno));
 				return -1;
@@ -235,6 +227,5 @@ void machine_devices_destroy(struct machine_devices *devices)
 	while (devices->n > 0)
 		virtio_pci_destroy(devices->device[--devices->n].transport);
 	for (size_t k = ARRAY_LEN(kinds); k-- > 0;)
-		if (kinds[k].destroy != NULL)
-			kinds[k].destroy(devices);
+		kinds[k].destroy(devices);
 }

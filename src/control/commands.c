@@ -53,14 +53,20 @@ static bool has_room(struct client *client, uint32_t requests)
 	return false;
 }
 
-/* The last part of a command: the front thread answers when it has done everything before. */
-static void post_done(struct client *client)
+/* What the front thread answers. */
+static void post_asked(struct client *client, struct control_request request)
 {
-	struct control_request request = { .kind = CONTROL_DONE, .token = token_of(client) };
+	request.token = token_of(client);
 	if (post(client->control, &request))
 		client->busy = true;
 	else
 		client_error(client, "too many commands wait: try again");
+}
+
+/* The last part of a command: the answer comes when everything before is done. */
+static void post_done(struct client *client)
+{
+	post_asked(client, (struct control_request){ .kind = CONTROL_DONE });
 }
 
 static void post_key(struct control *control, uint16_t code, int32_t value, bool to_guest)
@@ -256,12 +262,8 @@ static void command_vm(struct client *client, json_object *arguments)
 				client_error(client, "vm: resize-disk wants 'disk', the number of a --disk, from 1");
 				return;
 			}
-			struct control_request request = { .kind = CONTROL_VM, .argument = i, .code = (uint16_t)number, .token = token_of(client) };
-			/* The front answers: it knows whether there is a machine. */
-			if (post(client->control, &request))
-				client->busy = true;
-			else
-				client_error(client, "too many commands wait: try again");
+			/* It knows whether there is a machine. */
+			post_asked(client, (struct control_request){ .kind = CONTROL_VM, .argument = i, .code = (uint16_t)number });
 			return;
 		}
 	}
@@ -276,12 +278,8 @@ static void command_display(struct client *client, json_object *arguments)
 		return;
 	}
 	uint32_t argument = strcmp(state, "on") == 0 ? CONTROL_DISPLAY_ON : CONTROL_DISPLAY_OFF;
-	struct control_request request = { .kind = CONTROL_DISPLAY, .argument = argument, .token = token_of(client) };
-	/* The front answers: it knows whether the card does it. */
-	if (post(client->control, &request))
-		client->busy = true;
-	else
-		client_error(client, "too many commands wait: try again");
+	/* It knows whether the card does it. */
+	post_asked(client, (struct control_request){ .kind = CONTROL_DISPLAY, .argument = argument });
 }
 
 /* Who wants the picture; lives from the request to control_shot_done(), longer than the client may. */
