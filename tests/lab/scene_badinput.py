@@ -6,7 +6,7 @@ import signal
 import time
 
 from lab import paths
-from lab.rayvm import Rayvm, console_state, guest_files, is_ui, synthetic
+from lab.rayvm import Rayvm, console_state, guest_files, is_pattern, is_ui
 
 DISPLAYS = ("virtio-vga",)
 MACHINE = {"memory": 1536, "keyboard": "usb", "pointer": False}
@@ -141,7 +141,7 @@ def test_a_seat_without_keyboard_is_a_state(machine):
         keyboards(rayvm, 1)
         machine.press("KEY_F11")
         rayvm.marker("LINUX_PRESENTATION:PRESENTED", 10)
-        machine.wait_screen(lambda p: synthetic(p) is not None, 10, "the pattern")
+        machine.wait_screen(is_pattern, 10, "the pattern")
         machine.device_del("plugged")
         keyboards(rayvm, 0)
         machine.device_add("usb-kbd", "again")

@@ -3,14 +3,10 @@
 
 import time
 
-from lab.rayvm import Rayvm, is_ui, synthetic
+from lab.rayvm import Rayvm, is_pattern, is_ui, synthetic
 
 DISPLAYS = ("bochs-display", "virtio-vga")
 MACHINE = {"memory": 1536}
-
-
-def is_pattern(picture):
-    return synthetic(picture) is not None
 
 
 def test_faces_and_toggles(machine):

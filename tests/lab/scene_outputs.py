@@ -5,7 +5,7 @@ import re
 import time
 
 from lab import paths
-from lab.rayvm import Rayvm, console_state, is_ui, synthetic
+from lab.rayvm import Rayvm, console_state, is_pattern, is_ui
 
 DISPLAYS = ("virtio-vga",)
 MACHINE = {"memory": 1024, "heads": 2, "size": (1024, 768)}
@@ -64,7 +64,7 @@ def test_the_second_monitor_mirrors_the_first(machine):
     both(machine, is_ui, "the UI")
     assert names(rayvm) == [("Virtual-1", False), ("Virtual-2", True)], rayvm.status()
     machine.press("KEY_F11")
-    both(machine, lambda p: synthetic(p) is not None, "the pattern")
+    both(machine, is_pattern, "the pattern")
     machine.screendump(head=1).save(machine.results / "mirror.png")
     # It flips on, both of them, with nothing lost.
     before = rayvm.stats()
@@ -122,7 +122,7 @@ def test_the_screen_goes_off_and_a_key_wakes_it(machine):
     assert rayvm.stats()["modesets"] == before["modesets"] + 1
     rayvm.ctl("display", "off")
     machine.press("KEY_F11")                    # wakes and acts
-    both(machine, lambda p: synthetic(p) is not None, "the pattern")
+    both(machine, is_pattern, "the pattern")
     assert rayvm.stats()["modesets"] == before["modesets"] + 2
     machine.press("KEY_F12")
 

@@ -4,7 +4,7 @@
 import signal
 import time
 
-from lab.rayvm import Rayvm, console_state, is_ui, measure_toggles, synthetic
+from lab.rayvm import Rayvm, console_state, is_pattern, is_ui, measure_toggles, synthetic
 
 ALONE = True
 MACHINE = {"memory": 1536}
@@ -15,10 +15,6 @@ state = {}
 def setup(machine):
     state["rayvm"] = Rayvm(machine, ["--log-level", "debug"], env={"RAYOS_KERNEL_FEATURES": "dev_scanout"})
     state["rayvm"].marker("DEV_SCANOUT:enabled", 40)
-
-
-def is_pattern(picture):
-    return synthetic(picture) is not None
 
 
 def half_of_each(picture):

@@ -7,7 +7,7 @@ import time
 
 from lab import paths
 from lab.errors import Skip
-from lab.rayvm import console_state, synthetic
+from lab.rayvm import console_state, is_pattern
 
 DISPLAYS = ("virtio-vga", "bochs-display")
 SUITE = "all"
@@ -36,7 +36,7 @@ def test_report(machine):
     before = console_state(machine)
     job = start(machine, "probe", "--probe-panel=8")
     job.wait_log("flips", 60)
-    machine.wait_screen(lambda p: synthetic(p) is not None, 10, "the pattern")
+    machine.wait_screen(is_pattern, 10, "the pattern")
     assert job.wait(60) == 0, job.log_text()
     found = report(machine, "probe", job, before)
     print(f"         {(machine.results / 'probe.json').read_text().strip()}", flush=True)

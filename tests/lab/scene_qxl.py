@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: MIT
 """qxl: a short run of the pattern on a card that has its own memory, refuses the guest's pages and accepts scaling it cannot do."""
 
-from lab.rayvm import Rayvm, console_state, is_ui, synthetic
+from lab.rayvm import Rayvm, console_state, is_pattern, is_ui, synthetic
 
 DISPLAYS = ("qxl",)
 SUITE = "all"       # one more boot of L1, and what it shows of rayvm bochs-display shows, too
 MACHINE = {"memory": 1536}
 state = {}
-
-
-def is_pattern(picture):
-    return synthetic(picture) is not None
 
 
 def test_faces_to_the_pixel_and_toggles(machine):
@@ -40,10 +36,9 @@ def test_another_terminal_and_back(machine):
     for key, accept in (("KEY_F11", is_pattern), ("KEY_F12", is_ui)):
         machine.press(key)
         machine.wait_screen(accept, 10, "the face")
-        machine.run(["/run/lab/busybox", "chvt", "2"], check=True)
-        machine.wait_for(lambda: rayvm.status()["session"] == "inactive", 20, "an inactive session", interval=0.2)
+        rayvm.chvt(2)
         machine.wait_screen(lambda picture: not is_ui(picture) and not is_pattern(picture), 20, "the text terminal")
-        machine.run(["/run/lab/busybox", "chvt", "1"], check=True)
+        rayvm.chvt(1)
         machine.wait_screen(accept, 20, "the face again")
     assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
     assert console_state(machine)[0], "text mode came back"

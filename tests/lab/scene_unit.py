@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from lab import paths
-from lab.rayvm import console_state, is_ui, synthetic
+from lab.rayvm import console_state, is_pattern, is_ui
 
 DISPLAYS = ("virtio-vga",)
 SUITE = "all"
@@ -78,7 +78,7 @@ def test_start_and_toggle(machine):
     machine.run(["systemctl", "start", "rayvm"], check=True)
     started(machine)
     machine.press("KEY_GRAVE")
-    machine.wait_screen(lambda p: synthetic(p) is not None, 10, "the pattern").save(machine.results / "pattern.png")
+    machine.wait_screen(is_pattern, 10, "the pattern").save(machine.results / "pattern.png")
     machine.press("KEY_GRAVE")
     machine.wait_screen(is_ui, 10, "the UI").save(machine.results / "ui.png")
     status = json.loads(machine.run([state["ctl"], "status", "--json"], check=True).stdout)

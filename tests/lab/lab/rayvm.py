@@ -40,6 +40,10 @@ def synthetic(picture):
     return sum((picture.pixel(100 + 16 * i + 8, 108)[1] > 128) << (31 - i) for i in range(32))
 
 
+def is_pattern(picture):
+    return synthetic(picture) is not None
+
+
 def tiny(picture):
     """What the tiny guest shows (tinypic.Seen), or None when it is not on this picture."""
     plain = tinypic.Picture(picture.width, picture.height, picture.data)
@@ -122,6 +126,12 @@ class Rayvm:
 
     def wait(self, state, timeout=60):
         self.ctl("wait", state, "--timeout", timeout, timeout=timeout + 20)
+
+    def chvt(self, number):
+        """Another program switches to the terminal NUMBER, of which 1 is rayvm's."""
+        self.machine.run(["/run/lab/busybox", "chvt", str(number)], check=True)
+        wanted = "active" if number == 1 else "inactive"
+        self.machine.wait_for(lambda: self.status()["session"] == wanted, 20, f"an {wanted} session", interval=0.2)
 
     def listening(self, timeout=60):
         """Wait until rayvmctl can reach it: one that was killed left a socket, too."""
