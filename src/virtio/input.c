@@ -1,5 +1,5 @@
-/* virtio-input: evdev packets into the event queue, LEDs out of the status queue. virtio 1.2, section 5.8. */
-#include "virtio/input.h"
+/* virtio-input: evdev packets into the event queue, LEDs out of the status queue; keys and pointers. virtio 1.2, section 5.8. */
+#include "virtio/input_internal.h"
 
 #define LOG_MODULE "input"
 #include "base/base.h"
@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EVENT_QUEUE 0
-#define STATUS_QUEUE 1
 #define QUEUE_SIZE 64 /* what Linux' driver fills at most (drivers/virtio/virtio_input.c, evts[64]) */
 
 /* Section 5.8.4. */
@@ -34,24 +32,7 @@ struct input_config {
 };
 _Static_assert(sizeof(struct input_config) == 136, "section 5.8.4");
 
-struct wire_event {
-	uint16_t type, code;
-	uint32_t value;
-};
-
 _Static_assert(VINPUT_KEY_WORDS * 64 >= KEY_CNT, "a bit for each key");
-
-struct vinput {
-	struct virtio_device device;
-	enum link_device kind;
-	struct stats *stats; /* borrowed, may be NULL */
-	struct log_limit marker_limit;
-	/* Under the device's lock. */
-	bool paused;
-	struct vinput_state state;
-	bool leds_changed; /* since they were last asked for */
-	struct virtq_chain chain; /* scratch */
-};
 
 static struct vinput *of(struct virtio_device *device)
 {
@@ -67,18 +48,8 @@ static const char *const names[] = {
 	[LINK_TOUCH] = "rayvm touch screen",
 };
 
-/* Slots for those who know several fingers, and the first one as a pointer for the others (Linux' Documentation/input/multi-touch-protocol.rst). */
-static bool touch_has_code(uint32_t type, uint32_t code)
+static bool keys_has_code(enum link_device kind, uint32_t type, uint32_t code)
 {
-	if (type == EV_ABS)
-		return code == ABS_X || code == ABS_Y || code == ABS_MT_SLOT || code == ABS_MT_TRACKING_ID || code == ABS_MT_POSITION_X || code == ABS_MT_POSITION_Y;
-	return type == EV_KEY && code == BTN_TOUCH;
-}
-
-static bool has_code(enum link_device kind, uint32_t type, uint32_t code)
-{
-	if (kind == LINK_TOUCH)
-		return touch_has_code(type, code);
 	bool pointer = kind != LINK_KEYBOARD;
 	switch (type) {
 	case EV_KEY:
@@ -101,12 +72,17 @@ static bool has_code(enum link_device kind, uint32_t type, uint32_t code)
 	return false;
 }
 
-static void fill_bits(struct input_config *config, enum link_device kind, uint8_t type)
+static bool has_code(const struct vinput *input, uint32_t type, uint32_t code)
+{
+	return input->ops->has_code(input->kind, type, code);
+}
+
+static void fill_bits(struct input_config *config, const struct vinput *input, uint8_t type)
 {
 	if (type == EV_SYN)
 		return;
 	for (uint32_t code = 0; code < 8 * sizeof(config->bitmap); code++) {
-		if (has_code(kind, type, code)) {
+		if (has_code(input, type, code)) {
 			config->bitmap[code / 8] |= (uint8_t)(1u << (code % 8));
 			config->size = (uint8_t)(code / 8 + 1);
 		}
@@ -135,16 +111,14 @@ static void fill_config(const struct vinput *input, struct input_config *config)
 		config->ids.version = 1;
 		break;
 	case CFG_PROP_BITS:
-		if (kind == LINK_TOUCH) {
-			config->size = 1;
-			config->bitmap[0] = 1u << INPUT_PROP_DIRECT;
-		}
+		config->bitmap[0] = input->ops->properties;
+		config->size = input->ops->properties != 0;
 		break;
 	case CFG_EV_BITS:
-		fill_bits(config, kind, config->subsel);
+		fill_bits(config, input, config->subsel);
 		break;
 	case CFG_ABS_INFO:
-		if (has_code(kind, EV_ABS, config->subsel)) {
+		if (has_code(input, EV_ABS, config->subsel)) {
 			config->size = sizeof(config->abs);
 			config->abs.max = config->subsel == ABS_MT_SLOT ? VINPUT_TOUCHES - 1 : VINPUT_ABS_MAX;
 		}
@@ -172,21 +146,9 @@ static void input_config_write(struct virtio_device *device, uint32_t offset, co
 	}
 }
 
-/* --- events ------------------------------------------------------------------------------------------------------------ */
+/* --- event queue ------------------------------------------------------------------------------------------------------- */
 
-static bool get_bit(const uint64_t *bits, uint32_t code)
-{
-	return bits[code / 64] >> (code % 64) & 1;
-}
-
-static void set_bit(uint64_t *bits, uint32_t code, bool value)
-{
-	uint64_t mask = 1ull << (code % 64);
-	bits[code / 64] = value ? bits[code / 64] | mask : bits[code / 64] & ~mask;
-}
-
-/* Writes events into as many buffers of the guest. False: the guest broke its ring. There are enough buffers, says the ring. */
-static bool write_events(struct vinput *input, const struct wire_event *event, uint32_t n)
+bool vinput_write_events(struct vinput *input, const struct wire_event *event, uint32_t n)
 {
 	struct virtio_device *device = &input->device;
 	struct virtq *queue = &device->queue[EVENT_QUEUE];
@@ -205,9 +167,9 @@ static bool write_events(struct vinput *input, const struct wire_event *event, u
 	return true;
 }
 
-/* Room for `want` events; when there is less, asks to be told of more. */
-static uint32_t room(struct virtq *queue, uint32_t want)
+uint32_t vinput_room(struct vinput *input, uint32_t want)
 {
+	struct virtq *queue = &input->device.queue[EVENT_QUEUE];
 	uint32_t have = virtq_available(queue);
 	while (have < want && virtq_rearm_beyond(queue, have)) {
 		uint32_t now = virtq_available(queue);
@@ -219,141 +181,18 @@ static uint32_t room(struct virtq *queue, uint32_t want)
 	return have;
 }
 
-/* A packet's events, the touch screen's additions, and SYN_REPORT. */
-#define WIRE_EVENTS (LINK_EVENTS_PER_MESSAGE + 4)
+/* --- keys and pointers --------------------------------------------------------------------------------------------------- */
 
-static bool touched(const struct vinput *input, uint32_t slot)
-{
-	return slot < VINPUT_TOUCHES && input->state.touched >> slot & 1;
-}
-
-/* The guest knows now of these events. */
-static void told_touches(struct vinput *input, const struct wire_event *event, uint32_t n)
-{
-	uint32_t slot = VINPUT_TOUCHES;
-	for (uint32_t i = 0; i < n; i++) {
-		if (event[i].type != EV_ABS)
-			continue;
-		if (event[i].code == ABS_MT_SLOT)
-			slot = event[i].value;
-		if (event[i].code != ABS_MT_TRACKING_ID || slot >= VINPUT_TOUCHES)
-			continue;
-		uint16_t mask = (uint16_t)(1u << slot);
-		input->state.touched = event[i].value <= VINPUT_ABS_MAX ? input->state.touched | mask : input->state.touched & (uint16_t)~mask;
-		input->state.lifts_owed &= (uint16_t)~mask;
-	}
-	set_bit(input->state.told, BTN_TOUCH, input->state.touched != 0);
-}
-
-/* As pay_releases(), for fingers: one at a time, because the guest may have made a small ring. */
-static bool pay_lifts(struct vinput *input)
-{
-	for (uint32_t slot = 0; slot < VINPUT_TOUCHES; slot++) {
-		struct wire_event event[4] = { { EV_ABS, ABS_MT_SLOT, slot }, { EV_ABS, ABS_MT_TRACKING_ID, UINT32_MAX } };
-		uint32_t n = 2;
-		if (!(input->state.lifts_owed >> slot & 1))
-			continue;
-		if (input->state.touched == 1u << slot)
-			event[n++] = (struct wire_event){ EV_KEY, BTN_TOUCH, 0 };
-		event[n++] = (struct wire_event){ EV_SYN, SYN_REPORT, 0 };
-		if (room(&input->device.queue[EVENT_QUEUE], n) < n || !write_events(input, event, n))
-			return false;
-		told_touches(input, event, n);
-		virtio_notify_queue(&input->device, EVENT_QUEUE);
-	}
-	return true;
-}
-
-/* Delivers releases that found no room, as far as there is some now. True when none is owed any more. */
-static bool pay_releases(struct vinput *input)
-{
-	struct virtio_device *device = &input->device;
-	if (input->kind == LINK_TOUCH)
-		return pay_lifts(input);
-	for (;;) {
-		struct wire_event event[QUEUE_SIZE];
-		uint32_t n = 0;
-		for (uint32_t code = 0; code < KEY_CNT && n < QUEUE_SIZE - 1; code++) {
-			if (get_bit(input->state.owed, code))
-				event[n++] = (struct wire_event){ EV_KEY, (uint16_t)code, 0 };
-		}
-		if (n == 0)
-			return true;
-		uint32_t have = room(&device->queue[EVENT_QUEUE], n + 1);
-		if (have < 2)
-			return false;
-		if (n > have - 1)
-			n = have - 1;
-		event[n] = (struct wire_event){ EV_SYN, SYN_REPORT, 0 };
-		if (!write_events(input, event, n + 1))
-			return false;
-		for (uint32_t i = 0; i < n; i++) {
-			set_bit(input->state.owed, event[i].code, false);
-			set_bit(input->state.told, event[i].code, false);
-		}
-		virtio_notify_queue(device, EVENT_QUEUE);
-	}
-}
-
-/*
- * What of a touch packet the guest gets to see: fingers it knows of, at places on the screen, and what a pointer's user needs: whether
- * any finger is down, and where the first one is. Returns the number of events, without the SYN_REPORT.
- */
-static uint32_t filter_touch(const struct vinput *input, const struct link_message *message, struct wire_event *out)
-{
-	static const uint16_t pointer[2] = { ABS_X, ABS_Y };
-	uint32_t n = 0, news = 0, slot = VINPUT_TOUCHES, down = input->state.touched, place[2] = { 0 };
-	bool moved[2] = { false };
-	for (uint32_t i = 0; i < min_u32(message->input.count, LINK_EVENTS_PER_MESSAGE); i++) {
-		const struct link_event *event = &message->input.event[i];
-		bool y = event->code == ABS_MT_POSITION_Y;
-		if (event->type != EV_ABS)
-			continue;
-		if (event->code == ABS_MT_SLOT) {
-			slot = event->value < 0 ? VINPUT_TOUCHES : (uint32_t)event->value;
-			if (slot < VINPUT_TOUCHES)
-				out[n++] = (struct wire_event){ EV_ABS, ABS_MT_SLOT, slot };
-			continue;
-		}
-		if (slot >= VINPUT_TOUCHES)
-			continue;
-		bool known = down >> slot & 1;
-		if (event->code == ABS_MT_TRACKING_ID && (known || event->value >= 0)) {
-			down = event->value >= 0 ? down | 1u << slot : down & ~(1u << slot);
-			out[n++] = (struct wire_event){ EV_ABS, ABS_MT_TRACKING_ID, event->value < 0 ? UINT32_MAX : (uint32_t)event->value & VINPUT_ABS_MAX };
-			news++;
-		} else if ((y || event->code == ABS_MT_POSITION_X) && known) {
-			place[y] = event->value < 0 ? 0 : min_u32((uint32_t)event->value, VINPUT_ABS_MAX);
-			moved[y] = (uint32_t)__builtin_ctz(down) == slot;
-			out[n++] = (struct wire_event){ EV_ABS, event->code, place[y] };
-			news++;
-		}
-	}
-	if (news == 0)
-		return 0;
-	for (int i = 0; i < 2; i++)
-		if (moved[i])
-			out[n++] = (struct wire_event){ EV_ABS, pointer[i], place[i] };
-	if ((down != 0) != (input->state.touched != 0))
-		out[n++] = (struct wire_event){ EV_KEY, BTN_TOUCH, down != 0 };
-	return n;
-}
-
-/*
- * What of a packet the guest gets to see: declared codes; no repeats; no release of a key it does not believe held, and so
- * none whose press was dropped. Returns the number of events, without the SYN_REPORT.
- */
-static uint32_t filter(const struct vinput *input, const struct link_message *message, struct wire_event *out)
+/* Declared codes; no repeats; no release of a key the guest does not believe held, and so none whose press was dropped. */
+static uint32_t keys_filter(const struct vinput *input, const struct link_message *message, struct wire_event *out)
 {
 	uint32_t n = 0, count = min_u32(message->input.count, LINK_EVENTS_PER_MESSAGE);
-	if (input->kind == LINK_TOUCH)
-		return filter_touch(input, message, out);
 	uint64_t told[VINPUT_KEY_WORDS]; /* as it develops: a packet may hold a press and its release */
 	memcpy(told, input->state.told, sizeof(told));
 	for (uint32_t i = 0; i < count; i++) {
 		const struct link_event *event = &message->input.event[i];
 		uint32_t value = (uint32_t)event->value;
-		if (!has_code(input->kind, event->type, event->code) || event->type == EV_LED || event->type == EV_REP)
+		if (!has_code(input, event->type, event->code) || event->type == EV_LED || event->type == EV_REP)
 			continue;
 		if (event->type == EV_KEY) {
 			if (value > 1 || (value == 0 && !get_bit(told, event->code)))
@@ -367,22 +206,64 @@ static uint32_t filter(const struct vinput *input, const struct link_message *me
 	return n;
 }
 
-/* The packet found no room: of its keys only the releases that the guest has to learn of are kept. */
-static void drop_packet(struct vinput *input, const struct wire_event *event, uint32_t n)
+static void keys_told(struct vinput *input, const struct wire_event *event, uint32_t n)
 {
-	uint32_t slot = VINPUT_TOUCHES;
 	for (uint32_t i = 0; i < n; i++) {
-		if (event[i].type == EV_ABS && event[i].code == ABS_MT_SLOT)
-			slot = event[i].value;
-		/* A finger whose touch was dropped is none for the guest, whatever was there before. */
-		if (event[i].type == EV_ABS && event[i].code == ABS_MT_TRACKING_ID && touched(input, slot))
-			input->state.lifts_owed |= (uint16_t)(1u << slot);
-		if (input->kind == LINK_TOUCH)
+		if (event[i].type != EV_KEY)
 			continue;
+		set_bit(input->state.told, event[i].code, event[i].value == 1);
+		set_bit(input->state.owed, event[i].code, false);
+	}
+}
+
+/* Only the releases that the guest has to learn of are kept. */
+static void keys_dropped(struct vinput *input, const struct wire_event *event, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
 		/* A key pressed again before its release was delivered simply stays held. */
 		if (event[i].type == EV_KEY && get_bit(input->state.told, event[i].code))
 			set_bit(input->state.owed, event[i].code, event[i].value == 0);
 	}
+}
+
+/* Releases that found no room: all that there is room for now are one packet. */
+static bool keys_pay(struct vinput *input)
+{
+	for (;;) {
+		struct wire_event event[QUEUE_SIZE];
+		uint32_t n = 0;
+		for (uint32_t code = 0; code < KEY_CNT && n < QUEUE_SIZE - 1; code++) {
+			if (get_bit(input->state.owed, code))
+				event[n++] = (struct wire_event){ EV_KEY, (uint16_t)code, 0 };
+		}
+		if (n == 0)
+			return true;
+		uint32_t have = vinput_room(input, n + 1);
+		if (have < 2)
+			return false;
+		if (n > have - 1)
+			n = have - 1;
+		event[n] = (struct wire_event){ EV_SYN, SYN_REPORT, 0 };
+		if (!vinput_write_events(input, event, n + 1))
+			return false;
+		keys_told(input, event, n);
+		virtio_notify_queue(&input->device, EVENT_QUEUE);
+	}
+}
+
+static const struct vinput_ops keys_ops = {
+	.has_code = keys_has_code,
+	.filter = keys_filter,
+	.told = keys_told,
+	.dropped = keys_dropped,
+	.pay = keys_pay,
+};
+
+/* --- packets ------------------------------------------------------------------------------------------------------------ */
+
+static void dropped(struct vinput *input, const struct wire_event *event, uint32_t n)
+{
+	input->ops->dropped(input, event, n);
 	if (input->stats != NULL)
 		atomic_fetch_add_explicit(&input->stats->input_dropped, 1, memory_order_relaxed);
 }
@@ -390,14 +271,9 @@ static void drop_packet(struct vinput *input, const struct wire_event *event, ui
 static void delivered(struct vinput *input, const struct wire_event *event, uint32_t n, uint64_t time_ns)
 {
 	bool key = false;
-	if (input->kind == LINK_TOUCH)
-		told_touches(input, event, n);
-	for (uint32_t i = 0; i < n; i++) {
-		if (event[i].type != EV_KEY)
-			continue;
-		key = true;
-		set_bit(input->state.told, event[i].code, event[i].value == 1);
-	}
+	for (uint32_t i = 0; i < n; i++)
+		key |= event[i].type == EV_KEY;
+	input->ops->told(input, event, n);
 	virtio_notify_queue(&input->device, EVENT_QUEUE);
 	uint64_t now = clock_now_ns();
 	if (key && input->stats != NULL && now >= time_ns)
@@ -416,13 +292,13 @@ void vinput_packet(struct vinput *input, const struct link_message *message)
 	pthread_mutex_lock(&device->lock);
 	/* Without a driver nobody believes any key held, and there is nothing to tell. */
 	if (device->live) {
-		bool clear = !input->paused && pay_releases(input);
-		uint32_t n = filter(input, message, event);
+		bool clear = !input->paused && input->ops->pay(input);
+		uint32_t n = input->ops->filter(input, message, event);
 		if (n > 0 && device->live) {
 			event[n] = (struct wire_event){ EV_SYN, SYN_REPORT, 0 };
-			if (!clear || room(&device->queue[EVENT_QUEUE], n + 1) < n + 1)
-				drop_packet(input, event, n);
-			else if (write_events(input, event, n + 1))
+			if (!clear || vinput_room(input, n + 1) < n + 1)
+				dropped(input, event, n);
+			else if (vinput_write_events(input, event, n + 1))
 				delivered(input, event, n, message->input.time_ns);
 		}
 	}
@@ -436,10 +312,10 @@ bool vinput_has_room(struct vinput *input, const struct link_message *message)
 	bool result = true;
 	pthread_mutex_lock(&device->lock);
 	if (device->live && !input->paused) {
-		bool clear = pay_releases(input);
-		uint32_t n = filter(input, message, event);
+		bool clear = input->ops->pay(input);
+		uint32_t n = input->ops->filter(input, message, event);
 		/* A ring that turned out broken takes nothing any more: no reason to wait for it. */
-		result = !device->live || n == 0 || (clear && room(&device->queue[EVENT_QUEUE], n + 1) >= n + 1);
+		result = !device->live || n == 0 || (clear && vinput_room(input, n + 1) >= n + 1);
 	}
 	pthread_mutex_unlock(&device->lock);
 	return result;
@@ -451,7 +327,7 @@ static void take_status(struct vinput *input)
 {
 	struct wire_event untrusted;
 	if (virtq_chain_read(&input->chain, 0, &untrusted, sizeof(untrusted)) != sizeof(untrusted) ||
-		untrusted.type != EV_LED || !has_code(input->kind, EV_LED, untrusted.code))
+		untrusted.type != EV_LED || !has_code(input, EV_LED, untrusted.code))
 		return;
 	uint32_t mask = 1u << untrusted.code;
 	uint32_t leds = untrusted.value != 0 ? input->state.leds | mask : input->state.leds & ~mask;
@@ -501,7 +377,7 @@ static bool input_run(struct virtio_device *device, uint32_t index)
 	pthread_mutex_lock(&device->lock);
 	if (device->live && !input->paused) {
 		if (index == EVENT_QUEUE) {
-			pay_releases(input);
+			input->ops->pay(input);
 		} else {
 			more = run_status(input);
 			if (device->live)
@@ -526,23 +402,18 @@ static uint32_t input_save(struct virtio_device *device, void *to, uint32_t size
 	return state_put(to, size, &state, sizeof(state), STATE_INPUT, VINPUT_STATE_VERSION);
 }
 
-/* Keys and lights of this kind only, and no release is owed of a key that is not held. */
-static bool bits_ok(enum link_device kind, const struct vinput_state *untrusted)
+/* Keys, lights and fingers of this kind only, and no release is owed of a key that is not held. */
+static bool bits_ok(const struct vinput *input, const struct vinput_state *untrusted)
 {
 	for (uint32_t code = 0; code < 64 * VINPUT_KEY_WORDS; code++) {
 		bool told = get_bit(untrusted->told, code), owed = get_bit(untrusted->owed, code);
-		if ((told && !has_code(kind, EV_KEY, code)) || (owed && !told))
+		if ((told && !has_code(input, EV_KEY, code)) || (owed && !told))
 			return false;
 	}
-	bool any = get_bit(untrusted->told, BTN_TOUCH);
-	if (kind == LINK_TOUCH ? any != (untrusted->touched != 0) : untrusted->touched != 0)
-		return false;
-	if (untrusted->touched >> VINPUT_TOUCHES != 0 || (untrusted->lifts_owed & ~untrusted->touched) != 0)
-		return false;
 	for (uint32_t code = 0; code < 32; code++)
-		if ((untrusted->leds >> code & 1) && !has_code(kind, EV_LED, code))
+		if ((untrusted->leds >> code & 1) && !has_code(input, EV_LED, code))
 			return false;
-	return true;
+	return vinput_touch_state_ok(untrusted);
 }
 
 static bool input_load(struct virtio_device *device, const void *from, uint32_t size)
@@ -550,7 +421,7 @@ static bool input_load(struct virtio_device *device, const void *from, uint32_t 
 	struct vinput *input = of(device);
 	struct vinput_state untrusted;
 	if (!state_get(&untrusted, sizeof(untrusted), STATE_INPUT, VINPUT_STATE_VERSION, from, size) || untrusted.kind != (uint32_t)input->kind ||
-		!state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || !bits_ok(input->kind, &untrusted))
+		!state_is_zero(untrusted.zero, sizeof(untrusted.zero)) || !bits_ok(input, &untrusted))
 		return false;
 	input->state = untrusted;
 	input->leds_changed = true;
@@ -590,6 +461,7 @@ struct vinput *vinput_create(const struct guest_memory *memory, enum link_device
 	if (input == NULL)
 		return NULL;
 	input->kind = kind;
+	input->ops = kind == LINK_TOUCH ? &vinput_touch_ops : &keys_ops;
 	input->stats = stats;
 	input->state.kind = (uint32_t)kind;
 	if (virtio_device_init(&input->device, &input_ops, "virtio-input", VIRTIO_ID_INPUT, 0, sizeof(struct input_config), 2, QUEUE_SIZE, memory) < 0) {
