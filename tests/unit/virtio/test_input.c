@@ -1,61 +1,15 @@
-/* virtio-input through registers and rings: what is declared, whole packets, releases that are never lost (rows I1-I3). */
-#include <errno.h>
-#include <linux/input.h>
-#include <stdarg.h>
-
-#include "driver.h"
-#include "base/base.h"
-#include "base/stats.h"
-#include "virtio/input.h"
+/* virtio-input through registers and rings, keyboard and pointers: what is declared, whole packets, releases that are never lost (rows I1-I3). */
+#include "input_fixture.h"
 #include "unit.h"
-
-#define EVENTS 0
-#define STATUS 1
-#define RING 64
-
-static struct driver d;
-static struct vinput *input;
-static struct stats stats;
-static enum link_device kind;
-static uint64_t events, leds_page;
-
-static void open_device(enum link_device which)
-{
-	kind = which;
-	memset(&stats, 0, sizeof(stats));
-	driver_init(&d, 16 << 20);
-	input = vinput_create(&d.memory, kind, &stats);
-	ck_assert_ptr_nonnull(input);
-	driver_attach(&d, vinput_device(input), 0x098000);
-	driver_start(&d, DRIVER_ALL_FEATURES, RING);
-	events = driver_alloc(&d, RING * 8);
-	leds_page = driver_alloc(&d, 4096);
-}
 
 static void setup(void)
 {
 	open_device(LINK_KEYBOARD);
 }
 
-static void teardown(void)
+static void key(uint16_t code, int value)
 {
-	driver_detach(&d);
-	vinput_destroy(input);
-	driver_finish(&d);
-}
-
-static void reopen(enum link_device which)
-{
-	teardown();
-	open_device(which);
-}
-
-/* Gives the device n event buffers; buffer i of the ring is at events + 8 i. */
-static void give(uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		driver_add(&d, EVENTS, &(struct driver_buf){ events + 8ull * d.queue[EVENTS].next_desc, 8 }, 0, 1);
-	driver_kick(&d, EVENTS);
+	packet(1, EV_KEY, code, value);
 }
 
 /* Whether the driver would notify (EVENT_IDX) for the last buffer it gave: what Linux' vring_need_event() decides. */
@@ -66,69 +20,15 @@ static bool would_kick(uint32_t given)
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
-/* Sends a packet of n {type, code, value}. */
-static void packet(uint32_t n, ...)
+/* What the guest sees of its keys, whose buffers it takes back. */
+static void see_keys(bool *down, uint32_t *in_ring)
 {
-	struct link_message message = { .type = LINK_INPUT };
-	message.input.device = kind;
-	message.input.time_ns = clock_now_ns() - 3 * NSEC_PER_MSEC;
-	va_list list;
-	va_start(list, n);
-	for (uint32_t i = 0; i < n; i++) {
-		message.input.event[i].type = (uint16_t)va_arg(list, int);
-		message.input.event[i].code = (uint16_t)va_arg(list, int);
-		message.input.event[i].value = va_arg(list, int);
+	struct input_event_seen event;
+	while (next_event(&event)) {
+		(*in_ring)--;
+		if (event.type == EV_KEY)
+			down[event.code] = event.value;
 	}
-	va_end(list);
-	message.input.event[n] = (struct link_event){ EV_SYN, SYN_REPORT, 0 };
-	message.input.count = n + 1;
-	vinput_packet(input, &message);
-}
-
-static void key(uint16_t code, int value)
-{
-	packet(1, EV_KEY, code, value);
-}
-
-/* The next event the guest sees is this. */
-static void expect(uint16_t type, uint16_t code, int32_t value)
-{
-	uint32_t id, length;
-	struct input_wire {
-		uint16_t type, code;
-		int32_t value;
-	} got;
-	ck_assert(driver_used(&d, EVENTS, &id, &length));
-	ck_assert_uint_eq(length, 8);
-	memcpy(&got, driver_ptr(&d, events + 8ull * id), 8);
-	ck_assert_uint_eq(got.type, type);
-	ck_assert_uint_eq(got.code, code);
-	ck_assert_int_eq(got.value, value);
-}
-
-static void expect_nothing(void)
-{
-	ck_assert(!driver_used(&d, EVENTS, NULL, NULL));
-}
-
-static void expect_key(uint16_t code, int value)
-{
-	expect(EV_KEY, code, value);
-	expect(EV_SYN, SYN_REPORT, 0);
-}
-
-static uint8_t select_config(uint8_t select, uint8_t subsel, uint8_t bytes[128])
-{
-	driver_write(&d, d.config, select, 1);
-	driver_write(&d, d.config + 1, subsel, 1);
-	for (uint32_t i = 0; i < 128; i++)
-		bytes[i] = (uint8_t)driver_read(&d, d.config + 8 + i, 1);
-	return (uint8_t)driver_read(&d, d.config + 2, 1);
-}
-
-static bool bit(const uint8_t *bytes, uint32_t code)
-{
-	return bytes[code / 8] >> (code % 8) & 1;
 }
 
 START_TEST(declared)
@@ -171,143 +71,6 @@ START_TEST(declared)
 }
 END_TEST
 
-START_TEST(declared_touch_screen)
-{
-	static const struct {
-		uint16_t code;
-		uint32_t max;
-	} axes[] = { { ABS_X, 65535 }, { ABS_Y, 65535 }, { ABS_MT_SLOT, 9 }, { ABS_MT_POSITION_X, 65535 }, { ABS_MT_POSITION_Y, 65535 }, { ABS_MT_TRACKING_ID, 65535 } };
-	uint8_t bytes[128];
-	uint32_t max, set = 0;
-	reopen(LINK_TOUCH);
-	ck_assert_uint_eq(select_config(1, 0, bytes), strlen("rayvm touch screen"));
-	ck_assert_uint_eq(select_config(3, 0, bytes), 8);
-	ck_assert_uint_eq(bytes[4], 4);
-	/* On the screen itself: a touch screen, no touchpad and no tablet. */
-	ck_assert_uint_eq(select_config(0x10, 0, bytes), 1);
-	ck_assert_uint_eq(bytes[0], 1 << INPUT_PROP_DIRECT);
-	select_config(0x11, EV_KEY, bytes);
-	for (uint32_t code = 0; code < 8 * sizeof(bytes); code++)
-		ck_assert(bit(bytes, code) == (code == BTN_TOUCH));
-	select_config(0x11, EV_ABS, bytes);
-	for (uint32_t code = 0; code < 8 * sizeof(bytes); code++)
-		set += bit(bytes, code);
-	ck_assert_uint_eq(set, ARRAY_LEN(axes));
-	for (size_t i = 0; i < ARRAY_LEN(axes); i++) {
-		select_config(0x11, EV_ABS, bytes);
-		ck_assert(bit(bytes, axes[i].code));
-		ck_assert_uint_eq(select_config(0x12, (uint8_t)axes[i].code, bytes), 20);
-		memcpy(&max, bytes + 4, 4);
-		ck_assert_uint_eq(max, axes[i].max);
-	}
-	ck_assert_uint_eq(select_config(0x11, EV_REL, bytes), 0);
-	ck_assert_uint_eq(select_config(0x11, EV_LED, bytes), 0);
-}
-END_TEST
-
-#define SLOT(n) EV_ABS, ABS_MT_SLOT, n
-#define DOWN(id) EV_ABS, ABS_MT_TRACKING_ID, id
-#define UP EV_ABS, ABS_MT_TRACKING_ID, -1
-#define AT(x, y) EV_ABS, ABS_MT_POSITION_X, x, EV_ABS, ABS_MT_POSITION_Y, y
-
-static void expect_at(int32_t x, int32_t y, bool first)
-{
-	expect(EV_ABS, ABS_MT_POSITION_X, x);
-	expect(EV_ABS, ABS_MT_POSITION_Y, y);
-	if (first) {
-		expect(EV_ABS, ABS_X, x);
-		expect(EV_ABS, ABS_Y, y);
-	}
-}
-
-START_TEST(fingers)
-{
-	reopen(LINK_TOUCH);
-	give(RING);
-	packet(4, SLOT(0), DOWN(7), AT(100, 200));
-	expect(SLOT(0));
-	expect(DOWN(7));
-	expect_at(100, 200, true);
-	expect_key(BTN_TOUCH, 1);
-	/* The second finger is none of the pointer's. */
-	packet(4, SLOT(3), DOWN(8), AT(-5, 70000));
-	expect(SLOT(3));
-	expect(DOWN(8));
-	expect_at(0, 65535, false);
-	expect(EV_SYN, SYN_REPORT, 0);
-	/* What no finger does, and what is none of a touch screen's. */
-	packet(3, SLOT(1), AT(1, 1));
-	packet(2, SLOT(1), UP);
-	packet(3, SLOT(10), DOWN(1), EV_ABS, ABS_MT_POSITION_X, 1);
-	packet(3, SLOT(-1), DOWN(1), EV_ABS, ABS_MT_POSITION_X, 1);
-	packet(1, DOWN(9));
-	packet(2, SLOT(0), EV_KEY, BTN_TOUCH, 0);
-	packet(2, EV_ABS, ABS_X, 5, EV_KEY, BTN_LEFT, 1);
-	expect_nothing();
-	/* The first goes: the other is the pointer from its next movement on. */
-	packet(2, SLOT(0), UP);
-	expect(SLOT(0));
-	expect(UP);
-	expect(EV_SYN, SYN_REPORT, 0);
-	packet(3, SLOT(3), AT(9, 9));
-	expect(SLOT(3));
-	expect_at(9, 9, true);
-	expect(EV_SYN, SYN_REPORT, 0);
-	packet(2, SLOT(3), UP);
-	expect(SLOT(3));
-	expect(UP);
-	expect_key(BTN_TOUCH, 0);
-}
-END_TEST
-
-START_TEST(no_finger_stays_however_full) /* I1 */
-{
-	bool held[VINPUT_TOUCHES] = { false }, seen[VINPUT_TOUCHES] = { false }, pressed = false;
-	uint32_t seed = 77, in_ring = 0, slot = 0;
-	reopen(LINK_TOUCH);
-	for (uint32_t i = 0; i < 40000; i++) {
-		seed = seed * 1664525 + 1013904223;
-		uint32_t finger = (seed >> 24) % VINPUT_TOUCHES, more = seed >> 16 & 7;
-		bool end = i >= 39000; /* all up, and room */
-		if ((end || seed >> 12 & 4) && in_ring + more <= RING) {
-			give(more);
-			in_ring += more;
-			if (seed >> 8 & 1)
-				driver_run(&d, EVENTS);
-		}
-		if (end)
-			finger = i % VINPUT_TOUCHES;
-		if (held[finger])
-			packet(2, SLOT((int)finger), UP);
-		else if (!end)
-			packet(4, SLOT((int)finger), DOWN((int)(i & 0xffff)), AT(1, 2));
-		held[finger] = !held[finger] && !end;
-		uint32_t id;
-		while (driver_used(&d, EVENTS, &id, NULL)) {
-			uint16_t event[4];
-			memcpy(event, driver_ptr(&d, events + 8ull * id), 8);
-			in_ring--;
-			if (event[0] == EV_ABS && event[1] == ABS_MT_SLOT)
-				slot = event[2];
-			if (event[0] == EV_ABS && event[1] == ABS_MT_TRACKING_ID) {
-				ck_assert(event[3] == 0 || seen[slot]); /* lifts what it put down */
-				seen[slot] = event[3] == 0;
-			}
-			if (event[0] == EV_KEY)
-				pressed = event[2];
-			bool any = false;
-			for (uint32_t k = 0; k < VINPUT_TOUCHES; k++)
-				any |= seen[k];
-			if (event[0] == EV_SYN)
-				ck_assert(any == pressed);
-		}
-	}
-	ck_assert_uint_gt(stats.input_dropped, 1000);
-	for (uint32_t k = 0; k < VINPUT_TOUCHES; k++)
-		ck_assert_msg(!seen[k], "finger %u stays", k);
-}
-END_TEST
-
 /* The driver is unloaded and loaded, or the guest boots again, in the middle of typing. */
 START_TEST(reload_with_keys_held)
 {
@@ -339,21 +102,6 @@ START_TEST(reload_with_keys_held)
 	give(RING);
 	driver_run(&d, EVENTS);
 	expect_nothing();
-	/* The same with a finger. */
-	reopen(LINK_TOUCH);
-	give(RING);
-	packet(4, SLOT(0), DOWN(7), AT(100, 200));
-	while (driver_used(&d, EVENTS, NULL, NULL))
-		;
-	driver_start(&d, DRIVER_ALL_FEATURES, RING);
-	give(RING);
-	packet(3, SLOT(0), AT(1, 1));
-	packet(2, SLOT(0), UP);
-	expect_nothing();
-	packet(2, SLOT(0), DOWN(8));
-	expect(SLOT(0));
-	expect(DOWN(8));
-	expect_key(BTN_TOUCH, 1);
 }
 END_TEST
 
@@ -503,14 +251,7 @@ START_TEST(no_key_stuck_however_full) /* I1 */
 		}
 		held[code] = !held[code];
 		key(code, held[code]);
-		uint32_t id;
-		while (driver_used(&d, EVENTS, &id, NULL)) {
-			uint16_t event[4];
-			memcpy(event, driver_ptr(&d, events + 8ull * id), 8);
-			in_ring--;
-			if (event[0] == EV_KEY)
-				seen[event[1]] = event[2];
-		}
+		see_keys(seen, &in_ring);
 	}
 	ck_assert_uint_gt(stats.input_dropped, 1000);
 	for (uint16_t code = 1; code <= 40; code++) {
@@ -521,14 +262,7 @@ START_TEST(no_key_stuck_however_full) /* I1 */
 		give(RING - in_ring);
 		in_ring = RING;
 		driver_run(&d, EVENTS);
-		uint32_t id;
-		while (driver_used(&d, EVENTS, &id, NULL)) {
-			uint16_t event[4];
-			memcpy(event, driver_ptr(&d, events + 8ull * id), 8);
-			in_ring--;
-			if (event[0] == EV_KEY)
-				seen[event[1]] = event[2];
-		}
+		see_keys(seen, &in_ring);
 	}
 	for (int code = 1; code <= 40; code++)
 		ck_assert_msg(!seen[code], "key %d is stuck", code);
@@ -665,14 +399,7 @@ START_TEST(backlog_that_overflows_leaves_no_key_down)
 		driver_run(&d, EVENTS);
 		backlog_now += NSEC_PER_SEC;
 		vinput_backlog_run(backlog, backlog_now);
-		uint32_t id;
-		while (driver_used(&d, EVENTS, &id, NULL)) {
-			uint16_t event[4];
-			memcpy(event, driver_ptr(&d, events + 8ull * id), 8);
-			in_ring--;
-			if (event[0] == EV_KEY)
-				down[event[1]] = event[2];
-		}
+		see_keys(down, &in_ring);
 	}
 	for (uint32_t code = 0; code < KEY_CNT; code++)
 		ck_assert_msg(!down[code], "key %u is stuck", code);
@@ -752,9 +479,6 @@ static Suite *make_suite(void)
 	TCase *tc = tcase_create("input");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, declared);
-	tcase_add_test(tc, declared_touch_screen);
-	tcase_add_test(tc, fingers);
-	tcase_add_test(tc, no_finger_stays_however_full);
 	tcase_add_test(tc, reload_with_keys_held);
 	tcase_add_test(tc, unknown_config);
 	tcase_add_test(tc, keys_arrive);
