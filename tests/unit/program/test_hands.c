@@ -6,18 +6,18 @@
  * HANDS_SEED (environment) starts another series.
  */
 #include <linux/input.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "base/log.h"
 #include "base/stats.h"
 #include "packet.h"
+#include "toggle/random_hand.h"
 #include "toggle/router.h"
 #include "unit.h"
 #include "virtio/driver.h"
 #include "virtio/input.h"
+#include "virtio/input_events.h"
 
 #define SEQUENCES 100
 #define STEPS 10000
@@ -51,15 +51,13 @@ static struct router *router;
 static struct packer to_guest, to_ui;
 static uint32_t delivered[ROUTER_GUEST + 1][KEY_CNT];
 static uint32_t refused, heard_of;
-static uint64_t now = NSEC_PER_SEC, random_state;
+static uint64_t now = NSEC_PER_SEC;
+static struct random series;
 static bool room_for_all, waits; /* for room, in a backlog, as the program does; else what finds none is dropped at once */
 
-static uint32_t random_below(uint32_t n)
+static uint32_t below(uint32_t n)
 {
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return (uint32_t)((random_state * 0x2545f4914f6cdd1dull) >> 33) % n;
+	return random_below(&series, n);
 }
 
 static void see(struct view *view, uint16_t type, uint16_t code, int32_t value)
@@ -78,7 +76,7 @@ static void see(struct view *view, uint16_t type, uint16_t code, int32_t value)
 static bool send_packet(void *data, bool guests, const struct link_message *message)
 {
 	(void)data;
-	if (!room_for_all && random_below(5) == 0) {
+	if (!room_for_all && below(5) == 0) {
 		refused++;
 		return false;
 	}
@@ -127,15 +125,9 @@ static void switch_vt(void *data, int vt)
 
 static void guest_reads(struct virtual_device *device)
 {
-	uint32_t id, length;
-	struct {
-		uint16_t type, code;
-		int32_t value;
-	} event;
+	struct input_event_seen event;
 
-	while (driver_used(&device->driver, 0, &id, &length)) {
-		ck_assert_uint_eq(length, sizeof(event));
-		memcpy(&event, driver_ptr(&device->driver, device->buffers + 8ull * id), sizeof(event));
+	while (see_event(&device->driver, device->buffers, &event)) {
 		device->in_ring--;
 		see(&device->view, event.type, event.code, event.value);
 	}
@@ -144,10 +136,8 @@ static void guest_reads(struct virtual_device *device)
 static void guest_gives(struct virtual_device *device, uint32_t n)
 {
 	n = min_u32(n, RING - device->in_ring);
-	for (uint32_t i = 0; i < n; i++)
-		driver_add(&device->driver, 0, &(struct driver_buf){ device->buffers + 8ull * device->driver.queue[0].next_desc, 8 }, 0, 1);
+	give_events(&device->driver, device->buffers, n);
 	device->in_ring += n;
-	driver_kick(&device->driver, 0);
 	driver_run(&device->driver, 0);
 	vinput_backlog_run(device->backlog, now);
 }
@@ -177,27 +167,23 @@ static void vm_resets(void)
 
 static void hand(void)
 {
-	uint32_t device = random_below(DEVICES);
+	uint32_t device = below(DEVICES);
 	struct router_event event = { .time_ns = now, .device = device == DEVICES - 1 ? ROUTER_DEVICES - 1 : device };
 
 	if (device == 4) {
-		static const uint16_t what[] = { ABS_MT_TRACKING_ID, ABS_MT_TRACKING_ID, ABS_MT_POSITION_X, ABS_MT_POSITION_Y };
-		event.type = EV_ABS;
-		event.code = what[random_below(4)];
-		event.value = (int32_t)random_below(3) - 1;
-		event.slot = random_below(4);
-	} else if ((device == 2 || device == 3) && random_below(2)) {
+		random_touch(&series, 4, &event);
+	} else if ((device == 2 || device == 3) && below(2)) {
 		event.type = device == 2 ? EV_REL : EV_ABS;
-		event.code = (uint16_t)random_below(2);
-		event.value = (int32_t)random_below(1000);
+		event.code = (uint16_t)below(2);
+		event.value = (int32_t)below(1000);
 	} else {
 		event.type = EV_KEY;
-		event.code = device == 2 || device == 3 ? (uint16_t)(BTN_LEFT + random_below(2)) : keys[random_below(ARRAY_LEN(keys))];
-		event.value = (int32_t)random_below(3);
-		event.to_guest = device == DEVICES - 1 && random_below(2);
+		event.code = device == 2 || device == 3 ? (uint16_t)(BTN_LEFT + below(2)) : keys[below(ARRAY_LEN(keys))];
+		event.value = (int32_t)below(3);
+		event.to_guest = device == DEVICES - 1 && below(2);
 	}
 	router_handle(router, &event);
-	if (random_below(4) > 0)
+	if (below(4) > 0)
 		flush();
 }
 
@@ -205,22 +191,22 @@ static void hand(void)
 static void step(uint32_t sequence)
 {
 	uint32_t pause_ms = sequence & 1 ? 8 : 60, reads = sequence & 2 ? 10 : 150;
-	uint32_t dice = random_below(1000);
-	struct virtual_device *device = &guest[random_below(GUEST_DEVICES)];
+	uint32_t dice = below(1000);
+	struct virtual_device *device = &guest[below(GUEST_DEVICES)];
 
-	now += random_below(pause_ms) * NSEC_PER_MSEC;
+	now += below(pause_ms) * NSEC_PER_MSEC;
 	if (dice < reads) {
-		guest_gives(device, random_below(24));
+		guest_gives(device, below(24));
 		guest_reads(device);
 	} else if (dice >= 150 && dice < 160) {
-		router_device_gone(router, random_below(DEVICES - 1), now);
+		router_device_gone(router, below(DEVICES - 1), now);
 	} else if (dice >= 160 && dice < 163) {
 		router_release_all(router, ROUTER_NOBODY, now); /* another terminal */
 	} else if (dice >= 163 && dice < 166) {
-		router_present(router, (enum presentation_event)random_below(3), now);
-	} else if (dice == 166 && random_below(4) == 0) {
+		router_present(router, (enum presentation_event)below(3), now);
+	} else if (dice == 166 && below(4) == 0) {
 		guest_reloads(device);
-	} else if (dice == 167 && random_below(8) == 0) {
+	} else if (dice == 167 && below(8) == 0) {
 		vm_resets();
 	} else {
 		hand();
@@ -261,8 +247,7 @@ static void all_up(uint32_t sequence)
 START_TEST(a_million_events)
 {
 	const struct router_output output = { .deliver = deliver, .present = present, .switch_vt = switch_vt };
-	const char *text = getenv("HANDS_SEED");
-	uint64_t seed = text ? strtoull(text, NULL, 0) : 20240301;
+	uint64_t seed = random_seed("HANDS_SEED", 20240301);
 
 	log_set_level(LOG_ERROR);
 	for (uint32_t i = 0; i < GUEST_DEVICES; i++) {
@@ -274,7 +259,7 @@ START_TEST(a_million_events)
 		guest[i].buffers = driver_alloc(&guest[i].driver, RING * 8);
 	}
 	for (uint32_t sequence = 0; sequence < SEQUENCES; sequence++) {
-		random_state = (seed + sequence) * 0x9e3779b97f4a7c15ull | 1;
+		series = random_series(seed + sequence);
 		memset(delivered, 0, sizeof(delivered));
 		memset(&ui, 0, sizeof(ui));
 		router = router_create(&router_keys_default, &output, PRESENTATION_HIDDEN);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "random_hand.h"
 #include "toggle/router.h"
 #include "unit.h"
 
@@ -422,48 +423,40 @@ static const char *check_sequence(const struct step *steps, unsigned n, unsigned
 
 /* --- generator and shrinking --- */
 
-static uint64_t random_state;
+static struct random series;
 
-static uint32_t random_below(uint32_t n)
+static uint32_t below(uint32_t n)
 {
-	/* xorshift64* */
-	random_state ^= random_state >> 12;
-	random_state ^= random_state << 25;
-	random_state ^= random_state >> 27;
-	return (uint32_t)((random_state * 0x2545f4914f6cdd1dull) >> 33) % n;
+	return random_below(&series, n);
 }
 
 static struct step random_step(uint64_t time_ns)
 {
-	uint32_t dice = random_below(1000);
+	uint32_t dice = below(1000);
 	struct step step = { .op = OP_EVENT };
 
 	step.event.time_ns = time_ns;
-	step.event.device = random_below(4) == 3 ? ROUTER_DEVICES - 1 : random_below(3);
+	step.event.device = below(4) == 3 ? ROUTER_DEVICES - 1 : below(3);
 	if (dice < 5) {
 		step.op = OP_GONE;
 	} else if (dice < 8) {
 		step.op = OP_RELEASE_ALL;
-		step.sink = (enum router_sink)random_below(3);
+		step.sink = (enum router_sink)below(3);
 	} else if (dice < 20) {
 		step.op = OP_PRESENT;
-		step.change = (enum presentation_event)random_below(3);
+		step.change = (enum presentation_event)below(3);
 	} else {
-		step.event.to_guest = random_below(6) == 0;
+		step.event.to_guest = below(6) == 0;
 		if (dice < 300 && dice >= 80) {
-			static const uint16_t what[] = { ABS_MT_TRACKING_ID, ABS_MT_TRACKING_ID, ABS_MT_POSITION_X, ABS_MT_POSITION_Y };
-			step.event.type = EV_ABS;
-			step.event.code = what[random_below(4)];
-			step.event.value = (int32_t)random_below(3) - 1;
-			step.event.slot = random_below(6);
+			random_touch(&series, 6, &step.event);
 		} else if (dice < 80) {
-			step.event.type = random_below(2) ? EV_REL : EV_ABS;
-			step.event.code = (uint16_t)random_below(2);
-			step.event.value = (int32_t)random_below(100) - 50;
+			step.event.type = below(2) ? EV_REL : EV_ABS;
+			step.event.code = (uint16_t)below(2);
+			step.event.value = (int32_t)below(100) - 50;
 		} else {
 			step.event.type = EV_KEY;
-			step.event.code = codes[random_below(sizeof(codes) / sizeof(codes[0]))];
-			step.event.value = (int32_t)random_below(3);
+			step.event.code = codes[below(sizeof(codes) / sizeof(codes[0]))];
+			step.event.value = (int32_t)below(3);
 		}
 	}
 	return step;
@@ -622,13 +615,12 @@ END_TEST
 START_TEST(random_sequences_keep_every_property)
 {
 	static struct step steps[STEPS];
-	const char *text = getenv("ROUTER_SEED");
-	uint64_t seed = text ? strtoull(text, NULL, 0) : 20240229;
+	uint64_t seed = random_seed("ROUTER_SEED", 20240229);
 	unsigned presses = 0;
 
 	for (unsigned sequence = 0; sequence < SEQUENCES; sequence++) {
 		unsigned at;
-		random_state = (seed + sequence) * 0x9e3779b97f4a7c15ull | 1;
+		series = random_series(seed + sequence);
 		for (unsigned i = 0; i < STEPS; i++) {
 			steps[i] = random_step((uint64_t)i + 1);
 			presses += steps[i].op == OP_EVENT && steps[i].event.type == EV_KEY && steps[i].event.value == 1;

@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "driver.h"
+#include "input_events.h"
 #include "link/table.h"
 #include "state_check.h"
 #include "virtio/blk.h"
@@ -123,17 +124,22 @@ DRIVER_UNUSED static void side_key(struct side *side, uint16_t code, int32_t val
 	vinput_packet(side->input, &message);
 }
 
+/* id -1: it is lifted. */
+DRIVER_UNUSED static void side_finger(struct side *side, int32_t slot, int32_t id)
+{
+	struct link_message message = { .type = LINK_INPUT, .input = { .device = LINK_TOUCH, .count = 2 } };
+	message.input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, slot };
+	message.input.event[1] = (struct link_event){ EV_ABS, ABS_MT_TRACKING_ID, id };
+	vinput_packet(side->input, &message);
+}
+
 /* What a hand does first with this kind of input device, and its end. */
 DRIVER_UNUSED static void side_press(struct side *side, bool down)
 {
-	struct link_message message = { .type = LINK_INPUT, .input = { .device = LINK_TOUCH, .count = 2 } };
-	if (side->kind != TOUCH) {
+	if (side->kind == TOUCH)
+		side_finger(side, 0, down ? 1 : -1);
+	else
 		side_key(side, side->kind == KEYBOARD ? KEY_A : BTN_LEFT, down);
-		return;
-	}
-	message.input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, 0 };
-	message.input.event[1] = (struct link_event){ EV_ABS, ABS_MT_TRACKING_ID, down ? 1 : -1 };
-	vinput_packet(side->input, &message);
 }
 
 /* One turn of the thread that the device has in the program, if it has none of its own. */
@@ -242,16 +248,16 @@ DRIVER_UNUSED static void assert_serves(struct side *side)
 		ck_assert_uint_eq(command.type, VIRTIO_GPU_RESP_OK_DISPLAY_INFO);
 		break;
 	}
-	default:
+	default: {
 		/* A press and its end, or a finger's slot, number, touch and its end. */
-		for (uint32_t i = 0; i < (side->kind == TOUCH ? 4u : 2u); i++)
-			driver_add(d, 0, &(struct driver_buf){ page + 8u * i, 8 }, 0, 1);
-		driver_kick(d, 0);
+		uint32_t n = side->kind == TOUCH ? 4 : 2;
+		give_events(d, page, n);
 		side_turn(side);
 		side_press(side, true);
-		for (uint32_t i = 0; i < (side->kind == TOUCH ? 4u : 2u); i++)
+		for (uint32_t i = 0; i < n; i++)
 			ck_assert(side_wait(side, 0, &length, 1000));
 		ck_assert_uint_eq(bytes[0], side->kind == TOUCH ? EV_ABS : EV_KEY);
 		break;
+	}
 	}
 }

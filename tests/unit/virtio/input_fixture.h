@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "driver.h"
+#include "input_events.h"
 #include "base/base.h"
 #include "base/stats.h"
 #include "virtio/input.h"
@@ -47,12 +48,9 @@ INPUT_UNUSED static void reopen(enum link_device which)
 	open_device(which);
 }
 
-/* Gives the device n event buffers; buffer i of the ring is at events + 8 i. */
 INPUT_UNUSED static void give(uint32_t n)
 {
-	for (uint32_t i = 0; i < n; i++)
-		driver_add(&d, EVENTS, &(struct driver_buf){ events + 8ull * d.queue[EVENTS].next_desc, 8 }, 0, 1);
-	driver_kick(&d, EVENTS);
+	give_events(&d, events, n);
 }
 
 /* Sends a packet of n {type, code, value}. */
@@ -74,20 +72,9 @@ INPUT_UNUSED static void packet(uint32_t n, ...)
 	vinput_packet(input, &message);
 }
 
-struct input_event_seen {
-	uint16_t type, code;
-	int32_t value;
-};
-
-/* The next event the guest sees, if there is one. */
 INPUT_UNUSED static bool next_event(struct input_event_seen *event)
 {
-	uint32_t id, length;
-	if (!driver_used(&d, EVENTS, &id, &length))
-		return false;
-	ck_assert_uint_eq(length, sizeof(*event));
-	memcpy(event, driver_ptr(&d, events + 8ull * id), sizeof(*event));
-	return true;
+	return see_event(&d, events, event);
 }
 
 /* The next one is this. */

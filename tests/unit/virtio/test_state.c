@@ -21,21 +21,6 @@ static void destroy_both(void)
 	destroy(&two);
 }
 
-static void key(struct vinput *input, enum link_device device, uint16_t code, int32_t value)
-{
-	struct link_message message = { .type = LINK_INPUT, .input = { .device = device, .count = 1 } };
-	message.input.event[0] = (struct link_event){ .type = EV_KEY, .code = code, .value = value };
-	vinput_packet(input, &message);
-}
-
-static void finger(struct vinput *input, int32_t slot, int32_t id)
-{
-	struct link_message message = { .type = LINK_INPUT, .input = { .device = LINK_TOUCH, .count = 2 } };
-	message.input.event[0] = (struct link_event){ EV_ABS, ABS_MT_SLOT, slot };
-	message.input.event[1] = (struct link_event){ EV_ABS, ABS_MT_TRACKING_ID, id };
-	vinput_packet(input, &message);
-}
-
 /* Work of every kind done, so that the queues have gone somewhere. */
 static void use(struct side *side, enum kind kind, uint64_t features)
 {
@@ -85,19 +70,19 @@ static void use(struct side *side, enum kind kind, uint64_t features)
 			driver_add(d, 0, &(struct driver_buf){ page + 8u * (uint32_t)i, 8 }, 0, 1);
 		/* Held, released, pressed; then no room is left, and a release is owed. */
 		if (kind == KEYBOARD) {
-			key(side->input, LINK_KEYBOARD, KEY_A, 1);
-			key(side->input, LINK_KEYBOARD, KEY_B, 1);
-			key(side->input, LINK_KEYBOARD, KEY_A, 0);
+			side_key(side, KEY_A, 1);
+			side_key(side, KEY_B, 1);
+			side_key(side, KEY_A, 0);
 			const struct driver_buf led = { page + 1024, 8 };
 			memcpy(driver_ptr(d, led.gpa), (const uint16_t[]){ EV_LED, LED_CAPSL, 1, 0 }, 8);
 			driver_add(d, 1, &led, 1, 0);
 			ck_assert(driver_run(d, 1));
 			ck_assert(driver_used(d, 1, NULL, NULL));
 		} else if (kind == TOUCH) {
-			finger(side->input, 3, 7); /* four events; the lifting waits */
-			finger(side->input, 3, -1);
+			side_finger(side, 3, 7); /* four events; the lifting waits */
+			side_finger(side, 3, -1);
 		} else {
-			key(side->input, kind == MOUSE ? LINK_POINTER_RELATIVE : LINK_POINTER_ABSOLUTE, BTN_LEFT, 1);
+			side_press(side, true);
 		}
 		driver_write(d, d->config, 0x11, 1);
 		driver_write(d, d->config + 1, EV_KEY, 1);
@@ -269,7 +254,7 @@ START_TEST(stopped_with_a_chain_taken)
 	uint64_t page = driver_alloc(&one.d, 4096);
 	for (uint32_t i = 0; i < 5; i++)
 		driver_add(&one.d, 0, &(struct driver_buf){ page + 8 * i, 4 }, 0, 1);
-	key(one.input, LINK_KEYBOARD, KEY_A, 1);
+	side_key(&one, KEY_A, 1);
 	ck_assert_uint_ne(driver_status(&one.d) & S_NEEDS_RESET, 0);
 	ck_assert_uint_ne(one.device->queue[0].next_avail, one.device->queue[0].next_used);
 	virtio_pci_pause(one.d.transport);

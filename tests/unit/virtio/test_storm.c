@@ -15,6 +15,7 @@
 #include "base/console.h"
 #include "base/stats.h"
 #include "driver.h"
+#include "random.h"
 #include "unit.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -34,16 +35,10 @@ static struct stats stats;
 static _Atomic bool stop;
 static uint32_t n_queues;
 
-struct random {
-	uint64_t state;
-};
-
+/* Below n, which may be all of 32 bits. */
 static uint32_t any(struct random *random, uint32_t n)
 {
-	random->state ^= random->state >> 12;
-	random->state ^= random->state << 25;
-	random->state ^= random->state >> 27;
-	return (uint32_t)((random->state * 2685821657736338717ull) >> 32) % n;
+	return (uint32_t)(random_next(random) >> 32) % n;
 }
 
 /* --- the guest's memory, written by a process of its own ------------------------------------------------------------------- */
