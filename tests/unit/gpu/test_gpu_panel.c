@@ -68,7 +68,7 @@ static void panel_setup(void)
 	ops = fake_ops;
 	ops.probe = probe;
 	ops.import_buffer = NULL; /* held until a flip, and here nothing may be on the screen */
-	card.base = (struct backend){ .ops = &ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	fake_init(&card, &ops);
 	loop = wl_event_loop_create();
 	board = status_board_create();
 	plug(true, W, "First", 100);

@@ -1,6 +1,6 @@
 /*
  * A display card below the real libdrm: its device file is a pipe that page-flip events are read from, and ioctl(), mmap() and open() of the program
- * come here first (fake_drm.c). Connectors, CRTCs, planes, properties, blobs, framebuffers, PRIME handles and the DRM master behave as Linux'
+ * come here first (fake_drm_calls.c). Connectors, CRTCs, planes, properties, blobs, framebuffers, PRIME handles and the DRM master behave as Linux'
  * drivers/gpu/drm does, errors included. One card, started by fake_drm_reset(); what the test writes into it is heeded at the next ioctl.
  */
 #pragma once

@@ -2,19 +2,10 @@
 #define LOG_MODULE "test"
 #include "fake_panel.h"
 
-static void turn_for(uint64_t ms)
-{
-	uint64_t end = clock_now_ns() + ms * NSEC_PER_MSEC;
-	while (clock_now_ns() < end) {
-		wl_event_loop_dispatch(loop, 2);
-		hear();
-	}
-}
-
 static void probe_again(void)
 {
 	eventfd_write(fake.base.hotplug_fd, 1);
-	turn_for(50);
+	settle(50);
 }
 
 static void off(void)
@@ -29,8 +20,8 @@ static void answered_in_the_dark(void)
 {
 	uint32_t commits = fake.commits;
 	for (int i = 0; i < 3; i++) {
-		frame();
-		UNTIL(presented == sequence);
+		ui_frame();
+		UNTIL(ui_presented == ui_sequence);
 	}
 	ck_assert_uint_eq(fake.commits, commits);
 }
@@ -43,8 +34,8 @@ static void wakes(void)
 	ck_assert_uint_eq(fake.commits, commits + 1);
 	ck_assert_uint_eq(fake.full, full + 1);
 	ck_assert(!fake.dark);
-	frame(); /* and flips go on */
-	UNTIL(presented == sequence);
+	ui_frame(); /* and flips go on */
+	UNTIL(ui_presented == ui_sequence);
 	ck_assert_uint_ge(fake.commits, commits + 2);
 	ck_assert_uint_eq(fake.full, full + 1);
 }
@@ -73,7 +64,7 @@ START_TEST(wakes_with_the_newest_picture)
 	off();
 	fake.last.buffer = NULL;
 	answered_in_the_dark();
-	turn_for(300); /* a picture that nobody sees is made at most 10 times a second */
+	settle(300); /* a picture that nobody sees is made at most 10 times a second */
 	const struct scanout_buffer *newest = panel->face[PANEL_FACE_UI].buffer[panel->face[PANEL_FACE_UI].latest];
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	ck_assert_ptr_eq(fake.last.buffer, newest);
@@ -87,12 +78,12 @@ START_TEST(off_with_a_flip_in_flight)
 {
 	make(true);
 	fake.hold_flips = true;
-	frame();
+	ui_frame();
 	UNTIL(fake.pending);
 	off();
 	fake.hold_flips = false;
 	eventfd_write(fake.base.fd, 1); /* its event comes late */
-	turn_for(20);
+	settle(20);
 	ck_assert(!fake.pending);
 	answered_in_the_dark();
 	wakes();
@@ -104,17 +95,17 @@ END_TEST
 START_TEST(a_toggle_in_the_dark_is_one_commit)
 {
 	make(true);
-	send_frame(1, ++sequence, (struct rect){0, 0, W, H}); /* the placeholder */
+	show(ui, 1, UI_BUFFER, ++ui_sequence, whole, whole); /* the placeholder */
 	UNTIL(panel->face[PANEL_FACE_PLACEHOLDER].complete);
 	off();
 	uint32_t commits = fake.commits;
-	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
-	turn_for(20);
+	present(PRESENTATION_PRESENTED);
+	settle(20);
 	ck_assert_uint_eq(fake.commits, commits);
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	ck_assert_uint_eq(fake.commits, commits + 1);
 	ck_assert_int_eq(panel->now.face, PANEL_FACE_PLACEHOLDER);
-	turn_for(20);
+	settle(20);
 	ck_assert_uint_eq(fake.commits, commits + 1);
 	unmake();
 }
@@ -182,7 +173,7 @@ START_TEST(session_lost_in_the_dark)
 	panel_session(panel, true); /* somebody else's picture was on it meanwhile */
 	ck_assert_uint_eq(fake.blanks, 2);
 	ck_assert_uint_eq(fake.commits, commits);
-	turn_for(50);
+	settle(50);
 	ck_assert_uint_eq(fake.commits, commits);
 	wakes();
 	/* switched on while it is not ours: on when it is */
@@ -190,7 +181,7 @@ START_TEST(session_lost_in_the_dark)
 	panel_session(panel, false);
 	commits = fake.commits;
 	ck_assert_int_eq(panel_blank(panel, false), 0);
-	turn_for(20);
+	settle(20);
 	ck_assert_uint_eq(fake.commits, commits);
 	panel_session(panel, true);
 	ck_assert_uint_eq(fake.commits, commits + 1);
@@ -217,12 +208,12 @@ START_TEST(a_busy_card_is_asked_again)
 	ck_assert_uint_eq(fake.blanks, 0);
 	uint32_t commits = fake.commits;
 	for (int i = 0; i < 3; i++)
-		frame(); /* news do not put it off */
+		ui_frame(); /* news do not put it off */
 	UNTIL(fake.blanks == 1);
 	ck_assert_uint_eq(fake.failed, 3);
 	ck_assert_uint_eq(fake.commits, commits);
 	wakes();
-	turn_for(20);
+	settle(20);
 	ck_assert_uint_eq(fake.blanks, 1);
 	unmake();
 }
@@ -236,7 +227,7 @@ START_TEST(woken_before_a_busy_card_took_it)
 	ck_assert_int_eq(panel_blank(panel, true), 0);
 	wakes();
 	uint32_t failed = fake.failed;
-	turn_for(50);
+	settle(50);
 	ck_assert_uint_eq(fake.failed, failed);
 	ck_assert_uint_eq(fake.blanks, 0);
 	unmake();
@@ -252,8 +243,8 @@ START_TEST(a_card_that_cannot)
 	ck_assert_int_eq(panel_blank(panel, true), -1);
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert_uint_eq(fake.full, full + 1); /* it stays on */
-	frame();
-	UNTIL(presented == sequence);
+	ui_frame();
+	UNTIL(ui_presented == ui_sequence);
 	off(); /* and may be asked again */
 	unmake();
 }
@@ -308,13 +299,13 @@ START_TEST(leftovers_of_another_session)
 	panel_session(panel, true);
 	ck_assert_uint_eq(fake.full, full + 1); /* at once, and again when it is known what was left */
 	UNTIL(fake.full == full + 2);
-	turn_for(50);
+	settle(50);
 	probe_again();
 	ck_assert_uint_eq(fake.full, full + 2); /* once */
 	fake.leftovers = 0;
 	panel_session(panel, false);
 	panel_session(panel, true);
-	turn_for(50);
+	settle(50);
 	ck_assert_uint_eq(fake.full, full + 3);
 	unmake();
 }

@@ -1,11 +1,9 @@
 /* Drawing into framebuffers that hold older pictures: whatever was drawn before, the result is that of a new framebuffer. */
 #include "kms/worker_private.h"
-#include "unit.h"
+#include "pixels.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <drm_fourcc.h>
 
@@ -26,10 +24,8 @@ static uint32_t below(uint32_t n)
 
 static void setup(void)
 {
-	int fd = memfd_create("pixels", MFD_CLOEXEC);
-	ck_assert_int_eq(ftruncate(fd, SIDE * SIDE * 4), 0);
-	pixels = mmap(NULL, SIDE * SIDE * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	ck_assert_ptr_ne(pixels, MAP_FAILED);
+	int fd;
+	pixels = pixels_make(SIDE * SIDE * 4, &fd);
 	worker = calloc(1, sizeof(*worker));
 	worker->config.stats = &stats;
 	worker->producer[1].link = link_create(fd, SIDE * SIDE * 4);

@@ -7,8 +7,8 @@ START_TEST(busy)
 	make(true);
 	fake.fail = EBUSY;
 	fake.fail_count = 3;
-	frame();
-	UNTIL(presented == 2);
+	ui_frame();
+	UNTIL(ui_presented == 2);
 	ck_assert_uint_eq(fake.failed, 3);
 	ck_assert_uint_eq(fake.full, 1); /* no modeset because of it */
 	ck_assert_uint_eq(fake.last.damage.w, W); /* nothing was dropped */
@@ -20,19 +20,19 @@ END_TEST
 START_TEST(damage_clips)
 {
 	make(true);
-	frame();
-	UNTIL(presented == 2);
-	frame_of((struct rect){1, 2, 3, 4});
-	UNTIL(presented == 3);
-	frame_of((struct rect){10, 2, 3, 4});
-	UNTIL(presented == 4);
+	ui_frame();
+	UNTIL(ui_presented == 2);
+	ui_frame_of((struct rect){1, 2, 3, 4});
+	UNTIL(ui_presented == 3);
+	ui_frame_of((struct rect){10, 2, 3, 4});
+	UNTIL(ui_presented == 4);
 	struct rect both = {1, 2, 12, 4};
 	ck_assert_mem_eq(&fake.last.damage, &both, sizeof(both));
 	/* kept over a commit that was not taken */
 	fake.fail = EBUSY;
 	fake.fail_count = 1;
-	frame_of((struct rect){10, 2, 3, 4});
-	UNTIL(presented == 5);
+	ui_frame_of((struct rect){10, 2, 3, 4});
+	UNTIL(ui_presented == 5);
 	struct rect last = {10, 2, 3, 4};
 	ck_assert_mem_eq(&fake.last.damage, &last, sizeof(last));
 	unmake();
@@ -44,8 +44,8 @@ START_TEST(denied)
 	make(true);
 	fake.fail = EACCES;
 	fake.fail_count = 1;
-	frame();
-	UNTIL(presented == 2); /* answered in the dark */
+	ui_frame();
+	UNTIL(ui_presented == 2); /* answered in the dark */
 	ck_assert_uint_eq(fake.commits, 1);
 	UNTIL(fake.commits == 2); /* a second later */
 	ck_assert_uint_eq(fake.full, 2);
@@ -58,20 +58,18 @@ START_TEST(refused)
 	make(true);
 	fake.fail = EINVAL;
 	fake.fail_count = 1;
-	frame();
-	UNTIL(presented == 2);
+	ui_frame();
+	UNTIL(ui_presented == 2);
 	ck_assert_uint_eq(fake.failed, 1);
 	ck_assert_uint_eq(fake.full, 2); /* the next rung: the whole state */
 	/* refused for good: no loop */
 	fake.fail_count = 1000;
 	uint32_t before = fake.failed;
-	frame();
-	uint64_t end = clock_now_ns() + 300 * NSEC_PER_MSEC;
-	while (clock_now_ns() < end)
-		wl_event_loop_dispatch(loop, 5);
+	ui_frame();
+	settle(300);
 	ck_assert_uint_eq(fake.failed - before, 2);
 	fake.fail_count = 0;
-	UNTIL(presented == 3);
+	UNTIL(ui_presented == 3);
 	unmake();
 }
 END_TEST
@@ -80,19 +78,19 @@ START_TEST(flip_lost)
 {
 	make(true);
 	fake.hold_flips = true;
-	frame();
+	ui_frame();
 	UNTIL(fake.commits == 2);
-	frame();
+	ui_frame();
 	uint64_t start = clock_now_ns();
 	UNTIL(fake.full == 2); /* the watchdog */
 	fake.hold_flips = fake.pending = false;
 	ck_assert_uint_ge(clock_now_ns() - start, NSEC_PER_SEC);
-	UNTIL(presented == 3);
+	UNTIL(ui_presented == 3);
 	/* the lost event after all: nothing happens, and the next frame goes its way */
 	fake.epoch--;
 	eventfd_write(fake.base.fd, 1);
-	frame();
-	UNTIL(presented == 4);
+	ui_frame();
+	UNTIL(ui_presented == 4);
 	ck_assert_uint_eq(fake.full, 2);
 	unmake();
 }
@@ -103,19 +101,18 @@ START_TEST(flip_lost_behind_a_toggle)
 {
 	make(true);
 	const struct face *face = &panel->face[PANEL_FACE_PLACEHOLDER];
-	struct rect whole = {0, 0, W, H};
-	send_frame(1, 1, whole);
+	show(ui, 1, UI_BUFFER, 1, whole, whole);
 	UNTIL(face->complete);
 	fake.hold_flips = true;
-	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
+	present(PRESENTATION_PRESENTED);
 	UNTIL(fake.commits == 2);
 	uint32_t lost = face->latest;
-	send_frame(1, 2, whole);
+	show(ui, 1, UI_BUFFER, 2, whole, whole);
 	UNTIL(face->latest != lost);
 	UNTIL(fake.full == 2); /* the watchdog */
 	fake.hold_flips = fake.pending = false;
 	for (uint64_t number = 3; number < 6; number++) {
-		send_frame(1, number, whole);
+		show(ui, 1, UI_BUFFER, number, whole, whole);
 		UNTIL(face->sequence[face->latest] == number && face->presented == number);
 	}
 	unmake();
@@ -126,11 +123,11 @@ START_TEST(session_lost_in_flight)
 {
 	make(true);
 	fake.hold_flips = true;
-	frame();
+	ui_frame();
 	UNTIL(fake.commits == 2);
 	panel_session(panel, false);
-	frame();
-	UNTIL(presented == 3);
+	ui_frame();
+	UNTIL(ui_presented == 3);
 	ck_assert_uint_eq(fake.commits, 2);
 	panel_session(panel, true);
 	ck_assert_uint_eq(fake.full, 2); /* at once, everything */
@@ -139,8 +136,8 @@ START_TEST(session_lost_in_flight)
 	/* the flip event of before the loss comes late */
 	fake.epoch = 2;
 	eventfd_write(fake.base.fd, 1);
-	frame();
-	UNTIL(presented == 4);
+	ui_frame();
+	UNTIL(ui_presented == 4);
 	unmake();
 }
 END_TEST
@@ -148,7 +145,7 @@ END_TEST
 START_TEST(monitor_comes_and_goes)
 {
 	make(false);
-	UNTIL(presented == 1);
+	UNTIL(ui_presented == 1);
 	hear();
 	ck_assert_uint_eq(display_w, 1280); /* a size to draw for */
 	ck_assert_uint_eq(fake.commits, 0);
@@ -170,8 +167,8 @@ START_TEST(monitor_comes_and_goes)
 	status.n_outputs = 1;
 	UNTIL((status_board_read(board, &status), status.n_outputs == 0));
 	uint32_t commits = fake.commits;
-	frame();
-	UNTIL(presented == sequence);
+	ui_frame();
+	UNTIL(ui_presented == ui_sequence);
 	ck_assert_uint_eq(fake.commits, commits);
 
 	/* again, larger: new framebuffers, and the old ones go after the first flip of the new */
@@ -185,9 +182,7 @@ START_TEST(monitor_comes_and_goes)
 	/* a hot-plug event without a change does nothing */
 	commits = fake.commits;
 	eventfd_write(fake.base.hotplug_fd, 1);
-	uint64_t end = clock_now_ns() + 100 * NSEC_PER_MSEC;
-	while (clock_now_ns() < end)
-		wl_event_loop_dispatch(loop, 5);
+	settle(100);
 	ck_assert_uint_eq(fake.commits, commits);
 	unmake();
 }

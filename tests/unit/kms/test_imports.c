@@ -1,88 +1,26 @@
 /* The guest's own buffers on the screen: which frames go there without a copy, who keeps a buffer how long, and what happens when a card will not have it. */
 #define LOG_MODULE "test"
-#include "fake_card.h"
-
-#include <sys/mman.h>
-
-#include <drm_fourcc.h>
-#include <wayland-server-core.h>
+#include "fake_panel.h"
 
 #include <linux/udmabuf.h>
 
-#include "base/stats.h"
 #include "kms/card.h"
-#include "kms/panel_private.h"
 
-#define BUFFER_BYTES 16384u /* from one buffer's pixels to the next one's */
-#define MEMORY (64 * BUFFER_BYTES)
+/* ms: long enough for the worker to have said whatever it has to say. */
+#define QUIET 60
 
-static struct fake fake;
-static struct wl_event_loop *loop;
-static struct panel *panel;
-static struct status_board *board;
-static struct stats stats;
-static struct link *ui, *guest, *first;
-static int memory;
-static uint64_t sequence, presented;
-static struct link_buffer_id released[64];
-static uint32_t n_released;
+static struct link *first;
 static uint32_t placeholder_shown, gone, imported_when_gone;
 
-static void hear(void)
+static void look(void)
 {
-	struct link_message message;
-	while (link_receive_for_producer(ui, &message))
-		continue;
-	while (guest && link_receive_for_producer(guest, &message)) {
-		if (message.type == LINK_PRESENTED)
-			presented = message.presented.sequence;
-		else if (message.type == LINK_RELEASED)
-			released[n_released++ % ARRAY_LEN(released)] = message.dead;
-	}
+	hear();
 	placeholder_shown += panel->now.valid && panel->now.face == PANEL_FACE_PLACEHOLDER;
 }
 
-#define UNTIL(what)                                                      \
-	do {                                                             \
-		uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC;  \
-		while (!(what)) {                                        \
-			ck_assert_msg(clock_now_ns() < deadline, #what); \
-			wl_event_loop_dispatch(loop, 5);                 \
-			hear();                                          \
-		}                                                        \
-	} while (0)
-
-/* Long enough for the worker to have said whatever it has to say. */
-static void settle(void)
-{
-	uint64_t end = clock_now_ns() + 60 * NSEC_PER_MSEC;
-	while (clock_now_ns() < end) {
-		wl_event_loop_dispatch(loop, 5);
-		hear();
-	}
-}
-
-static void announce(struct link *link, uint32_t id, uint32_t w, uint32_t h, uint32_t format)
-{
-	struct link_segment segment = {(uint64_t)id * BUFFER_BYTES, BUFFER_BYTES};
-	ck_assert(link_send_buffer(link, (struct link_buffer_id){id, 1}, w, h, w * 4, format, 0, &segment, 1));
-}
-
-static void show(struct link *link, uint32_t head, uint32_t id, uint64_t number, struct rect source, struct rect damage)
-{
-	struct link_message message = {.type = LINK_FRAME, .head = head};
-	message.frame.buffer = (struct link_buffer_id){id, 1};
-	message.frame.sequence = number;
-	message.frame.source = source;
-	message.frame.damage = damage;
-	ck_assert(link_send_to_panel(link, &message));
-}
-
-static const struct rect whole = {0, 0, W, H};
-
 static void guest_frame(uint32_t id)
 {
-	show(guest, 0, id, ++sequence, whole, whole);
+	show(guest, 0, id, ++guest_sequence, whole, whole);
 }
 
 static void give_up(uint32_t id)
@@ -106,30 +44,12 @@ static void on_gone(void *data)
 /* A panel with a UI and a guest whose buffers 1 to 4 have the output's size, Presented, nothing shown of the guest yet. */
 static void setup(void)
 {
-	char error[200];
-	memset(&stats, 0, sizeof(stats));
+	const struct panel_config config = {.joined = on_gone};
 	memset(&fake, 0, sizeof(fake));
-	sequence = presented = 0;
-	n_released = placeholder_shown = gone = 0;
-	fake.base = (struct backend){.ops = &fake_ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+	gone = 0;
 	fake.connected = true;
-	fake.width = W;
-	loop = wl_event_loop_create();
-	board = status_board_create();
-	struct panel_config config = {.board = board, .stats = &stats, .joined = on_gone};
-	panel = panel_create_on(loop, &config, &fake.base, error, sizeof(error));
-	ck_assert_ptr_nonnull(panel);
-	memory = memfd_create("pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ck_assert_int_eq(ftruncate(memory, MEMORY), 0);
-	ui = link_create(memory, MEMORY);
-	guest = link_create(memory, MEMORY);
-	ck_assert(ui && guest);
-	panel_add_producer(panel, PANEL_FACE_UI, ui);
-	panel_add_producer(panel, PANEL_FACE_GUEST, guest);
-	ck_assert_int_eq(panel_start(panel), 0);
-	announce(ui, 1, W, H, DRM_FORMAT_XRGB8888);
-	show(ui, 0, 1, 1, whole, whole);
-	show(ui, 1, 1, 1, whole, whole);
+	fake_panel_open(&config, true);
+	show(ui, 1, UI_BUFFER, 1, whole, whole);
 	UNTIL(fake.commits == 1);
 	for (uint32_t id = 1; id <= 4; id++)
 		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
@@ -137,19 +57,7 @@ static void setup(void)
 	panel_present(panel, PRESENTATION_PRESENTED, 0);
 	UNTIL(panel->now.face == PANEL_FACE_PLACEHOLDER);
 	placeholder_shown = 0;
-}
-
-static void teardown(void)
-{
-	panel_destroy(panel);
-	ck_assert(fake.destroyed);
-	ck_assert_uint_eq(fake.made, fake.freed);
-	ck_assert_uint_eq(fake.imported, 0);
-	link_destroy(ui);
-	link_destroy(guest);
-	close(memory);
-	status_board_destroy(board);
-	wl_event_loop_destroy(loop);
+	panel_rig_turned = look;
 }
 
 static uint64_t copied(void)
@@ -161,7 +69,7 @@ START_TEST(flips_without_a_copy)
 {
 	for (uint32_t i = 0; i < 20; i++) {
 		guest_frame(1 + i % 2);
-		UNTIL(presented == sequence);
+		UNTIL(guest_presented == guest_sequence);
 		ck_assert(fake.shown.imported);
 		ck_assert_uint_eq(fake.shown.handle, 1 + i % 2);
 	}
@@ -179,12 +87,12 @@ END_TEST
 START_TEST(one_buffer_many_frames)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	for (uint32_t i = 0; i < 10; i++) {
 		struct rect damage = {i, 2 * i, 8, 4};
 		uint32_t before = fake.commits;
-		show(guest, 0, 1, ++sequence, whole, damage);
-		UNTIL(presented == sequence);
+		show(guest, 0, 1, ++guest_sequence, whole, damage);
+		UNTIL(guest_presented == guest_sequence);
 		ck_assert_uint_eq(fake.commits, before + 1);
 		ck_assert_mem_eq(&fake.last.damage, &damage, sizeof(damage));
 	}
@@ -197,12 +105,12 @@ END_TEST
 START_TEST(kept_until_the_flip_of_its_successor)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	fake.hold_flips = true;
 	guest_frame(2);
 	give_up(1);
 	UNTIL(fake.pending);
-	settle();
+	settle(QUIET);
 	ck_assert_uint_eq(n_released, 0);
 	ck_assert_uint_eq(fake.imported, 2);
 	fake.hold_flips = false;
@@ -217,7 +125,7 @@ START_TEST(kept_until_the_flip_of_its_successor)
 	ck_assert_uint_eq(released[1].id, 2);
 	ck_assert_int_eq(panel->now.face, PANEL_FACE_PLACEHOLDER);
 	ck_assert_uint_eq(fake.imported, 0);
-	settle();
+	settle(QUIET);
 	ck_assert_uint_eq(n_released, 2); /* once each */
 }
 END_TEST
@@ -227,7 +135,7 @@ START_TEST(refused_imports_are_copied)
 	fake.refuse_import = ENODEV;
 	for (uint32_t i = 0; i < 6; i++) {
 		guest_frame(1 + i % 2);
-		UNTIL(presented == sequence);
+		UNTIL(guest_presented == guest_sequence);
 		ck_assert(!fake.shown.imported);
 	}
 	ck_assert_uint_eq(fake.imports, 2); /* not tried again */
@@ -242,26 +150,26 @@ END_TEST
 START_TEST(refused_commits_are_copied)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	fake.refuse_imported = true;
 	placeholder_shown = 0;
 	uint32_t failed = fake.failed;
 	guest_frame(2);
-	UNTIL(presented == 2);
+	UNTIL(guest_presented == 2);
 	ck_assert(!fake.shown.imported);
 	ck_assert_uint_eq(fake.failed, failed + 1);
 	ck_assert_uint_eq(placeholder_shown, 0);
 	/* The buffer is known to be no good, others are tried. */
 	guest_frame(2);
-	UNTIL(presented == 3);
+	UNTIL(guest_presented == 3);
 	ck_assert_uint_eq(fake.failed, failed + 1);
 	ck_assert_uint_eq(fake.full, 1); /* and no mode was set for any of that */
 	fake.refuse_imported = false;
 	guest_frame(3);
-	UNTIL(presented == 4);
+	UNTIL(guest_presented == 4);
 	ck_assert(fake.shown.imported);
 	guest_frame(2);
-	UNTIL(presented == 5);
+	UNTIL(guest_presented == 5);
 	ck_assert(!fake.shown.imported);
 }
 END_TEST
@@ -274,7 +182,7 @@ START_TEST(refused_by_a_toggle)
 	guest_frame(1);
 	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
 	fake.refuse_imported = true;
-	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
+	present(PRESENTATION_PRESENTED);
 	UNTIL(panel->now.face == PANEL_FACE_GUEST);
 	ck_assert(!fake.shown.imported);
 	ck_assert_uint_eq(placeholder_shown, 0);
@@ -285,10 +193,10 @@ START_TEST(what_does_not_fit_is_copied)
 {
 	announce(guest, 5, W / 2, H, DRM_FORMAT_XRGB8888);
 	announce(guest, 6, W, H, DRM_FORMAT_XBGR8888);
-	show(guest, 0, 5, ++sequence, (struct rect){0, 0, W / 2, H}, (struct rect){0, 0, W / 2, H});
-	UNTIL(presented == 1);
+	show(guest, 0, 5, ++guest_sequence, (struct rect){0, 0, W / 2, H}, (struct rect){0, 0, W / 2, H});
+	UNTIL(guest_presented == 1);
 	guest_frame(6);
-	UNTIL(presented == 2);
+	UNTIL(guest_presented == 2);
 	ck_assert_uint_eq(fake.imports, 0);
 	ck_assert(!fake.shown.imported);
 	/* A pointer picture has to be blended in; without it the pages are enough again. */
@@ -298,12 +206,12 @@ START_TEST(what_does_not_fit_is_copied)
 	cursor.cursor.visible = 1;
 	ck_assert(link_send_to_panel(guest, &cursor));
 	guest_frame(1);
-	UNTIL(presented == 3);
+	UNTIL(guest_presented == 3);
 	ck_assert(!fake.shown.imported);
 	cursor.cursor.visible = 0;
 	ck_assert(link_send_to_panel(guest, &cursor));
 	guest_frame(1);
-	UNTIL(presented == 4);
+	UNTIL(guest_presented == 4);
 	ck_assert(fake.shown.imported);
 	/* All of it is new to the card: what it showed was another buffer, with a pointer in it. */
 	ck_assert_mem_eq(&fake.last.damage, &whole, sizeof(whole));
@@ -314,18 +222,18 @@ END_TEST
 START_TEST(figures_are_over_a_copy)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	ck_assert(fake.shown.imported);
 	panel_toggle_figures(panel);
 	UNTIL(!fake.shown.imported);
 	ck_assert_mem_eq(&fake.last.damage, &whole, sizeof(whole));
 	for (uint32_t i = 0; i < 6; i++) {
 		guest_frame(1 + i % 2);
-		UNTIL(presented == sequence);
+		UNTIL(guest_presented == guest_sequence);
 		ck_assert(!fake.shown.imported);
 	}
 	/* New figures come by themselves, once a second. */
-	settle();
+	settle(QUIET);
 	uint64_t commits = atomic_load(&stats.commits), begin = clock_now_ns();
 	UNTIL(atomic_load(&stats.commits) >= commits + 2);
 	ck_assert_uint_ge(clock_now_ns() - begin, NSEC_PER_SEC);
@@ -333,10 +241,10 @@ START_TEST(figures_are_over_a_copy)
 	UNTIL(fake.shown.imported);
 	ck_assert_mem_eq(&fake.last.damage, &whole, sizeof(whole));
 	/* And with it gone nothing happens that nobody asked for. */
-	settle();
+	settle(QUIET);
 	commits = atomic_load(&stats.commits);
 	for (uint32_t i = 0; i < 20; i++)
-		settle();
+		settle(QUIET);
 	ck_assert_uint_eq(atomic_load(&stats.commits), commits);
 	give_up(1);
 	give_up(2);
@@ -357,7 +265,7 @@ START_TEST(a_storm_of_buffers)
 		}
 		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
 		guest_frame(id);
-		UNTIL(presented == sequence);
+		UNTIL(guest_presented == guest_sequence);
 		ck_assert_uint_le(fake.imported, IMPORTS);
 	}
 	uint64_t allowed = IMPORT_BURST + (clock_now_ns() - begin) / IMPORT_EVERY_NS + 1;
@@ -370,10 +278,10 @@ END_TEST
 START_TEST(another_machine)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	guest_frame(2);
-	UNTIL(presented == 2);
-	struct link *old = guest, *fresh = link_create(memory, MEMORY);
+	UNTIL(guest_presented == 2);
+	struct link *old = guest, *fresh = link_create(memory, PRODUCERS_MEMORY);
 	guest = NULL;
 	panel_join_guest(panel, NULL);
 	UNTIL(panel->joining == 0 && panel->now.face == PANEL_FACE_PLACEHOLDER);
@@ -381,10 +289,10 @@ START_TEST(another_machine)
 	panel_join_guest(panel, fresh);
 	UNTIL(panel->joining == 0);
 	guest = fresh;
-	sequence = presented = 0;
+	guest_sequence = guest_presented = 0;
 	announce(guest, 1, W, H, DRM_FORMAT_XRGB8888);
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	ck_assert(fake.shown.imported);
 	guest = old; /* the panel frees the other */
 }
@@ -394,13 +302,13 @@ END_TEST
 START_TEST(gone_when_nothing_is_left)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	fake.hold_flips = true;
 	struct link *old = guest;
 	guest = NULL;
 	panel_join_guest(panel, NULL);
 	UNTIL(fake.pending);
-	settle();
+	settle(QUIET);
 	ck_assert_uint_eq(gone, 0);
 	ck_assert_uint_eq(fake.imported, 1);
 	fake.hold_flips = false;
@@ -415,7 +323,7 @@ END_TEST
 START_TEST(gone_in_the_dark)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	panel_session(panel, false);
 	struct link *old = guest;
 	guest = NULL;
@@ -439,12 +347,12 @@ START_TEST(picture_on_its_way_while_machines_change)
 		UNTIL(panel->face[PANEL_FACE_GUEST].complete);
 		guest_frame(2);
 		usleep(150000); /* the worker is done with it, the front has not looked */
-		struct link *fresh = link_create(memory, MEMORY);
+		struct link *fresh = link_create(memory, PRODUCERS_MEMORY);
 		if (round == 0)
 			first = guest;
 		panel_join_guest(panel, fresh);
 		guest = fresh;
-		sequence = presented = 0;
+		guest_sequence = guest_presented = 0;
 		UNTIL(panel->joining == 0);
 		UNTIL(fake.imported == 0);
 		for (uint32_t id = 1; id <= 4; id++)
@@ -460,7 +368,7 @@ END_TEST
 START_TEST(refused_by_a_resume)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	panel_session(panel, false);
 	fake.refuse_imported = true;
 	panel_session(panel, true);
@@ -477,12 +385,12 @@ START_TEST(card_that_never_shows_one)
 		uint32_t id = 8 + i;
 		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
 		guest_frame(id);
-		UNTIL(presented == sequence);
+		UNTIL(guest_presented == guest_sequence);
 		ck_assert(!fake.shown.imported);
 		if (i == 0)
 			placeholder_shown = 0; /* it was there before the first picture */
 		give_up(id);
-		UNTIL(n_released + 1 >= sequence);
+		UNTIL(n_released + 1 >= guest_sequence);
 	}
 	ck_assert_uint_le(fake.imports, 4);
 	ck_assert_uint_eq(placeholder_shown, 0);
@@ -493,9 +401,9 @@ END_TEST
 START_TEST(flood_while_the_front_is_busy)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	for (uint32_t i = 0; i < 100; i++) {
-		show(guest, 0, 1 + i % 2, ++sequence, whole, (struct rect){0, 0, 4, 4});
+		show(guest, 0, 1 + i % 2, ++guest_sequence, whole, (struct rect){0, 0, 4, 4});
 		usleep(2500);
 	}
 	no_frame();
@@ -514,21 +422,20 @@ END_TEST
 START_TEST(hidden_flood)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	panel_present(panel, PRESENTATION_HIDDEN, 0);
 	UNTIL(panel->now.face == PANEL_FACE_UI);
 	uint64_t begin = clock_now_ns(), first_serial = panel->face[PANEL_FACE_GUEST].serial[panel->face[PANEL_FACE_GUEST].latest];
 	while (clock_now_ns() < begin + 200 * NSEC_PER_MSEC) {
 		struct link_message message = {.type = LINK_FRAME};
 		message.frame.buffer = (struct link_buffer_id){1, 1};
-		message.frame.sequence = sequence + 1;
+		message.frame.sequence = guest_sequence + 1;
 		message.frame.source = message.frame.damage = whole;
-		sequence += link_send_to_panel(guest, &message);
-		wl_event_loop_dispatch(loop, 0);
-		hear();
+		guest_sequence += link_send_to_panel(guest, &message);
+		turn(0);
 	}
 	uint64_t heard = panel->face[PANEL_FACE_GUEST].serial[panel->face[PANEL_FACE_GUEST].latest] - first_serial;
-	ck_assert_uint_gt(sequence, 500);
+	ck_assert_uint_gt(guest_sequence, 500);
 	ck_assert_uint_le(heard, (clock_now_ns() - begin) / 2000000 + 2);
 }
 END_TEST
@@ -536,7 +443,7 @@ END_TEST
 START_TEST(another_mode)
 {
 	guest_frame(1);
-	UNTIL(presented == 1);
+	UNTIL(guest_presented == 1);
 	fake.width = W * 2;
 	eventfd_write(fake.base.hotplug_fd, 1);
 	UNTIL(panel->output.width == W * 2 && panel->now.valid && panel->now.set == panel->set);
@@ -610,7 +517,7 @@ static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("imports");
 	TCase *tc = tcase_create("panel");
-	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_checked_fixture(tc, setup, fake_panel_close);
 	tcase_add_test(tc, flips_without_a_copy);
 	tcase_add_test(tc, one_buffer_many_frames);
 	tcase_add_test(tc, kept_until_the_flip_of_its_successor);

@@ -25,17 +25,23 @@ static bool guest_shown(uint32_t colour)
 	return screen_is(colour, 0, BAR, GW, GH);
 }
 
-static void present(enum presentation side)
-{
-	panel_present(panel, side, clock_now_ns());
-}
-
 static void start(void)
 {
 	rig_start();
 	UNTIL(screen_shows(UI_COLOUR));
 	for (uint32_t id = GUEST_BUFFER + 3; id < GUEST_BUFFER + 8; id++)
-		announce(guest, id, GW, GH);
+		announce(guest, id, GW, GH, DRM_FORMAT_XRGB8888);
+}
+
+/* The guest on the screen, nothing in flight. */
+static void start_overlaid(void)
+{
+	fake_drm_reset();
+	start();
+	present(PRESENTATION_PRESENTED);
+	small_frame(GUEST_BUFFER + 3, COLOUR);
+	UNTIL(guest_shown(COLOUR));
+	UNTIL(guest_presented == guest_sequence);
 }
 
 static bool overlaid(void)
@@ -158,12 +164,7 @@ END_TEST
 /* The seat goes and comes with the overlay on; another program had the planes meanwhile. */
 START_TEST(session_and_overlay)
 {
-	fake_drm_reset();
-	start();
-	present(PRESENTATION_PRESENTED);
-	small_frame(GUEST_BUFFER + 3, COLOUR);
-	UNTIL(guest_shown(COLOUR));
-	UNTIL(guest_presented == guest_sequence);
+	start_overlaid();
 	panel_session(panel, false);
 	settle(10);
 	fake_drm_foreign(FAKE_PRIMARY);
@@ -188,12 +189,7 @@ END_TEST
 /* The monitor comes back where there is no such plane, and the guest stands still: its picture is copied, and never black. */
 START_TEST(plane_that_is_gone)
 {
-	fake_drm_reset();
-	start();
-	present(PRESENTATION_PRESENTED);
-	small_frame(GUEST_BUFFER + 3, COLOUR);
-	UNTIL(guest_shown(COLOUR));
-	UNTIL(guest_presented == guest_sequence);
+	start_overlaid();
 	card.connected = false;
 	fake_hotplug();
 	UNTIL(!panel->output.connected);
@@ -212,12 +208,7 @@ END_TEST
 /* A full commit with the overlay fails: the copy comes, and nothing else is given up. */
 START_TEST(refused_by_a_full_commit)
 {
-	fake_drm_reset();
-	start();
-	present(PRESENTATION_PRESENTED);
-	small_frame(GUEST_BUFFER + 3, COLOUR);
-	UNTIL(guest_shown(COLOUR));
-	UNTIL(guest_presented == guest_sequence);
+	start_overlaid();
 	panel_session(panel, false);
 	settle(10);
 	fake_drm_foreign(FAKE_PRIMARY);

@@ -1,20 +1,14 @@
 /* The panel end to end in memory: producers on links, worker, latch, flips. Pixels are compared exactly. */
 #define LOG_MODULE "test"
-#include "kms/figures.h"
-#include "kms/panel.h"
-#include "unit.h"
+#include "panel_rig.h"
+#include "pixels.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <wayland-server-core.h>
-
-#include "base/stats.h"
+#include "kms/figures.h"
 #include "link/synthetic.h"
 
 #define W 640
@@ -33,10 +27,6 @@ struct producer {
 	uint64_t frames;
 };
 
-static struct wl_event_loop *loop;
-static struct panel *panel;
-static struct status_board *board;
-static struct stats stats;
 static uint32_t scanout_w, scanout_h, first_frames, messages;
 
 static void on_message(void *data, enum panel_face from, const struct link_message *message)
@@ -64,49 +54,17 @@ static void on_scanout(void *data, uint32_t width, uint32_t height)
 
 static void make(uint32_t width, uint32_t height)
 {
-	char error[200];
-	int status;
-	memset(&stats, 0, sizeof(stats));
-	scanout_w = scanout_h = first_frames = messages = 0;
-	loop = wl_event_loop_create();
-	board = status_board_create();
-	struct panel_config config = {
+	const struct panel_config config = {
 		.backend = PANEL_HEADLESS,
 		.width = width,
 		.height = height,
 		.refresh_mhz = 100000,
-		.board = board,
-		.stats = &stats,
 		.message = on_message,
 		.first_frame = on_first_frame,
 		.scanout = on_scanout,
 	};
-	panel = panel_create(loop, &config, error, sizeof(error), &status);
-	ck_assert_ptr_nonnull(panel);
-}
-
-static void unmake(void)
-{
-	panel_destroy(panel);
-	status_board_destroy(board);
-	wl_event_loop_destroy(loop);
-}
-
-/* Turns the front loop until `what` holds; fails after 10 s. */
-#define UNTIL(what)                                                      \
-	do {                                                             \
-		uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC;  \
-		while (!(what)) {                                        \
-			ck_assert_msg(clock_now_ns() < deadline, #what); \
-			wl_event_loop_dispatch(loop, 5);                 \
-		}                                                        \
-	} while (0)
-
-static void turn_for(uint64_t ms)
-{
-	uint64_t end = clock_now_ns() + ms * NSEC_PER_MSEC;
-	while (clock_now_ns() < end)
-		wl_event_loop_dispatch(loop, 2);
+	scanout_w = scanout_h = first_frames = messages = 0;
+	panel_rig_open(NULL, &config);
 }
 
 static void on_shot(void *data, uint32_t *pixels, uint32_t width, uint32_t height)
@@ -158,10 +116,7 @@ static void hand_make(struct hand *hand, uint64_t size)
 {
 	hand->size = size;
 	hand->sequence = hand->presented = 0;
-	hand->fd = memfd_create("pixels", MFD_CLOEXEC);
-	ck_assert_int_eq(ftruncate(hand->fd, (off_t)size), 0);
-	hand->pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, hand->fd, 0);
-	ck_assert_ptr_ne(hand->pixels, MAP_FAILED);
+	hand->pixels = pixels_make(size, &hand->fd);
 	hand->link = link_create(hand->fd, size);
 	ck_assert_ptr_nonnull(hand->link);
 }
@@ -251,7 +206,7 @@ START_TEST(faces_and_toggles)
 	free(p.pixels);
 
 	/* no guest yet: the placeholder, without another modeset */
-	panel_present(panel, PRESENTATION_PRESENTED, clock_now_ns());
+	present(PRESENTATION_PRESENTED);
 	UNTIL(stats.toggle_flip_us.count == 1);
 	p = shoot(PANEL_SHOT_SCREEN);
 	ck_assert_uint_eq(p.pixels[W * H - 1], 0x00ff00);
@@ -314,7 +269,7 @@ START_TEST(faces_and_toggles)
 	/* 50 toggles, each shown, none sets the mode */
 	for (int i = 0; i < 50; i++) {
 		uint64_t flips = stats.toggle_flip_us.count;
-		panel_present(panel, i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN, clock_now_ns());
+		present(i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN);
 		UNTIL(stats.toggle_flip_us.count == flips + 1);
 		p = shoot(PANEL_SHOT_SCREEN);
 		ck_assert_uint_eq(p.pixels[60 * W + 320], i & 1 ? 0x123456 : 0xff0000);
@@ -332,8 +287,8 @@ START_TEST(faces_and_toggles)
 	uint32_t paper = screen_pixel(corner);
 	for (int i = 0; i < 4; i++) {
 		uint64_t flips = stats.toggle_flip_us.count;
-		turn_for(30);
-		panel_present(panel, i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN, clock_now_ns());
+		settle(30);
+		present(i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN);
 		UNTIL(stats.toggle_flip_us.count == flips + 1);
 		p = shoot(PANEL_SHOT_SCREEN);
 		ck_assert_uint_eq(p.pixels[corner], paper);
@@ -366,7 +321,7 @@ START_TEST(faces_and_toggles)
 	ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_LEDS, .leds = {1}}));
 	UNTIL(messages == 1);
 
-	unmake();
+	panel_rig_close();
 	hand_free(&ui);
 	hand_free(&guest);
 }
@@ -388,7 +343,7 @@ START_TEST(hidden_guest_goes_on)
 			answered++;
 			hand_frame(&guest, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
 		}
-		wl_event_loop_dispatch(loop, 2);
+		turn(2);
 	}
 	ck_assert_uint_ge(answered, 20); /* 100 on a quiet machine */
 	ck_assert_uint_le(answered, 110);
@@ -403,7 +358,7 @@ START_TEST(hidden_guest_goes_on)
 	panel_present(panel, PRESENTATION_PRESENTED, 0);
 	UNTIL(first_frames == 1);
 	UNTIL(screen_pixel(W * H / 2) == 0x00face);
-	unmake();
+	panel_rig_close();
 	hand_free(&guest);
 }
 END_TEST
@@ -465,7 +420,7 @@ START_TEST(cursor_over_the_guest)
 	ck_assert(link_send_to_panel(guest.link, &cursor));
 	UNTIL(cursor_right(-1000, 0, 0x303030));
 	ck_assert_uint_eq(messages, 0);
-	unmake();
+	panel_rig_close();
 	hand_free(&guest);
 }
 END_TEST
@@ -485,12 +440,12 @@ START_TEST(inactive_session_is_dark)
 	fill(ui.pixels, W * H, 0x777777);
 	hand_frame(&ui, 0, 1, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
 	UNTIL(hand_presented(&ui) == 2); /* answered in the dark */
-	turn_for(200);
+	settle(200);
 	ck_assert_uint_eq(stats.commits, commits);
 	panel_session(panel, true);
 	UNTIL(stats.modesets == 2);
 	UNTIL(screen_pixel(0) == 0x777777);
-	unmake();
+	panel_rig_close();
 	hand_free(&ui);
 }
 END_TEST
@@ -536,7 +491,7 @@ START_TEST(synthetic_guest)
 	ck_assert_uint_le(stats.frames_presented + stats.frames_dropped, stats.frames_flushed);
 	eventfd_write(stop, 1);
 	pthread_join(producer.thread, NULL);
-	unmake();
+	panel_rig_close();
 	link_destroy(link);
 	close(fd);
 	close(stop);
@@ -549,11 +504,7 @@ static struct link *hand_make_apart(struct hand *hand, uint64_t size)
 	struct link_handles handles;
 	hand->size = size;
 	hand->sequence = hand->presented = 0;
-	hand->fd = memfd_create("pixels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	ck_assert_int_eq(ftruncate(hand->fd, (off_t)size), 0);
-	ck_assert_int_eq(fcntl(hand->fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-	hand->pixels = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, hand->fd, 0);
-	ck_assert_ptr_ne(hand->pixels, MAP_FAILED);
+	hand->pixels = pixels_make(size, &hand->fd);
 	hand->link = link_create_apart(hand->fd, size, &handles);
 	ck_assert_ptr_nonnull(hand->link);
 	struct link *half = link_open(&handles);
@@ -617,7 +568,7 @@ START_TEST(machines_come_and_go)
 
 		/* Its last words: half a buffer, a frame, chatter. What of it is not believed yet when the death is known, never is. */
 		uint32_t heard = messages;
-		turn_for(2);
+		settle(2);
 		ck_assert(link_send_to_panel(guest.link, &(struct link_message){.type = LINK_LEDS}));
 		hand_frame(&guest, 0, 3, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
 		ck_assert(link_send_to_panel(guest.link, &(struct link_message){
@@ -642,7 +593,7 @@ START_TEST(machines_come_and_go)
 	ck_assert_uint_eq(stats.modesets, 1);
 	/* Ends while one is joined: the panel's half is the panel's to free. */
 	panel_join_guest(panel, hand_make_apart(&guest, 2ull * W * H * 4));
-	unmake();
+	panel_rig_close();
 	hand_free(&guest);
 	hand_free(&ui);
 }

@@ -1,0 +1,112 @@
+/* A new state: made of the old one and what a commit names, checked as a driver does, and taken. */
+#include "fake_drm_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <drm_fourcc.h>
+
+static int check_plane(const struct fake_state *state, uint32_t i)
+{
+	const uint64_t *v = state[i].value;
+	if (!v[FAKE_FB_ID] != !v[FAKE_CRTC_ID])
+		return EINVAL;
+	if (!v[FAKE_FB_ID])
+		return 0;
+	int crtc = fake_object_of(v[FAKE_CRTC_ID], DRM_MODE_OBJECT_CRTC);
+	if (crtc < 0 || !fake_fb_exists(v[FAKE_FB_ID]) || !(fake_possible_crtcs(i) & BIT(crtc - FAKE_CRTC)))
+		return EINVAL;
+	const struct fake_fb *fb = fake_fb(v[FAKE_FB_ID]);
+	if (fb == NULL)
+		return 0;
+	if (i == FAKE_OVERLAY ? fb->format != card.overlay_format : fb->format != (i == FAKE_CURSOR ? DRM_FORMAT_ARGB8888 : DRM_FORMAT_XRGB8888))
+		return EINVAL;
+	uint64_t w = v[FAKE_SRC_W] >> 16, h = v[FAKE_SRC_H] >> 16, x = v[FAKE_SRC_X] >> 16, y = v[FAKE_SRC_Y] >> 16;
+	if (x + w > fb->width || y + h > fb->height)
+		return ENOSPC;
+	if (!card.scales && (w != v[FAKE_CRTC_W] || h != v[FAKE_CRTC_H]))
+		return ERANGE;
+	bool covers = v[FAKE_CRTC_X] == 0 && v[FAKE_CRTC_Y] == 0 && v[FAKE_CRTC_W] == card.width && v[FAKE_CRTC_H] == card.height;
+	if ((i == FAKE_PRIMARY || i == FAKE_PRIMARY_1) && !card.small_primary && !covers)
+		return EINVAL;
+	return 0;
+}
+
+int fake_check(const struct fake_state *state, bool modeset)
+{
+	for (uint32_t i = FAKE_PRIMARY; i < FAKE_OBJECTS; i++) {
+		int error = check_plane(state, i);
+		if (error)
+			return error;
+	}
+	for (uint32_t i = FAKE_CRTC; i <= FAKE_CRTC_1; i++) {
+		const uint64_t *v = state[i].value, *old = fake_state[i].value;
+		if (v[FAKE_ACTIVE] && !v[FAKE_MODE_ID])
+			return EINVAL;
+		if (!modeset && (v[FAKE_ACTIVE] != old[FAKE_ACTIVE] || v[FAKE_MODE_ID] != old[FAKE_MODE_ID]))
+			return EINVAL;
+	}
+	for (uint32_t i = FAKE_CONNECTOR; i <= FAKE_CONNECTOR_1; i++)
+		if (!modeset && state[i].value[FAKE_CRTC_ID] != fake_state[i].value[FAKE_CRTC_ID])
+			return EINVAL;
+	return 0;
+}
+
+void fake_take(const struct fake_state *state)
+{
+	memcpy(fake_state, state, sizeof(fake_state));
+	for (uint32_t i = FAKE_PRIMARY; i < FAKE_OBJECTS; i++)
+		fake_state[i].value[FAKE_DAMAGE_CLIPS] = 0;
+	fake_blobs_pin();
+}
+
+int fake_atomic(const struct drm_mode_atomic *a)
+{
+	static struct fake_state state[FAKE_OBJECTS]; /* the lock is held */
+	const uint32_t *ids = (const uint32_t *)(uintptr_t)a->objs_ptr, *counts = (const uint32_t *)(uintptr_t)a->count_props_ptr;
+	const uint32_t *props = (const uint32_t *)(uintptr_t)a->props_ptr;
+	const uint64_t *values = (const uint64_t *)(uintptr_t)a->prop_values_ptr;
+	bool test = a->flags & DRM_MODE_ATOMIC_TEST_ONLY, modeset = a->flags & DRM_MODE_ATOMIC_ALLOW_MODESET;
+	bool clipped = false;
+	struct drm_mode_rect clip = {0};
+	if (!fake_client.atomic || (test && a->flags & DRM_MODE_PAGE_FLIP_EVENT))
+		return EINVAL;
+	memcpy(state, fake_state, sizeof(state));
+	for (uint32_t o = 0, at = 0; o < a->count_objs; o++) {
+		int i = fake_object_of(ids[o], DRM_MODE_OBJECT_ANY);
+		if (i < 0)
+			return ENOENT;
+		for (uint32_t p = 0; p < counts[o]; p++, at++) {
+			int prop = fake_prop_of((uint32_t)i, props[at]);
+			if (prop < 0)
+				return ENOENT;
+			if (((prop == FAKE_MODE_ID || prop == FAKE_DAMAGE_CLIPS || prop == FAKE_GAMMA_LUT) && values[at] && !fake_blob_exists(values[at])) || prop == FAKE_TYPE)
+				return EINVAL;
+			state[i].value[prop] = values[at];
+			if (prop == FAKE_DAMAGE_CLIPS && values[at]) {
+				memcpy(&clip, fake_blob_data(values[at]), sizeof(clip));
+				clipped = true;
+			}
+		}
+	}
+	int error = fake_check(state, modeset);
+	if (error)
+		return error;
+	if (test) {
+		card.tests++;
+		return 0;
+	}
+	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT && !state[FAKE_CRTC].value[FAKE_ACTIVE])
+		return EINVAL;
+	if (fake_flip_pending() && a->flags & DRM_MODE_ATOMIC_NONBLOCK)
+		return EBUSY;
+	fake_flip_forget(); /* a blocking commit waits for it */
+	fake_take(state);
+	card.commits++;
+	card.modesets += modeset;
+	card.clipped = clipped;
+	card.clip = clip;
+	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT)
+		fake_flip_begin(a->user_data);
+	return 0;
+}

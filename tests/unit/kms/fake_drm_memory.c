@@ -1,0 +1,214 @@
+/* The card's memory and others': dumb buffers, dma-bufs over other memory, handles of either, framebuffers over handles. */
+#include "fake_drm_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FBS 64
+#define HANDLES 64
+#define DMABUFS 64
+#define FIRST_FB 200u
+#define PAGE 4096u
+
+static struct fake_fb fb[FBS];
+static struct {
+	bool used;
+	uint32_t n;
+	struct fake_piece piece[FAKE_PIECES];
+} handle[HANDLES];
+static struct {
+	ino_t inode;
+	uint32_t n;
+	struct fake_piece piece[FAKE_PIECES];
+} dmabuf[DMABUFS];
+static uint32_t n_dmabufs;
+static int dumb = -1; /* the file of all dumb buffers, one behind the other */
+static uint64_t dumb_end;
+
+void fake_memory_reset(void)
+{
+	memset(fb, 0, sizeof(fb));
+	memset(handle, 0, sizeof(handle));
+	while (n_dmabufs > 0)
+		for (n_dmabufs--; dmabuf[n_dmabufs].n > 0; dmabuf[n_dmabufs].n--)
+			close(dmabuf[n_dmabufs].piece[dmabuf[n_dmabufs].n - 1].fd);
+	if (dumb >= 0)
+		close(dumb);
+	dumb = memfd_create("card", MFD_CLOEXEC);
+	dumb_end = 0;
+}
+
+static int new_handle(const struct fake_piece *piece, uint32_t n, uint32_t *id)
+{
+	for (uint32_t i = 0; i < HANDLES; i++) {
+		if (handle[i].used)
+			continue;
+		handle[i].used = true;
+		handle[i].n = n;
+		memcpy(handle[i].piece, piece, n * sizeof(*piece));
+		*id = i + 1;
+		return 0;
+	}
+	return ENOMEM;
+}
+
+int fake_close_handle(uint32_t id)
+{
+	if (id == 0 || id > HANDLES || !handle[id - 1].used)
+		return EINVAL;
+	handle[id - 1].used = false;
+	return 0;
+}
+
+int fake_make_udmabuf(const struct udmabuf_create_list *list)
+{
+	struct stat st;
+	int fd = memfd_create("dmabuf", MFD_CLOEXEC);
+	if (fd < 0 || n_dmabufs == DMABUFS || list->count == 0 || list->count > FAKE_PIECES || fstat(fd, &st) != 0) {
+		if (fd >= 0)
+			close(fd);
+		errno = EINVAL;
+		return -1;
+	}
+	uint32_t d = n_dmabufs++;
+	dmabuf[d].inode = st.st_ino;
+	dmabuf[d].n = list->count;
+	for (uint32_t i = 0; i < list->count; i++) {
+		int seals = fcntl((int)list->list[i].memfd, F_GET_SEALS);
+		if (list->list[i].offset % PAGE || list->list[i].size % PAGE || seals < 0 || !(seals & F_SEAL_SHRINK)) {
+			close(fd);
+			errno = EINVAL;
+			return -1;
+		}
+		dmabuf[d].piece[i] = (struct fake_piece){fcntl((int)list->list[i].memfd, F_DUPFD_CLOEXEC, 0), list->list[i].offset, list->list[i].size};
+	}
+	return fd;
+}
+
+int fake_prime(struct drm_prime_handle *p)
+{
+	struct stat st;
+	if (card.no_prime)
+		return ENOSYS;
+	if (fstat(p->fd, &st) == 0)
+		for (uint32_t i = 0; i < n_dmabufs; i++)
+			if (dmabuf[i].inode == st.st_ino)
+				return new_handle(dmabuf[i].piece, dmabuf[i].n, &p->handle);
+	return EBADF;
+}
+
+int fake_create_dumb(struct drm_mode_create_dumb *d)
+{
+	d->pitch = d->width * 4;
+	d->size = ((uint64_t)d->pitch * d->height + PAGE - 1) / PAGE * PAGE;
+	struct fake_piece piece = {dumb, dumb_end, d->size};
+	dumb_end += d->size;
+	return ftruncate(dumb, (off_t)dumb_end) == 0 ? new_handle(&piece, 1, &d->handle) : ENOMEM;
+}
+
+int fake_map_dumb(struct drm_mode_map_dumb *m)
+{
+	if (m->handle == 0 || m->handle > HANDLES || !handle[m->handle - 1].used)
+		return ENOENT;
+	m->offset = handle[m->handle - 1].piece[0].offset;
+	return 0;
+}
+
+int fake_dumb_file(void)
+{
+	return dumb;
+}
+
+int fake_add_fb(struct drm_mode_fb_cmd2 *f)
+{
+	uint32_t h = f->handles[0];
+	uint64_t size = 0;
+	if (h == 0 || h > HANDLES || !handle[h - 1].used)
+		return ENOENT;
+	for (uint32_t i = 0; i < handle[h - 1].n; i++)
+		size += handle[h - 1].piece[i].size;
+	if (f->width == 0 || f->height == 0 || f->pitches[0] < f->width * 4 || f->offsets[0] + (uint64_t)(f->height - 1) * f->pitches[0] + f->width * 4 > size)
+		return EINVAL;
+	for (uint32_t i = 0; i < FBS; i++) {
+		if (fb[i].used)
+			continue;
+		fb[i].used = true;
+		fb[i].width = f->width;
+		fb[i].height = f->height;
+		fb[i].pitch = f->pitches[0];
+		fb[i].offset = f->offsets[0];
+		fb[i].format = f->pixel_format;
+		fb[i].n = handle[h - 1].n;
+		memcpy(fb[i].piece, handle[h - 1].piece, sizeof(fb[i].piece));
+		f->fb_id = FIRST_FB + i;
+		return 0;
+	}
+	return ENOMEM;
+}
+
+int fake_rm_fb(uint32_t id)
+{
+	if (id < FIRST_FB || !fake_fb_exists(id))
+		return ENOENT;
+	fb[id - FIRST_FB].used = false;
+	/* drm_framebuffer_remove(): a plane that shows it goes off, and the CRTC of a primary plane with it. */
+	for (uint32_t i = FAKE_PRIMARY; i < FAKE_OBJECTS; i++) {
+		if (fake_state[i].value[FAKE_FB_ID] != id)
+			continue;
+		fake_plane_shows(&fake_state[i], 0, 0, 0, 0);
+		if (i == FAKE_PRIMARY)
+			fake_state[FAKE_CRTC].value[FAKE_ACTIVE] = 0;
+		card.pulled++;
+	}
+	return 0;
+}
+
+bool fake_fb_exists(uint64_t id)
+{
+	return id == FAKE_FOREIGN || (id >= FIRST_FB && id < FIRST_FB + FBS && fb[id - FIRST_FB].used);
+}
+
+const struct fake_fb *fake_fb(uint64_t id)
+{
+	return id < FIRST_FB ? NULL : &fb[id - FIRST_FB];
+}
+
+uint32_t fake_fb_pixel(uint64_t id, uint64_t x, uint64_t y)
+{
+	uint32_t pixel = 0;
+	const struct fake_fb *from = fake_fb(id);
+	if (from == NULL)
+		return 0xf0e16e;
+	uint64_t at = from->offset + y * from->pitch + x * 4;
+	for (uint32_t i = 0; i < from->n; i++) {
+		const struct fake_piece *piece = &from->piece[i];
+		if (at < piece->size) {
+			if (pread(piece->fd, &pixel, 4, (off_t)(piece->offset + at)) != 4)
+				abort();
+			break;
+		}
+		at -= piece->size;
+	}
+	return pixel & 0xffffff;
+}
+
+uint32_t fake_fbs_held(void)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < FBS; i++)
+		n += fb[i].used;
+	return n;
+}
+
+uint32_t fake_handles_held(void)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < HANDLES; i++)
+		n += handle[i].used;
+	return n;
+}

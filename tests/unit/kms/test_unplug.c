@@ -1,0 +1,132 @@
+/* Monitors and cards that go at any moment, with the real drm*.c between: what is shown afterwards, and what is left behind. */
+#define LOG_MODULE "test"
+#include "drm_rig.h"
+
+static uint32_t step, steps;
+static enum { MONITOR, CARD } what_goes;
+
+static void goes(unsigned long request)
+{
+	if (request == DRM_IOCTL_MODE_GETPROPERTY)
+		return; /* names of properties: hundreds, one like the other */
+	steps++;
+	if (step > 0 && --step == 0) {
+		if (what_goes == MONITOR)
+			card.connected = false;
+		else
+			card.gone = true;
+	}
+}
+
+/* A frame, a toggle, a frame of the guest's, a look at the connectors, a toggle back. */
+static void some_life(void)
+{
+	ui_frame(0x303030);
+	settle(4);
+	guest_frame(GUEST_BUFFER, 0x405060);
+	present(PRESENTATION_PRESENTED);
+	settle(4);
+	fake_hotplug();
+	settle(4);
+	present(PRESENTATION_HIDDEN);
+	settle(4);
+}
+
+static uint32_t steps_of_a_life(enum way way)
+{
+	reset(way);
+	card.before = goes;
+	step = steps = 0;
+	rig_start();
+	some_life();
+	uint32_t n = steps;
+	rig_end();
+	return n;
+}
+
+/* The monitor is pulled out ahead of each single ioctl, from the first look at the card on, and plugged in again. */
+START_TEST(monitor_goes_at_each_step)
+{
+	enum way way = (enum way)(_i / 4);
+	uint32_t n = steps_of_a_life(way);
+	ck_assert_uint_gt(n, 50);
+	for (uint32_t at = (uint32_t)_i % 4; at <= n; at += 4) {
+		reset(way);
+		what_goes = MONITOR;
+		step = at + 1;
+		card.before = goes;
+		rig_start();
+		some_life();
+		step = 0;
+		card.connected = false;
+		fake_hotplug();
+		UNTIL(!panel->output.connected);
+		UNTIL(ui_presented == ui_sequence); /* producers go on without a monitor */
+		card.connected = true;
+		fake_hotplug();
+		ui_frame(0x707070);
+		UNTIL(screen_shows(0x707070));
+		rig_end();
+	}
+}
+END_TEST
+
+/* The card is taken out ahead of each single ioctl after it was opened: producers go on, nothing turns, the end comes in order. */
+START_TEST(card_goes_at_each_step)
+{
+	uint32_t n = steps_of_a_life(ATOMIC);
+	for (uint32_t at = (uint32_t)_i; at <= n; at += 4) {
+		fake_drm_reset();
+		what_goes = CARD;
+		rig_start();
+		UNTIL(screen_shows(UI_COLOUR));
+		step = at + 1;
+		card.before = goes;
+		some_life();
+		step = 0;
+		card.gone = true;
+		settle(4);
+		uint32_t asked = card.ioctls;
+		settle(20);
+		ck_assert_uint_le(card.ioctls - asked, 12);
+		rig_end();
+	}
+}
+END_TEST
+
+/* During a flip: the event never comes, another monitor does. */
+START_TEST(monitor_goes_in_flight)
+{
+	fake_drm_reset();
+	start_shown();
+	card.lose_flips = true;
+	ui_frame(0x303030);
+	UNTIL(fake_drm_pending());
+	card.connected = false;
+	fake_hotplug();
+	UNTIL(!panel->output.connected);
+	ui_frame(0x404040);
+	UNTIL(ui_presented == ui_sequence);
+	card.lose_flips = false;
+	card.connected = true;
+	card.width = 2 * W;
+	fake_hotplug();
+	UNTIL(fake_drm_lit() && panel->output.width == 2 * W);
+	UNTIL(screen_is(0x404040, W / 2, 0, W, H));
+	rig_end();
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-unplug");
+	TCase *c = tcase_create("card");
+	tcase_set_timeout(c, 60);
+	tcase_add_loop_test(c, monitor_goes_at_each_step, 0, 4 * (LEGACY + 1));
+	tcase_add_loop_test(c, card_goes_at_each_step, 0, 4);
+	tcase_add_test(c, monitor_goes_in_flight);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
