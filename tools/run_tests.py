@@ -144,7 +144,7 @@ def run_meson(suite, counts, asked):
         suites = ["--suite", "unit", "--suite", "payload", "--timeout-multiplier", "10"]
     argv = ["meson", "test", "-C", str(folder), "--no-rebuild", *suites, "--logbase", f"run-tests-{suite}"]
     if suite == "fuzz":
-        argv += ["--num-processes", "1", "--timeout-multiplier", "0"]   # the fuzzer keeps its own time
+        argv += ["--timeout-multiplier", "0", *(["--num-processes", "1"] if asked else [])]     # the fuzzer keeps its own time
     running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
                                errors="replace")
     words = []
@@ -180,8 +180,17 @@ def run_meson(suite, counts, asked):
         shutil.copy(text_log, OUT / f"{suite}.log")
 
 
-def run_lab(everything, counts):
+def prepare_lab():
+    """Begin to fetch and make, beside the other suites, what the lab needs; its scenes wait for each other's making anyway."""
+    with open(OUT / "lab-prepare.log", "wb") as log:
+        return subprocess.Popen(["nice", str(TOP / "tests/lab/prepare")], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+
+def run_lab(everything, preparing, counts):
     """Run the lab's scenes."""
+    if preparing.poll() is None:
+        say("   still fetching and making what the lab needs; its log is test-out/lab-prepare.log")
+        preparing.wait()
     results = OUT / "lab.json"
     results.unlink(missing_ok=True)
     argv = [sys.executable, str(TOP / "tests/lab/run"), "--jobs", "2", "--again", "--json", str(results)] + (["--all"] if everything else [])
@@ -225,6 +234,7 @@ def main():
         say("0 passed, 1 failed")
         return 1
     declared, counts = meson_tests(), Counts()
+    preparing = prepare_lab() if "lab" in wanted else None
     for suite in wanted:
         if suite == "attack":
             if not build(ATTACK, ("-Dattack=true",), ("src/rayvm", "src/rayvmctl")):
@@ -241,7 +251,7 @@ def main():
             continue
         say(f"== {suite}")
         if suite == "lab":
-            run_lab(everything, counts)
+            run_lab(everything, preparing, counts)
         else:
             run_meson(suite, counts, suite in options.suite)
 

@@ -5,7 +5,8 @@ import re
 
 from lab import paths
 
-DISPLAYS = ("virtio-vga", "bochs-display")
+DISPLAYS = ("virtio-vga",)
+DISPLAYS_ALL = ("bochs-display",)
 FIFO = "/run/evdump"
 
 

@@ -10,7 +10,6 @@ from lab.errors import Skip
 from lab.rayvm import SOCKET, Rayvm, console_state, guest_files, is_ui, measure_toggles, tiny
 
 DISPLAYS = ("virtio-vga",)
-ALONE = True
 MACHINE = {"memory": 2560}
 K_OFF = 4
 MIB = 1 << 20
@@ -325,6 +324,9 @@ def test_out_of_memory_without_isolation_is_one_clear_end(machine):
     assert int(events["oom_kill"]) == 1, f"another one than the program was killed, too: {events}"
     machine.wait_for(lambda: console_state(machine)[0] and console_state(machine)[1] != K_OFF, 10, "text mode and a keyboard", interval=0.3)
     machine.wait_for(lambda: not machine.sh("pgrep rayvm").stdout, 10, "the end of the seat's helper", lambda: machine.sh("ps axl").stdout)
+
+
+test_out_of_memory_without_isolation_is_one_clear_end.suite = "all"     # the one of a machine apart is for each change
 
 
 def test_accesses_to_nothing_leave_the_display_alone(machine):

@@ -6,9 +6,9 @@ import time
 
 from lab import paths
 from lab.errors import LabError, LabTimeout
-from lab.qemu import DISPLAYS as ALL_DISPLAYS
 
-DISPLAYS = ALL_DISPLAYS
+DISPLAYS = ("virtio-vga", "bochs-display", "cirrus-vga")
+DISPLAYS_ALL = ("qxl",)
 MACHINE = {"memory": 1536}
 DRIVERS = {"virtio-vga": ("virtio_gpu",), "bochs-display": ("bochs-drm",),
            "cirrus-vga": ("cirrus", "cirrus-qemu"), "qxl": ("qxl",)}

@@ -287,6 +287,9 @@ def test_reset_and_poweroff_by_command(machine):
     show_ui(machine)
 
 
+test_reset_and_poweroff_by_command.displays = ("virtio-vga",)
+
+
 def test_no_other_program_is_involved(machine):
     """S0-4: one process, its seat helper, and no socket but the control socket."""
     rayvm = state["rayvm"]

@@ -3,7 +3,8 @@
 
     DISPLAYS = ("virtio-vga",)      # a machine for each of these (default: the three display drivers); (None,): no machine
     ISOLATED = ("virtio-vga",)      # and on these once more with `rayvm --isolate`, under the name NAME-isolated (default: on none)
-    ISOLATED_ALL = ("none",)        # as ISOLATED, but only when everything is asked for
+    DISPLAYS_ALL = ("qxl",)         # and on these, but only when everything is asked for, or this scene
+    ISOLATED_ALL = ("none",)        # as ISOLATED, but as seldom
     SUITE = "lab"                   # or "all": only when everything is asked for
     ALONE = True                    # it measures times: nothing else runs beside it (default: False)
     MACHINE = {"memory": 2048}      # fields of qemu.Options; or a function machine(display) that returns them
@@ -11,6 +12,7 @@
     def recover(machine): ...       # after a test that failed: end what it left, so that the next one can pass
     def test_something(machine): ...    # in file order, in the same machine; without a machine: no argument
     test_something.suite = "all"    # this one only when everything is asked for
+    test_something.displays = ("virtio-vga",)   # it has nothing to do with the display's driver: when not asked for, on these alone
 
 Each test that does not raise passes; Skip("reason") skips. A machine that was lost is started anew for the next test.
 """
@@ -66,6 +68,11 @@ def _tests(module):
     found = [(name[5:], value) for name, value in vars(module).items()
              if name.startswith("test_") and inspect.isfunction(value)]
     return sorted(found, key=lambda entry: entry[1].__code__.co_firstlineno)
+
+
+def _is_for_each_change(function, display):
+    """Whether a test runs when nothing in particular was asked for."""
+    return getattr(function, "suite", "lab") != "all" and display in getattr(function, "displays", (display,))
 
 
 def _describe(error):
@@ -259,20 +266,20 @@ def main(arguments=None):
         except Exception as error:
             report.add(path.stem, "fail", 0, f"cannot be loaded: {_describe(error)}")
             continue
-        if getattr(module, "SUITE", "lab") == "all" and not (options.all or options.pattern):
+        asked = options.all or options.pattern
+        if getattr(module, "SUITE", "lab") == "all" and not asked:
             continue
-        ways = [(display, options.isolate) for display in getattr(module, "DISPLAYS", DEFAULT_DISPLAYS)]
+        displays = getattr(module, "DISPLAYS", DEFAULT_DISPLAYS) + (getattr(module, "DISPLAYS_ALL", ()) if asked else ())
+        ways = [(display, options.isolate) for display in displays]
         if not options.isolate:
-            ways += [(display, True) for display in getattr(module, "ISOLATED", ())]
-            if options.all or options.pattern:
-                ways += [(display, True) for display in getattr(module, "ISOLATED_ALL", ())]
+            ways += [(display, True) for display in getattr(module, "ISOLATED", ()) + (getattr(module, "ISOLATED_ALL", ()) if asked else ())]
         for display, isolated in ways:
             if options.display and display not in options.display:
                 continue
             scene = _Scene(path, module, display, isolated, options)
             tests = [(name, function) for name, function in _tests(module)
                      if (any(word in f"{scene.name}/{name}" for word in options.pattern) if options.pattern
-                         else options.all or getattr(function, "suite", "lab") != "all")]
+                         else options.all or _is_for_each_change(function, display))]
             chosen += len(tests)
             if options.list:
                 for name, _ in tests:
