@@ -433,6 +433,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.height = options->mode_height,
 		.refresh_mhz = options->mode_mhz,
 		.legacy_kms = options->legacy_kms,
+		.gbm_buffers = options->gbm_buffers,
 		.bilinear = options->bilinear,
 		.session = front->session,
 		.board = front->config.board,

@@ -31,7 +31,7 @@ struct options {
 	bool bilinear; /* pictures of another size than the panel's are interpolated */
 	enum serial_kind serial;
 	char *serial_path;
-	bool vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms;
+	bool vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms, gbm_buffers;
 	bool present_on_boot;
 	uint32_t blank_after; /* seconds without input after which the screen goes off; 0: never */
 	struct router_keys keys;

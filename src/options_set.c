@@ -74,7 +74,7 @@ bool options_set_text(char **where, const char *value)
 
 bool options_set_features(struct options *options, const struct origin *origin, const char *list)
 {
-	bool hypervisor = false, input = false, scanout = false, legacy = false;
+	bool hypervisor = false, input = false, scanout = false, legacy = false, gbm = false;
 	while (*list != '\0') {
 		size_t length = strcspn(list, ",");
 		char name[32];
@@ -87,8 +87,10 @@ bool options_set_features(struct options *options, const struct origin *origin, 
 			scanout = true;
 		} else if (strcmp(name, "legacy_kms") == 0) {
 			legacy = true;
+		} else if (strcmp(name, "gbm_buffers") == 0) {
+			gbm = true;
 		} else if (length > 0) {
-			options_complain(origin, "unknown feature '%s': known are vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms", name);
+			options_complain(origin, "unknown feature '%s': known are vmm_hypervisor, vmm_virtio_input, dev_scanout, legacy_kms, gbm_buffers", name);
 			return false;
 		}
 		list += length + (list[length] == ',');
@@ -99,12 +101,16 @@ bool options_set_features(struct options *options, const struct origin *origin, 
 			scanout && !RAYVM_DEV_SCANOUT ? "dev_scanout" : hypervisor && !RAYVM_VMM_HYPERVISOR ? "vmm_hypervisor" : "vmm_virtio_input");
 		return false;
 	}
+	if (gbm && !RAYVM_GBM) {
+		options_complain(origin, "this rayvm was built without libgbm: rebuild it with meson -Dgbm=enabled");
+		return false;
+	}
 	if (hypervisor && scanout) {
 		options_complain(origin, "vmm_hypervisor and dev_scanout exclude each other: one of them is the guest");
 		return false;
 	}
-	if (legacy && !hypervisor && !input && !scanout) {
-		/* It is about the card alone and takes no guest away. */
+	if ((legacy || gbm) && !hypervisor && !input && !scanout) {
+		/* They are about the card alone and take no guest away. */
 		hypervisor = RAYVM_VMM_HYPERVISOR;
 		input = RAYVM_VMM_VIRTIO_INPUT;
 	}
@@ -112,6 +118,7 @@ bool options_set_features(struct options *options, const struct origin *origin, 
 	options->vmm_virtio_input = input;
 	options->dev_scanout = scanout;
 	options->legacy_kms = legacy;
+	options->gbm_buffers = gbm;
 	return true;
 }
 

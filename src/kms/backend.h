@@ -21,6 +21,7 @@ struct scanout_buffer {
 	uint32_t fb, handle;
 	bool imported; /* pages of a producer's memory: no pixels here, and only its producer draws into it */
 	bool readable; /* ordinary cached memory: pictures for people may be taken from it */
+	void *bo;      /* the backend's */
 };
 
 #define OUTPUT_MIRRORS 3
@@ -116,6 +117,8 @@ struct backend_ops {
 	void (*free_buffer)(struct backend *backend, struct scanout_buffer *buffer);
 	/* Worker: a buffer for the cursor plane, ARGB8888 (premultiplied), cursor_width x cursor_height. -1 with errno. May be NULL where no output has such a plane. */
 	int (*make_cursor)(struct backend *backend, struct scanout_buffer *buffer);
+	/* Worker: around drawing into a buffer of make_buffer or make_cursor. NULL: nothing is to be done for that. */
+	void (*draw)(struct backend *backend, const struct scanout_buffer *buffer, bool begins);
 	/*
 	 * Worker: a framebuffer of the size of pages->source over these pages, no copy. -1 with errno when the card, its driver or udmabuf do
 	 * not take them; then they are copied. NULL, or backend->copies set: never asked.
@@ -143,6 +146,15 @@ struct session;
 /* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
 struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
 struct choose_wish;
-/* The card; see panel_create() for card, wishes (their texts are borrowed), errors. legacy: without atomic commits, also where there are some. */
-struct backend *drm_create(struct session *session, const char *card, bool legacy, const struct choose_wish *wish, char *error, size_t error_size,
+static inline void backend_draw(struct backend *backend, const struct scanout_buffer *buffer, bool begins)
+{
+	if (backend->ops->draw)
+		backend->ops->draw(backend, buffer, begins);
+}
+
+/*
+ * The card; see panel_create() for card, wishes (their texts are borrowed), errors. legacy: without atomic commits, also where there are some. gbm:
+ * framebuffers by libgbm, also where there are dumb ones.
+ */
+struct backend *drm_create(struct session *session, const char *card, bool legacy, bool gbm, const struct choose_wish *wish, char *error, size_t error_size,
 	int *exit_status);

@@ -1,6 +1,6 @@
 /*
  * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_legacy.c (commits of old drivers), drm_plane.c
- * (planes), drm_card.c (which card) and drm_output.c (which connector).
+ * (planes), drm_gbm.c (framebuffers of cards without dumb buffers), drm_card.c (which card) and drm_output.c (which connector).
  */
 #pragma once
 
@@ -61,9 +61,9 @@ struct drm_output {
 /*
  * Opens a card through the session and checks that it can do what is needed and is ours (DRM master). Waits at most 10 s
  * for one. card: path or NULL. -1 and a line in error. *path (size path_size) receives the device's path. *legacy: atomic commits are not asked for;
- * receives whether there are none.
+ * receives whether there are none. *dumb receives whether it makes dumb buffers; without libgbm a card has to.
  */
-int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, char *path, size_t path_size, char *error, size_t error_size);
+int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, bool *dumb, char *path, size_t path_size, char *error, size_t error_size);
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
 struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
 /* Whether the card has such a connector, connected or not. False: a line in error. */
@@ -92,6 +92,18 @@ struct drm_legacy {
 int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit, bool asleep);
 /* As backend_ops.blank. Front. */
 int drm_legacy_blank(int fd, const struct drm_output *output);
+
+/* drm_gbm.c, or drm_gbm_none.c where libgbm was not there to be built with: then errno is ENOSYS. Worker, unless it says otherwise. */
+struct drm_gbm;
+/* For a card, borrowed. NULL with errno. Loads Mesa's driver. At creation, front. */
+struct drm_gbm *drm_gbm_open(int card);
+/* When all its buffers are freed. NULL does nothing. At the end, front. */
+void drm_gbm_close(struct drm_gbm *gbm);
+/* As backend_ops.make_buffer, in a format (DRM fourcc) of 32 bits. */
+int drm_gbm_make(struct drm_gbm *gbm, uint32_t width, uint32_t height, uint32_t format, struct scanout_buffer *buffer);
+void drm_gbm_free(struct drm_gbm *gbm, struct scanout_buffer *buffer);
+/* As backend_ops.draw. */
+void drm_gbm_draw(const struct scanout_buffer *buffer, bool begins);
 
 /* drm_import.c */
 /*

@@ -29,8 +29,9 @@ struct drm {
 	struct drm_output *output; /* adopted, and its mirrors behind it; NULL or not connected: nothing can be committed. Front. */
 	uint32_t mode_blob[1 + OUTPUT_MIRRORS];
 	struct flips flips;
-	char path[128], driver[32], text[48];
+	char path[128], driver[32], text[56];
 	dev_t devnum;
+	struct drm_gbm *gbm; /* NULL: dumb buffers */
 	int udmabuf; /* -1: imports do not work */
 	bool is_legacy; /* no atomic commits */
 	struct drm_legacy legacy;
@@ -351,6 +352,10 @@ static void drm_free_buffer(struct backend *backend, struct scanout_buffer *buff
 		drm_forget_import(backend->fd, buffer);
 		return;
 	}
+	if (buffer->bo) {
+		drm_gbm_free(from(backend)->gbm, buffer);
+		return;
+	}
 	if (buffer->pixels)
 		munmap(buffer->pixels, buffer->size);
 	if (buffer->fb)
@@ -360,8 +365,10 @@ static void drm_free_buffer(struct backend *backend, struct scanout_buffer *buff
 	memset(buffer, 0, sizeof(*buffer));
 }
 
-static int make_dumb(struct backend *backend, uint32_t width, uint32_t height, uint32_t format, struct scanout_buffer *buffer)
+static int make_framebuffer(struct backend *backend, uint32_t width, uint32_t height, uint32_t format, struct scanout_buffer *buffer)
 {
+	if (from(backend)->gbm)
+		return drm_gbm_make(from(backend)->gbm, width, height, format, buffer);
 	memset(buffer, 0, sizeof(*buffer));
 	buffer->width = width;
 	buffer->height = height;
@@ -386,12 +393,19 @@ fail:;
 
 static int drm_make_buffer(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
 {
-	return make_dumb(backend, width, height, DRM_FORMAT_XRGB8888, buffer);
+	return make_framebuffer(backend, width, height, DRM_FORMAT_XRGB8888, buffer);
 }
 
 static int drm_make_cursor(struct backend *backend, struct scanout_buffer *buffer)
 {
-	return make_dumb(backend, backend->cursor_width, backend->cursor_height, DRM_FORMAT_ARGB8888, buffer);
+	return make_framebuffer(backend, backend->cursor_width, backend->cursor_height, DRM_FORMAT_ARGB8888, buffer);
+}
+
+static void drm_draw(struct backend *backend, const struct scanout_buffer *buffer, bool begins)
+{
+	(void)backend;
+	if (buffer->bo)
+		drm_gbm_draw(buffer, begins);
 }
 
 static int drm_import(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
@@ -414,6 +428,7 @@ static void drm_destroy(struct backend *backend)
 		close(drm->udmabuf);
 	if (backend->fd >= 0) {
 		drm_adopt(backend, NULL);
+		drm_gbm_close(drm->gbm);
 		session_close_device(drm->session, backend->fd);
 	}
 	if (drm->monitor)
@@ -434,6 +449,7 @@ static const struct backend_ops drm_ops = {
 	.make_buffer = drm_make_buffer,
 	.free_buffer = drm_free_buffer,
 	.make_cursor = drm_make_cursor,
+	.draw = drm_draw,
 	.import_buffer = drm_import,
 	.survey = drm_survey,
 	.destroy = drm_destroy,
@@ -446,7 +462,7 @@ static uint32_t cursor_side(int fd, uint64_t cap)
 	return drmGetCap(fd, cap, &side) == 0 && side ? (uint32_t)side : CURSOR_SIDE_DEFAULT;
 }
 
-struct backend *drm_create(struct session *session, const char *card, bool legacy, const struct choose_wish *wish, char *error, size_t error_size,
+struct backend *drm_create(struct session *session, const char *card, bool legacy, bool gbm, const struct choose_wish *wish, char *error, size_t error_size,
 	int *exit_status)
 {
 	*exit_status = EXIT_DISPLAY;
@@ -465,7 +481,8 @@ struct backend *drm_create(struct session *session, const char *card, bool legac
 		snprintf(error, error_size, "display: udev: %s", strerror(errno));
 		goto fail;
 	}
-	drm->base.fd = drm_card_open(session, drm->udev, card, &drm->is_legacy, drm->path, sizeof(drm->path), error, error_size);
+	bool dumb;
+	drm->base.fd = drm_card_open(session, drm->udev, card, &drm->is_legacy, &dumb, drm->path, sizeof(drm->path), error, error_size);
 	if (drm->base.fd < 0)
 		goto fail;
 	if (wish->connector && !drm_output_exists(drm->base.fd, wish->connector, error, error_size))
@@ -476,7 +493,15 @@ struct backend *drm_create(struct session *session, const char *card, bool legac
 	drmVersion *version = drmGetVersion(drm->base.fd);
 	snprintf(drm->driver, sizeof(drm->driver), "%.31s", version ? version->name : "unknown driver");
 	drmFreeVersion(version);
-	snprintf(drm->text, sizeof(drm->text), "%s, %s", drm->driver, drm->is_legacy ? "legacy calls" : "atomic");
+	if (gbm || !dumb) {
+		drm->gbm = drm_gbm_open(drm->base.fd);
+		if (!drm->gbm) {
+			snprintf(error, error_size, "%s: no framebuffers of %s by libgbm (%s): install Mesa's driver for it%s", drm->path, drm->driver, strerror(errno),
+				dumb ? ", or leave gbm_buffers out" : "");
+			goto fail;
+		}
+	}
+	snprintf(drm->text, sizeof(drm->text), "%s, %s%s", drm->driver, drm->is_legacy ? "legacy calls" : "atomic", drm->gbm ? ", gbm" : "");
 
 	/* Uevents of the kernel, not of udevd: they come also where none runs. */
 	drm->monitor = udev_monitor_new_from_netlink(drm->udev, "kernel");

@@ -63,7 +63,7 @@ static uint32_t list_cards(struct udev *udev, const char *seat, struct card *car
 }
 
 /* -1 with the reason in why. *final: waiting will not change it. */
-static int try_card(struct session *session, const char *path, bool *legacy, char *why, size_t why_size, bool *final)
+static int try_card(struct session *session, const char *path, bool *legacy, bool *dumb, char *why, size_t why_size, bool *final)
 {
 	*final = false;
 	struct stat st;
@@ -78,12 +78,12 @@ static int try_card(struct session *session, const char *path, bool *legacy, cha
 		snprintf(why, why_size, "%.120s: %s%s", path, strerror(errno), *final ? ": run as root, from a local login, or with seatd running" : "");
 		return -1;
 	}
-	uint64_t dumb = 0;
+	uint64_t has_dumb = 0;
 	drmModeRes *resources = drmModeGetResources(fd);
 	if (!resources || resources->count_crtcs == 0 || resources->count_connectors == 0)
 		snprintf(why, why_size, "%.120s: has no outputs", path);
-	else if (drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &dumb) != 0 || dumb == 0)
-		snprintf(why, why_size, "%.120s: cannot make framebuffers (no dumb buffers)", path);
+	else if (!(*dumb = drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &has_dumb) == 0 && has_dumb != 0) && !RAYVM_GBM)
+		snprintf(why, why_size, "%.120s: makes no dumb buffers, and this rayvm was built without libgbm (meson -Dgbm=enabled)", path);
 	else if (drmSetClientCap(fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES, 1) != 0)
 		snprintf(why, why_size, "%.120s: its driver shows no planes", path);
 	else if (!drmIsMaster(fd) && drmSetMaster(fd) != 0) {
@@ -118,7 +118,7 @@ static void list_others(struct session *session, struct udev *udev, const char *
 		snprintf(error + used, error_size - used, "; there is none");
 }
 
-int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, char *path, size_t path_size, char *error, size_t error_size)
+int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, bool *dumb, char *path, size_t path_size, char *error, size_t error_size)
 {
 	uint64_t start = clock_now_ns(), said = 0;
 	for (;;) {
@@ -133,7 +133,7 @@ int drm_card_open(struct session *session, struct udev *udev, const char *card, 
 			n = list_cards(udev, session_seat(session), cards);
 		for (uint32_t i = 0; i < n; i++) {
 			bool this_final;
-			int fd = try_card(session, cards[i].path, legacy, why, sizeof(why), &this_final);
+			int fd = try_card(session, cards[i].path, legacy, dumb, why, sizeof(why), &this_final);
 			if (fd >= 0) {
 				snprintf(path, path_size, "%s", cards[i].path);
 				return fd;

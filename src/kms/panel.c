@@ -294,7 +294,7 @@ struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config
 			snprintf(error, error_size, "headless display: %s", strerror(errno));
 	} else {
 		struct choose_wish wish = {.connector = config->connector, .width = config->width, .height = config->height, .refresh_mhz = config->refresh_mhz};
-		backend = drm_create(config->session, config->card, config->legacy_kms, &wish, error, error_size, exit_status);
+		backend = drm_create(config->session, config->card, config->legacy_kms, config->gbm_buffers, &wish, error, error_size, exit_status);
 	}
 	struct panel *panel = backend ? panel_create_on(loop, config, backend, error, error_size) : NULL;
 	if (panel)

@@ -33,6 +33,7 @@ struct panel_config {
 	uint32_t width, height;   /* wish for the mode; headless: size (0: 1280x800) */
 	uint32_t refresh_mhz;     /* wish; 0: the mode's / 60000 */
 	bool legacy_kms;          /* no atomic commits, also where the card has them */
+	bool gbm_buffers;         /* framebuffers by libgbm, also where the card has dumb ones */
 	bool bilinear;            /* pictures scaled by no whole multiple are interpolated; else the nearest pixel is taken */
 	struct session *session;  /* KMS only */
 	struct status_board *board;

@@ -77,12 +77,16 @@ enum pointer_load pointer_load(struct pointer_plane *plane, struct backend *back
 			return POINTER_FAILED;
 		}
 		plane->made[i] = true;
+		backend_draw(backend, buffer, true);
 		for (uint32_t y = 0; y < buffer->height; y++)
 			memset(buffer->pixels + (uint64_t)y * buffer->pitch, 0, (uint64_t)buffer->width * 4);
+		backend_draw(backend, buffer, false);
 	}
+	backend_draw(backend, buffer, true);
 	/* Its first LINK_CURSOR_SIDE rows and columns; the rest of a larger one stays transparent. */
 	for (uint32_t y = 0; y < LINK_CURSOR_SIDE; y++)
 		memcpy(buffer->pixels + (uint64_t)y * buffer->pitch, image + (uint64_t)y * LINK_CURSOR_SIDE, LINK_CURSOR_SIDE * 4);
+	backend_draw(backend, buffer, false);
 	plane->slot = i + 1;
 	plane->stale = false;
 	return POINTER_LOADED;

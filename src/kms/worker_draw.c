@@ -34,7 +34,9 @@ const struct scanout_buffer *worker_black(struct worker *worker, struct set *set
 	if (!black->fb && !set->failed) {
 		if (backend->ops->make_buffer(backend, set->width, set->height, black) != 0)
 			return NULL;
+		backend_draw(backend, black, true);
 		blit_bars(&(struct blit_target){black->pixels, black->pitch, black->width, black->height}, (struct rect){0});
+		backend_draw(backend, black, false);
 	}
 	return black->fb ? black : NULL;
 }
@@ -125,6 +127,7 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 	bool scaled = dest.w != head->source.w || dest.h != head->source.h;
 	uint64_t bytes = 0;
 
+	backend_draw(worker->config.backend, &fb->buffer, true);
 	if (fb->cursor_serial != state->cursor.serial) {
 		/* Where the pointer was comes back from the producer's pages. */
 		damage_add(&fb->damage, fb->cursor);
@@ -152,6 +155,7 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 	}
 	if (worker->figures.on)
 		drawn = rect_union(drawn, draw_figures(worker, fb, &target, drawn));
+	backend_draw(worker->config.backend, &fb->buffer, false);
 	state->touched = rect_union(state->touched, drawn);
 	fb->cursor = cursor;
 	fb->cursor_serial = state->cursor.serial;

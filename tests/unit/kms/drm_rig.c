@@ -7,12 +7,14 @@
 
 const struct rect whole = {0, 0, W, H};
 static bool rig_legacy; /* atomic commits are not asked for */
+bool rig_gbm;
 
 void reset(enum way way)
 {
 	fake_drm_reset();
 	card.no_atomic = way == LEGACY;
 	rig_legacy = way == LEGACY_ASKED;
+	rig_gbm = false;
 }
 
 void rig_start(void)
@@ -20,7 +22,7 @@ void rig_start(void)
 	char error[300];
 	int status;
 	const struct choose_wish wish = {0};
-	struct backend *backend = drm_create(fake_seat(), "/dev/dri/fake", rig_legacy, &wish, error, sizeof(error), &status);
+	struct backend *backend = drm_create(fake_seat(), "/dev/dri/fake", rig_legacy, rig_gbm, &wish, error, sizeof(error), &status);
 	ck_assert_msg(backend != NULL, "%s", error);
 	panel_rig_open(backend, NULL);
 	producers_open(true);

@@ -14,6 +14,8 @@ extern const struct rect whole;
 /* Atomic commits, the old calls of a card that has no others, and those of one that has. */
 enum way { ATOMIC, LEGACY, LEGACY_ASKED, WAYS };
 
+extern bool rig_gbm; /* framebuffers by libgbm are asked for; reset() asks for none */
+
 /* fake_drm_reset(), and what it takes to go this way. */
 void reset(enum way way);
 

@@ -61,7 +61,7 @@ struct fake_script {
 struct fake_drm {
 	/* What the card is. */
 	const char *driver;
-	bool no_atomic, no_page_flip, no_vblank, no_prime, no_udmabuf, no_overlay, no_clips;
+	bool no_dumb, no_atomic, no_page_flip, no_vblank, no_prime, no_udmabuf, no_overlay, no_clips;
 	bool dirty;            /* DRM_IOCTL_MODE_DIRTYFB works */
 	bool scales;           /* planes may scale */
 	bool small_primary;    /* the primary plane need not cover its CRTC */
@@ -76,6 +76,7 @@ struct fake_drm {
 	bool hold_flips;   /* until fake_drm_flip() */
 	bool lose_flips;   /* never reported */
 	void (*before)(unsigned long request); /* called ahead of every ioctl, unlocked */
+	void (*sync)(int dmabuf, uint64_t flags); /* DMA_BUF_IOCTL_SYNC on any file; NULL: there is none */
 
 	/* What was asked of it. */
 	uint32_t ioctls;
@@ -105,6 +106,12 @@ uint64_t fake_drm_value(enum fake_object object, enum fake_prop prop);
 void fake_drm_leave(enum fake_object object, enum fake_prop prop, uint64_t value);
 /* A picture of another program's on an object, so that it is seen. Returns its framebuffer. */
 uint32_t fake_drm_foreign(enum fake_object plane);
+/*
+ * Memory of the card's that another library made: the first `size` bytes of the file `shown`; exported as `dmabuf` (-1: it cannot be). Both stay the
+ * caller's. 0, or an errno.
+ */
+int fake_drm_adopt(int shown, int dmabuf, uint64_t size, uint32_t *handle);
+void fake_drm_disown(uint32_t handle);
 /* What is still held: blobs, framebuffers, handles, mappings, each in its decimal place from the right. 0: nothing. */
 uint32_t fake_drm_leaks(void);
 

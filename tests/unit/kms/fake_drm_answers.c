@@ -43,7 +43,7 @@ int fake_get_cap(struct drm_get_cap *c)
 {
 	switch (c->capability) {
 	case DRM_CAP_DUMB_BUFFER:
-		c->value = 1;
+		c->value = !card.no_dumb;
 		return 0;
 	case DRM_CAP_PRIME:
 		c->value = card.no_prime ? 0 : DRM_PRIME_CAP_IMPORT | DRM_PRIME_CAP_EXPORT;

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <linux/dma-buf.h>
+
 #define MAPPINGS 64
 
 static void *mapping[MAPPINGS];
@@ -117,6 +119,8 @@ static int serve(unsigned long request, void *arg)
 		return fake_add_fb(arg);
 	case DRM_IOCTL_MODE_RMFB:
 		return fake_rm_fb(*(const uint32_t *)arg);
+	case DRM_IOCTL_PRIME_HANDLE_TO_FD:
+		return fake_export(arg);
 	case DRM_IOCTL_PRIME_FD_TO_HANDLE:
 		return fake_prime(arg);
 	default:
@@ -131,6 +135,10 @@ int ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	void *arg = va_arg(args, void *);
 	va_end(args);
+	if (request == DMA_BUF_IOCTL_SYNC && card.sync) {
+		card.sync(fd, ((const struct dma_buf_sync *)arg)->flags);
+		return 0;
+	}
 	if (fd < 0 || (fd != fake_client.device && (fd != udmabuf || request != UDMABUF_CREATE_LIST)))
 		return (int)syscall(SYS_ioctl, fd, request, arg);
 	if (fd == fake_client.device && card.before)

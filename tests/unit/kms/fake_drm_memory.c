@@ -18,6 +18,7 @@
 static struct fake_fb fb[FBS];
 static struct {
 	bool used;
+	int exported; /* file of a dma-buf of it; -1: none can be made */
 	uint32_t n;
 	struct fake_piece piece[FAKE_PIECES];
 } handle[HANDLES];
@@ -49,6 +50,7 @@ static int new_handle(const struct fake_piece *piece, uint32_t n, uint32_t *id)
 		if (handle[i].used)
 			continue;
 		handle[i].used = true;
+		handle[i].exported = -1;
 		handle[i].n = n;
 		memcpy(handle[i].piece, piece, n * sizeof(*piece));
 		*id = i + 1;
@@ -102,8 +104,20 @@ int fake_prime(struct drm_prime_handle *p)
 	return EBADF;
 }
 
+int fake_export(struct drm_prime_handle *p)
+{
+	if (p->handle == 0 || p->handle > HANDLES || !handle[p->handle - 1].used)
+		return ENOENT;
+	if (handle[p->handle - 1].exported < 0 || p->flags != (DRM_CLOEXEC | DRM_RDWR))
+		return ENOSYS;
+	p->fd = fcntl(handle[p->handle - 1].exported, F_DUPFD_CLOEXEC, 0);
+	return p->fd < 0 ? errno : 0;
+}
+
 int fake_create_dumb(struct drm_mode_create_dumb *d)
 {
+	if (card.no_dumb)
+		return ENOSYS;
 	d->pitch = d->width * 4;
 	d->size = ((uint64_t)d->pitch * d->height + PAGE - 1) / PAGE * PAGE;
 	struct fake_piece piece = {dumb, dumb_end, d->size};
@@ -195,6 +209,23 @@ uint32_t fake_fb_pixel(uint64_t id, uint64_t x, uint64_t y)
 		at -= piece->size;
 	}
 	return pixel & 0xffffff;
+}
+
+int fake_drm_adopt(int shown, int file, uint64_t size, uint32_t *id)
+{
+	pthread_mutex_lock(&fake_lock);
+	int error = new_handle(&(struct fake_piece){shown, 0, size}, 1, id);
+	if (error == 0)
+		handle[*id - 1].exported = file;
+	pthread_mutex_unlock(&fake_lock);
+	return error;
+}
+
+void fake_drm_disown(uint32_t id)
+{
+	pthread_mutex_lock(&fake_lock);
+	fake_close_handle(id);
+	pthread_mutex_unlock(&fake_lock);
 }
 
 uint32_t fake_fbs_held(void)

@@ -129,6 +129,7 @@ void fake_memory_reset(void);
 /* A dma-buf's descriptor, or -1 with errno. */
 int fake_make_udmabuf(const struct udmabuf_create_list *list);
 int fake_prime(struct drm_prime_handle *p);
+int fake_export(struct drm_prime_handle *p);
 int fake_create_dumb(struct drm_mode_create_dumb *d);
 int fake_map_dumb(struct drm_mode_map_dumb *m);
 /* The file that all dumb buffers lie in. */
