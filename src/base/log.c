@@ -192,17 +192,22 @@ uint64_t log_dropped(void)
 	return atomic_load(&the_log.dropped);
 }
 
-static void emit(struct line *line, size_t length)
+/* One line stays one line, whatever a guest or a file put into it. */
+static void finish(struct line *line, size_t length)
 {
 	if (length > sizeof line->text - 1)
 		length = sizeof line->text - 1;
-	/* One line stays one line, whatever a guest or a file put into it. */
 	for (size_t i = 0; i < length; i++)
 		if ((unsigned char)line->text[i] < 0x20 || line->text[i] == 0x7f)
 			line->text[i] = '?';
 	line->text[length] = '\n';
 	line->length = (uint16_t)(length + 1);
 	line->stop = 0;
+}
+
+static void emit(struct line *line, size_t length)
+{
+	finish(line, length);
 	if (atomic_load(&the_log.running)) {
 		if (!mailbox_post(the_log.lines, line))
 			atomic_fetch_add(&the_log.dropped, 1);
@@ -211,19 +216,43 @@ static void emit(struct line *line, size_t length)
 	write_line(line->marker ? the_log.markers_fd : the_log.log_fd, line->text, line->length);
 }
 
+/* Its length, which may be more than it has room for. */
+static size_t format_line(struct line *line, enum log_level level, const char *module, const char *format, va_list arguments)
+{
+	uint64_t now = clock_now_ns();
+	int head = snprintf(line->text, sizeof line->text, "%llu.%06llu %s %s: ", (unsigned long long)(now / NSEC_PER_SEC),
+		(unsigned long long)(now % NSEC_PER_SEC / 1000), level_names[level], module);
+	int body = vsnprintf(line->text + head, sizeof line->text - (size_t)head, format, arguments);
+	return (size_t)head + (body > 0 ? (size_t)body : 0);
+}
+
 void log_line(enum log_level level, const char *module, const char *format, ...)
 {
 	if ((int)level > atomic_load_explicit(&the_log.level, memory_order_relaxed))
 		return;
 	struct line line = { 0 };
-	uint64_t now = clock_now_ns();
-	int head = snprintf(line.text, sizeof line.text, "%llu.%06llu %s %s: ", (unsigned long long)(now / NSEC_PER_SEC),
-		(unsigned long long)(now % NSEC_PER_SEC / 1000), level_names[level], module);
 	va_list arguments;
 	va_start(arguments, format);
-	int body = vsnprintf(line.text + head, sizeof line.text - (size_t)head, format, arguments);
+	size_t length = format_line(&line, level, module, format, arguments);
 	va_end(arguments);
-	emit(&line, (size_t)head + (body > 0 ? (size_t)body : 0));
+	emit(&line, length);
+}
+
+void log_at_once(enum log_level level, const char *module, const char *format, ...)
+{
+	if ((int)level > atomic_load_explicit(&the_log.level, memory_order_relaxed))
+		return;
+	struct line line = { 0 };
+	va_list arguments;
+	va_start(arguments, format);
+	size_t length = format_line(&line, level, module, format, arguments);
+	va_end(arguments);
+	if (the_log.draining) {
+		emit(&line, length);
+	} else {
+		finish(&line, length);
+		write_line(the_log.log_fd, line.text, line.length);
+	}
 }
 
 void log_marker(const char *format, ...)

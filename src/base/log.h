@@ -30,6 +30,8 @@ void log_set_level(enum log_level level);
 int log_level_from_name(const char *name);
 
 void log_line(enum log_level level, const char *module, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A line that people need now, also while others are held: what the start-up waits for. */
+void log_at_once(enum log_level level, const char *module, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* One marker line (see doc of the markers), without newline in `format`. */
 void log_marker(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Number of lines dropped because the ring was full. */

@@ -79,6 +79,7 @@ static const struct {
 	{ "log", FILTER(log), false },
 	{ "control", FILTER(control), false },
 	{ "worker", FILTER(worker), false },
+	{ "card", FILTER(front), true }, /* opens cards, by the seat manager and udev's word, as the front did the first */
 	{ "pattern", FILTER(pattern), false },
 	{ "probe", FILTER(pattern), false },
 	{ "ui", FILTER(ui), true },

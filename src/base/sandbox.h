@@ -4,7 +4,7 @@
  *
  *   no_new_privs    of the whole process, from the start
  *   capabilities    all dropped, thread by thread
- *   Landlock        no file but what text and hot-plug read (the front and ui threads); none at all elsewhere; no TCP
+ *   Landlock        no file but what text and hot-plug read (the front, card and ui threads); none at all elsewhere; no TCP
  *   seccomp         a filter for each kind of thread, made at build time (filters/make_filters.c)
  *
  * In one process this is hygiene: threads share their memory, so who has one whole thread has all of them, and the bounds are those of the

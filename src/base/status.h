@@ -34,6 +34,9 @@ struct status_output {
 /* How the guest's pointer is shown: not seen yet, by the card's cursor plane, drawn into the picture. */
 enum status_cursor { STATUS_CURSOR_NONE, STATUS_CURSOR_PLANE, STATUS_CURSOR_SOFTWARE };
 
+/* NONE: there is no need of one (headless). GONE: it was taken out, or lost its driver, and is waited for. */
+enum status_card { STATUS_CARD_NONE, STATUS_CARD_HERE, STATUS_CARD_GONE };
+
 struct status {
 	struct status_line line[STATUS_SLOTS];
 	enum presentation presentation;
@@ -46,6 +49,7 @@ struct status {
 	enum status_cursor cursor;              /* path of its pointer's */
 	uint32_t keyboards, pointers;
 	bool blanked; /* the screen is off: nobody was there, or it was asked for */
+	enum status_card card;
 	uint32_t n_outputs;
 	struct status_output output[STATUS_OUTPUTS];
 	uint32_t vm_generation; /* counts VM starts */

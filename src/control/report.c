@@ -28,6 +28,11 @@ static json_object *size(uint32_t width, uint32_t height)
 	return object;
 }
 
+static const char *card_name(enum status_card card)
+{
+	return card == STATUS_CARD_HERE ? "present" : card == STATUS_CARD_GONE ? "gone" : "none";
+}
+
 json_object *report_status(const struct status *status)
 {
 	static const char *const cursors[] = { [STATUS_CURSOR_NONE] = "none", [STATUS_CURSOR_PLANE] = "plane", [STATUS_CURSOR_SOFTWARE] = "software" };
@@ -41,6 +46,7 @@ json_object *report_status(const struct status *status)
 	add_text(object, "session", status->session == SESSION_ACTIVE ? "active" : "inactive");
 	json_object_object_add(object, "scanout", size(status->scanout_width, status->scanout_height));
 	add_text(object, "display", status->blanked ? "off" : "on");
+	add_text(object, "card", card_name(status->card));
 	json_object_object_add(object, "first_frame", json_object_new_boolean(status->first_frame));
 	add_text(object, "path", status->zero_copy ? "zero-copy" : "copy");
 	add_text(object, "scaling", status->bilinear ? "bilinear" : "nearest");
@@ -171,6 +177,11 @@ void report_events(const struct status *old, const struct status *now, void (*se
 	if (old->blanked != now->blanked) {
 		json_object *object = event("display");
 		add_text(object, "state", now->blanked ? "off" : "on");
+		send(data, object);
+	}
+	if (old->card != now->card) {
+		json_object *object = event("card");
+		add_text(object, "state", card_name(now->card));
 		send(data, object);
 	}
 	if (old->scanout_width != now->scanout_width || old->scanout_height != now->scanout_height) {

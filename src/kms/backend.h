@@ -42,6 +42,7 @@ struct output {
 	char mirror[OUTPUT_MIRRORS][32];
 	uint32_t leftovers; /* what another owner of the card left set; a full commit clears it */
 	bool cursor; /* it has a plane for a pointer picture, and commits may name one */
+	bool link_lost; /* the monitor gets no picture until a full commit, though it is connected */
 };
 
 /* The cursor plane from a commit on. */
@@ -108,8 +109,13 @@ struct backend_ops {
 	int (*blank)(struct backend *backend);
 	/* Front: fd is readable. Calls flipped(). */
 	void (*dispatch)(struct backend *backend);
-	/* Front: hotplug_fd is readable. True when connectors may have changed. */
-	bool (*hotplug)(struct backend *backend);
+	/* Front: hotplug_fd is readable. Bits of BACKEND_...; card_here: open_card is done since the last BACKEND_LOST. */
+	uint32_t (*hotplug)(struct backend *backend, bool card_here);
+	/*
+	 * Card thread, when the card was lost, adopt(NULL) called and every buffer freed: closes it, and with `look` opens one if one is there now. True: from now
+	 * on everything is the new one's. False: why not (empty: there is none). Until it returns, no other function but hotplug is called. NULL: the card never goes.
+	 */
+	bool (*open_card)(struct backend *backend, bool look, char *why, size_t size);
 	/* Front: text for the status page, e.g. "virtio_gpu, atomic". */
 	const char *(*describe)(const struct backend *backend);
 	/* Worker. 0, or -1 with errno. */
@@ -129,9 +135,14 @@ struct backend_ops {
 	void (*destroy)(struct backend *backend);
 };
 
+#define BACKEND_OUTPUTS 1u /* connectors may have changed */
+#define BACKEND_LOST 2u    /* the card is gone */
+#define BACKEND_CAME 4u    /* a card is there, later than any loss that is told with it */
+
+/* What is set at creation is so for one card: open_card sets it anew. */
 struct backend {
 	const struct backend_ops *ops;
-	int fd;         /* flip events */
+	int fd;         /* flip events; -1: no card is open */
 	int hotplug_fd; /* -1: outputs never change */
 	char copies[96]; /* why every picture has to be copied; empty: imports may work. Set at creation. */
 	_Atomic bool overlay; /* commits may have an overlay. Set by adopt. */

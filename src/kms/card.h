@@ -1,6 +1,6 @@
 /*
- * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (commits, framebuffers), drm_legacy.c (commits of old drivers), drm_plane.c
- * (planes), drm_gbm.c (framebuffers of cards without dumb buffers), drm_card.c (which card) and drm_output.c (which connector).
+ * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (the backend, framebuffers), drm_atomic.c and drm_legacy.c (commits), drm_plane.c
+ * (planes), drm_gbm.c (framebuffers of cards without dumb buffers), drm_card.c (which card), drm_news.c (what the kernel says of cards), drm_output.c (which connector) and drm_import.c (others' memory).
  */
 #pragma once
 
@@ -12,6 +12,7 @@
 #include "kms/choose.h"
 
 #define DRM_CLEAR_MAX 256
+#define DRM_MAJOR 226 /* Documentation/admin-guide/devices.txt */
 
 /* Since Linux 6.6 virtual machines' cursor planes are shown only to who says it knows hotspots; Debian 12's header has no name for it. */
 #ifndef DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT
@@ -51,6 +52,7 @@ struct drm_output {
 	struct {
 		uint32_t connector_crtc_id;
 		uint32_t mode_id, active;
+		uint32_t link_status; /* 0: the connector has none */
 	} prop;
 	/* What the previous owner of the display may have left: other planes, other CRTCs, colour tables, rotation. */
 	struct drm_property clear[DRM_CLEAR_MAX];
@@ -58,12 +60,36 @@ struct drm_output {
 	char notice[480]; /* for people, when the output is adopted; empty: nothing */
 };
 
+#define DRM_CARD_PATH 128
+
+/* Which card is wanted, and which it became. */
+struct drm_card {
+	const char *wanted; /* path; NULL: the seat's first that can. Borrowed. */
+	bool legacy_wanted; /* atomic commits are not asked for */
+	char path[DRM_CARD_PATH];
+	bool legacy; /* there are no atomic commits */
+	bool dumb;   /* it makes dumb buffers; without libgbm a card has to */
+};
+
+/* drm_card.c */
 /*
- * Opens a card through the session and checks that it can do what is needed and is ours (DRM master). Waits at most 10 s
- * for one. card: path or NULL. -1 and a line in error. *path (size path_size) receives the device's path. *legacy: atomic commits are not asked for;
- * receives whether there are none. *dumb receives whether it makes dumb buffers; without libgbm a card has to.
+ * Opens a card that is there now through the session, and checks that it can do what is needed and is ours (DRM master). Any thread. Its descriptor, or -1 and
+ * why (of several cards: of each; empty: there is none). *final: waiting will not change it.
  */
-int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, bool *dumb, char *path, size_t path_size, char *error, size_t error_size);
+int drm_card_open(struct session *session, struct drm_card *card, char *why, size_t why_size, bool *final);
+/* The same at the program's start: waits at most 10 s for one. -1 and a line in error. */
+int drm_card_await(struct session *session, struct drm_card *card, char *error, size_t error_size);
+
+/* drm_news.c */
+/* The present card, or all zero: there is none. */
+struct drm_present {
+	bool here;
+	dev_t devnum;
+};
+/* What a uevent of the subsystem "drm" means: BACKEND_... or 0. action may be NULL, devnum is 0 where the device has no node. Pure. */
+uint32_t drm_news(const struct drm_present *present, const char *action, dev_t devnum);
+
+/* drm_output.c */
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
 struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
 /* Whether the card has such a connector, connected or not. False: a line in error. */
@@ -82,6 +108,29 @@ void drm_plane_set(drmModeAtomicReq *request, const struct drm_plane *plane, uin
 /* The same for the cursor plane, with its hot spot where the card asks for one. */
 void drm_plane_set_pointer(drmModeAtomicReq *request, const struct drm_plane *plane, uint32_t crtc, const struct commit_cursor *pointer);
 
+/* drm_atomic.c */
+struct drm_overlay_tested {
+	uint32_t w, h;
+	struct rect dest;
+};
+/* What atomic commits need besides the output. All zero: nothing can be committed. Front. */
+struct drm_atomic {
+	int fd;
+	const struct drm_output *output; /* borrowed, its mirrors behind it */
+	uint32_t mode_blob[1 + OUTPUT_MIRRORS];
+	bool overlaid;  /* by the last commit that was taken, */
+	uint32_t under; /* and this framebuffer below it */
+	struct drm_overlay_tested tested; /* overlay that the driver says it can show */
+	bool clips_refused, clear_refused, mirrors_refused; /* what the driver would not take is not tried again */
+};
+/* Commits are for this output from now on; NULL: for none. What the driver refused is tried anew. */
+void drm_atomic_adopt(struct drm_atomic *atomic, int fd, const struct drm_output *output);
+/* Outputs that a commit is for. */
+uint32_t drm_atomic_outputs(const struct drm_atomic *atomic);
+/* As backend_ops.commit, and blank. driver: for log lines. */
+int drm_atomic_commit(struct drm_atomic *atomic, const struct commit *commit, const char *driver);
+int drm_atomic_blank(const struct drm_atomic *atomic);
+
 /* drm_legacy.c */
 /* What was found out about the driver, and what it shows. All zero at first and for another output. */
 struct drm_legacy {
@@ -95,9 +144,9 @@ int drm_legacy_blank(int fd, const struct drm_output *output);
 
 /* drm_gbm.c, or drm_gbm_none.c where libgbm was not there to be built with: then errno is ENOSYS. Worker, unless it says otherwise. */
 struct drm_gbm;
-/* For a card, borrowed. NULL with errno. Loads Mesa's driver. At creation, front. */
+/* For a card, borrowed. NULL with errno. Loads Mesa's driver, which the sandbox lets nobody do later but for one that is loaded. At creation, front; card thread. */
 struct drm_gbm *drm_gbm_open(int card);
-/* When all its buffers are freed. NULL does nothing. At the end, front. */
+/* When all its buffers are freed. NULL does nothing. At the end, front; card thread. */
 void drm_gbm_close(struct drm_gbm *gbm);
 /* As backend_ops.make_buffer, in a format (DRM fourcc) of 32 bits. */
 int drm_gbm_make(struct drm_gbm *gbm, uint32_t width, uint32_t height, uint32_t format, struct scanout_buffer *buffer);
@@ -106,11 +155,13 @@ void drm_gbm_free(struct drm_gbm *gbm, struct scanout_buffer *buffer);
 void drm_gbm_draw(const struct scanout_buffer *buffer, bool begins);
 
 /* drm_import.c */
+/* The kernel's maker of dma-bufs out of other memory, which cards come and go without. -1 with errno: it has none. The caller closes it. */
+int drm_import_open(void);
 /*
- * Whether the card may show other memory: an open /dev/udmabuf for drm_import_buffer() (the caller closes it), or -1 and a text in why. A driver that
- * passes may still refuse a real picture, by its size or when it is committed.
+ * Whether the card may show other memory. False: a text in why. A driver that passes may still refuse a real picture, by its size or when it is committed.
+ * error: what drm_import_open() failed with, if udmabuf is -1. Any thread.
  */
-int drm_import_probe(int card, const char *driver, char *why, size_t size);
+bool drm_import_probe(int card, const char *driver, int udmabuf, int error, char *why, size_t size);
 struct udmabuf_create_list;
 /*
  * The picture's pages, and no others, as udmabuf wants them, neighbours merged: fills list (room for all segments, zeroed). *offset: of the first pixel in

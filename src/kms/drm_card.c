@@ -17,10 +17,9 @@
 #define CARDS 16
 #define WAIT_NS (10 * NSEC_PER_SEC)
 #define LOOK_MS 250
-#define DRM_MAJOR 226 /* Documentation/admin-guide/devices.txt */
 
 struct card {
-	char path[128];
+	char path[DRM_CARD_PATH];
 	int rank; /* higher is tried first */
 };
 
@@ -31,12 +30,17 @@ static bool is_one(struct udev_device *device, const char *attribute)
 }
 
 /* The seat's cards, the one that firmware and kernel showed the boot on first. */
-static uint32_t list_cards(struct udev *udev, const char *seat, struct card *cards)
+static uint32_t list_cards(const char *seat, struct card *cards)
 {
 	uint32_t n = 0;
-	struct udev_enumerate *enumerate = udev_enumerate_new(udev);
-	if (!enumerate)
+	/* Its own: one is for one thread. */
+	struct udev *udev = udev_new();
+	struct udev_enumerate *enumerate = udev ? udev_enumerate_new(udev) : NULL;
+	if (!enumerate) {
+		if (udev)
+			udev_unref(udev);
 		return 0;
+	}
 	udev_enumerate_add_match_subsystem(enumerate, "drm");
 	udev_enumerate_add_match_sysname(enumerate, "card[0-9]*");
 	udev_enumerate_scan_devices(enumerate);
@@ -59,11 +63,12 @@ static uint32_t list_cards(struct udev *udev, const char *seat, struct card *car
 		udev_device_unref(device);
 	}
 	udev_enumerate_unref(enumerate);
+	udev_unref(udev);
 	return n;
 }
 
 /* -1 with the reason in why. *final: waiting will not change it. */
-static int try_card(struct session *session, const char *path, bool *legacy, bool *dumb, char *why, size_t why_size, bool *final)
+static int try_card(struct session *session, const char *path, bool *no_atomic, bool *dumb, char *why, size_t why_size, bool *final)
 {
 	*final = false;
 	struct stat st;
@@ -91,7 +96,7 @@ static int try_card(struct session *session, const char *path, bool *legacy, boo
 		snprintf(why, why_size, "%.120s: another program holds the display: end it (a display server?) or give another --card", path);
 		*final = true;
 	} else {
-		*legacy = *legacy || drmSetClientCap(fd, DRM_CLIENT_CAP_ATOMIC, 1) != 0;
+		*no_atomic = *no_atomic || drmSetClientCap(fd, DRM_CLIENT_CAP_ATOMIC, 1) != 0;
 		drmSetClientCap(fd, DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT, 1); /* refused by older kernels, which show the plane anyway */
 		drmModeFreeResources(resources);
 		int flags = fcntl(fd, F_GETFL);
@@ -106,10 +111,10 @@ static int try_card(struct session *session, const char *path, bool *legacy, boo
 }
 
 /* Adds the cards that there are besides the one that was named. */
-static void list_others(struct session *session, struct udev *udev, const char *named, char *error, size_t error_size)
+static void list_others(struct session *session, const char *named, char *error, size_t error_size)
 {
 	struct card others[CARDS];
-	uint32_t found = list_cards(udev, session_seat(session), others), n = 0;
+	uint32_t found = list_cards(session_seat(session), others), n = 0;
 	size_t used = strlen(error);
 	for (uint32_t i = 0; i < found && used < error_size; i++)
 		if (strcmp(others[i].path, named) != 0)
@@ -118,45 +123,55 @@ static void list_others(struct session *session, struct udev *udev, const char *
 		snprintf(error + used, error_size - used, "; there is none");
 }
 
-int drm_card_open(struct session *session, struct udev *udev, const char *card, bool *legacy, bool *dumb, char *path, size_t path_size, char *error, size_t error_size)
+int drm_card_open(struct session *session, struct drm_card *card, char *why, size_t why_size, bool *final)
 {
-	uint64_t start = clock_now_ns(), said = 0;
-	for (;;) {
-		struct card cards[CARDS];
-		char reasons[512] = "", why[256];
-		size_t length = 0;
-		bool final = false;
-		uint32_t n = 1;
-		if (card)
-			snprintf(cards[0].path, sizeof(cards[0].path), "%s", card);
-		else
-			n = list_cards(udev, session_seat(session), cards);
-		for (uint32_t i = 0; i < n; i++) {
-			bool this_final;
-			int fd = try_card(session, cards[i].path, legacy, dumb, why, sizeof(why), &this_final);
-			if (fd >= 0) {
-				snprintf(path, path_size, "%s", cards[i].path);
-				return fd;
-			}
-			final |= this_final;
-			if (length < sizeof(reasons))
-				length += (size_t)snprintf(reasons + length, sizeof(reasons) - length, "%s%s", length ? "; " : "", why);
+	struct card cards[CARDS];
+	size_t length = 0;
+	uint32_t n = 1;
+	why[0] = '\0';
+	*final = false;
+	if (card->wanted)
+		snprintf(cards[0].path, sizeof(cards[0].path), "%s", card->wanted);
+	else
+		n = list_cards(session_seat(session), cards);
+	for (uint32_t i = 0; i < n; i++) {
+		char reason[256];
+		bool this_final, no_atomic = card->legacy_wanted;
+		int fd = try_card(session, cards[i].path, &no_atomic, &card->dumb, reason, sizeof(reason), &this_final);
+		if (fd >= 0) {
+			memcpy(card->path, cards[i].path, sizeof(card->path));
+			card->legacy = no_atomic;
+			return fd;
 		}
-		uint64_t now = clock_now_ns();
-		if (final || thread_end_asked() || now - start >= WAIT_NS) {
-			if (n == 0)
+		*final |= this_final;
+		if (length < why_size)
+			length += (size_t)snprintf(why + length, why_size - length, "%s%s", length ? "; " : "", reason);
+	}
+	return -1;
+}
+
+int drm_card_await(struct session *session, struct drm_card *card, char *error, size_t error_size)
+{
+	uint64_t start = clock_now_ns();
+	for (bool said = false;; said = true) {
+		char why[512];
+		bool final;
+		int fd = drm_card_open(session, card, why, sizeof(why), &final);
+		if (fd >= 0)
+			return fd;
+		if (final || thread_end_asked() || clock_now_ns() - start >= WAIT_NS) {
+			if (why[0] == '\0')
 				snprintf(error, error_size, "no display: no card in /dev/dri within 10 s; load its kernel driver, or use --display headless");
 			else
-				snprintf(error, error_size, "no usable display: %s%s", reasons,
+				snprintf(error, error_size, "no usable display: %s%s", why,
 					final ? "" : "; load the card's kernel driver, name another with --card, or use --display headless");
-			if (card)
-				list_others(session, udev, card, error, error_size);
+			if (card->wanted)
+				list_others(session, card->wanted, error, error_size);
 			return -1;
 		}
-		if (now - said >= 2 * NSEC_PER_SEC) {
-			said = now;
-			log_info("waiting for a display card%s%s", n ? ": " : "", reasons);
-		}
+		/* Whoever looks at the terminal for so long wants to know why nothing happens. */
+		if (!said)
+			log_at_once(LOG_INFO, LOG_MODULE, "waiting for a display card%s%s", why[0] ? ": " : "", why);
 		poll(NULL, 0, LOOK_MS);
 	}
 }

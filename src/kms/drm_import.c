@@ -106,7 +106,12 @@ void drm_forget_import(int card, struct scanout_buffer *buffer)
 	memset(buffer, 0, sizeof(*buffer));
 }
 
-int drm_import_probe(int card, const char *driver, char *why, size_t size)
+int drm_import_open(void)
+{
+	return open(UDMABUF_PATH, O_RDWR | O_CLOEXEC);
+}
+
+bool drm_import_probe(int card, const char *driver, int udmabuf, int error, char *why, size_t size)
 {
 	enum { SIDE = 64, BYTES = SIDE * SIDE * 4 };
 	struct link_segment segment = {0, BYTES};
@@ -116,24 +121,21 @@ int drm_import_probe(int card, const char *driver, char *why, size_t size)
 	uint64_t prime = 0;
 	if (drmGetCap(card, DRM_CAP_PRIME, &prime) != 0 || !(prime & DRM_PRIME_CAP_IMPORT)) {
 		snprintf(why, size, "%s shows no memory but its own", driver);
-		return -1;
+		return false;
 	}
-	int udmabuf = open(UDMABUF_PATH, O_RDWR | O_CLOEXEC);
 	if (udmabuf < 0) {
-		snprintf(why, size, "%s: %s", UDMABUF_PATH, errno == ENOENT ? "the kernel has none (CONFIG_UDMABUF)" : strerror(errno));
-		return -1;
+		snprintf(why, size, "%s: %s", UDMABUF_PATH, error == ENOENT ? "the kernel has none (CONFIG_UDMABUF)" : strerror(error));
+		return false;
 	}
 	pages.fd = memfd_create("rayvm-probe", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	bool works = pages.fd >= 0 && ftruncate(pages.fd, BYTES) == 0 && fcntl(pages.fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0 &&
 		     drm_import_buffer(card, udmabuf, &pages, &buffer) == 0;
-	int error = errno;
+	error = errno;
 	if (pages.fd >= 0)
 		close(pages.fd);
-	if (works) {
+	if (works)
 		drm_forget_import(card, &buffer);
-		return udmabuf;
-	}
-	close(udmabuf);
-	snprintf(why, size, "%s does not show memory of others (%s)", driver, strerror(error));
-	return -1;
+	else
+		snprintf(why, size, "%s does not show memory of others (%s)", driver, strerror(error));
+	return works;
 }

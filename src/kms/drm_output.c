@@ -121,7 +121,10 @@ static void note_crtcs(int fd, struct drm_output *output, const drmModeRes *reso
 		uint32_t connector = resources->connectors[i];
 		drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
 		if (connector == output->connector) {
+			uint64_t link = 0;
 			output->prop.connector_crtc_id = drm_property_id(fd, properties, "CRTC_ID", NULL);
+			output->prop.link_status = drm_property_id(fd, properties, "link-status", &link);
+			output->base.link_lost = link != 0;
 			clear_if_set(output, fd, properties, connector, "HDR_OUTPUT_METADATA", 0);
 			clear_if_set(output, fd, properties, connector, "Colorspace", 0);
 		} else {
@@ -204,6 +207,7 @@ static bool add_mirror(struct drm_output *output, struct drm_output *mirror)
 			output->clear[n++] = mirror->clear[i];
 	output->n_clear = n;
 	mirror->n_clear = 0;
+	output->base.link_lost |= mirror->base.link_lost;
 	memcpy(output->base.mirror[output->base.n_mirrors++], mirror->base.name, sizeof(mirror->base.name));
 	return true;
 }

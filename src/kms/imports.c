@@ -152,6 +152,21 @@ void imports_drop_sets(struct imports *imports, struct backend *backend, uint32_
 	}
 }
 
+void imports_lose(struct imports *imports, struct backend *backend)
+{
+	for (uint32_t i = 0; i < IMPORTS; i++) {
+		struct import *import = &imports->slot[i];
+		if (!import->dead) {
+			drop(import, backend);
+			continue;
+		}
+		if (import->state == IMPORT_GOOD)
+			backend->ops->free_buffer(backend, &import->buffer);
+		import->state = IMPORT_BAD;
+		import->held = false;
+	}
+}
+
 void imports_free(struct imports *imports, struct backend *backend)
 {
 	for (uint32_t i = 0; i < IMPORTS; i++)

@@ -64,6 +64,8 @@ bool imports_dead(struct imports *imports, struct link_buffer_id name);
 bool imports_settle(struct imports *imports, struct backend *backend, struct link_buffer_id *name);
 /* The producer is gone, and nobody waits for answers: what is held goes when it is let go. */
 void imports_orphan(struct imports *imports);
+/* The card is gone: no framebuffer is left, held or not. What was dead is still owed an answer. */
+void imports_lose(struct imports *imports, struct backend *backend);
 /* No set before this one is on the screen any more: nobody holds them. */
 void imports_drop_sets(struct imports *imports, struct backend *backend, uint32_t before);
 /* All of them, held or not. */

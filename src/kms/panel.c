@@ -28,26 +28,8 @@ static int on_latch_timer(int fd, uint32_t mask, void *data)
 		return 0;
 	if (panel->blank_ns && clock_now_ns() >= panel->blank_ns && panel_try_blank(panel) != 0)
 		log_warn("%s does not switch off: %s", panel->output.name, strerror(errno));
+	panel_card_timer(panel);
 	panel_run_latch(panel, latch_timer(&panel->latch, clock_now_ns()));
-	return 0;
-}
-
-static int on_backend(int fd, uint32_t mask, void *data)
-{
-	(void)fd;
-	(void)mask;
-	struct panel *panel = data;
-	panel->backend->ops->dispatch(panel->backend);
-	return 0;
-}
-
-static int on_hotplug(int fd, uint32_t mask, void *data)
-{
-	(void)fd;
-	(void)mask;
-	struct panel *panel = data;
-	if (panel->backend->ops->hotplug(panel->backend))
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
 	return 0;
 }
 
@@ -60,81 +42,7 @@ static int on_tick(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
-/* --- outputs and the worker's news ---------------------------------------------------------------------------- */
-
-static void new_geometry(struct panel *panel)
-{
-	panel->set++;
-	for (uint32_t f = 0; f < PANEL_FACES; f++) {
-		panel->face[f].complete = false;
-		panel->face[f].damage = (struct rect){0};
-	}
-	worker_post(panel->worker,
-		&(struct front_event){.type = FRONT_GEOMETRY, .set = panel->set, .width = panel->output.width, .height = panel->output.height});
-	panel_tell_display(panel);
-}
-
-static void take_output(struct panel *panel, const struct output *output)
-{
-	struct output old = panel->output;
-	panel->output = *output;
-	if (!output->connected) {
-		/* Producers go on in the size they have. */
-		panel->output.width = old.width;
-		panel->output.height = old.height;
-		panel->output.refresh_mhz = old.refresh_mhz;
-	}
-}
-
-static bool same_monitor(const struct output *a, const struct output *b)
-{
-	return a->width_mm == b->width_mm && a->height_mm == b->height_mm && strcmp(a->monitor, b->monitor) == 0;
-}
-
-static bool same_output(const struct output *a, const struct output *b)
-{
-	if (a->connected != b->connected || !a->connected)
-		return a->connected == b->connected;
-	if (a->width != b->width || a->height != b->height || a->refresh_mhz != b->refresh_mhz || strcmp(a->name, b->name) != 0 || a->n_mirrors != b->n_mirrors ||
-	    !same_monitor(a, b))
-		return false;
-	for (uint32_t i = 0; i < a->n_mirrors; i++)
-		if (strcmp(a->mirror[i], b->mirror[i]) != 0)
-			return false;
-	return true;
-}
-
-static void probed(struct panel *panel, struct output *output)
-{
-	if (!output) {
-		log_warn("connectors could not be read");
-		return;
-	}
-	struct output old = panel->output;
-	/* The session's previous owner may have left a pointer or a second picture, which only this probe saw. */
-	bool leftovers = panel->foreign && output->leftovers > 0;
-	panel->foreign = false;
-	if (same_output(output, &old) && !leftovers) {
-		free(output);
-		return;
-	}
-	panel_go_dark(panel);
-	take_output(panel, output);
-	panel->backend->ops->adopt(panel->backend, output);
-	if (panel->output.connected)
-		log_info("%s: %ux%u, %u mirror%s", panel->output.name, panel->output.width, panel->output.height, panel->output.n_mirrors,
-			panel->output.n_mirrors == 1 ? "" : "s");
-	else
-		log_info("no monitor connected any more; running on without");
-	if (panel->output.width != old.width || panel->output.height != old.height || panel->output.refresh_mhz != old.refresh_mhz)
-		new_geometry(panel);
-	else if (panel->output.connected && !same_monitor(&panel->output, &old))
-		panel_tell_display(panel); /* another monitor with the same mode */
-	panel_offer_pointer(panel);
-	panel_update_status(panel);
-	panel_arm_tick(panel); /* sends it, also while nothing is shown */
-	panel_go_light(panel);
-}
+/* --- the worker's news ---------------------------------------------------------------------------------------- */
 
 static void news(struct panel *panel, enum panel_face which)
 {
@@ -247,7 +155,10 @@ static int on_events(int fd, uint32_t mask, void *data)
 				panel->config.joined(panel->config.data);
 			break;
 		case WORKER_PROBED:
-			probed(panel, event.output);
+			panel_probed(panel, event.output);
+			break;
+		case WORKER_LEFT:
+			panel_card_left(panel);
 			break;
 		}
 	}
@@ -333,21 +244,19 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 	panel->output.width = config->width ? config->width : 1280;
 	panel->output.height = config->height ? config->height : 800;
 	panel->output.refresh_mhz = config->refresh_mhz ? config->refresh_mhz : 60000;
-	take_output(panel, output);
+	panel_take_output(panel, output);
 	panel->backend->ops->adopt(panel->backend, output);
 
 	add_source(panel, mailbox_fd(panel->events), on_events);
 	add_source(panel, mailbox_fd(panel->chatter), on_chatter);
 	add_source(panel, panel->latch_fd, on_latch_timer);
 	add_source(panel, panel->tick_fd, on_tick);
-	add_source(panel, panel->backend->fd, on_backend);
-	if (panel->backend->hotplug_fd >= 0)
-		add_source(panel, panel->backend->hotplug_fd, on_hotplug);
-	for (uint32_t i = 0; i < panel->n_sources; i++) {
-		if (!panel->source[i]) {
-			snprintf(error, error_size, "display: event loop: %s", strerror(errno));
-			goto fail;
-		}
+	bool listens = panel_watch_card(panel);
+	for (uint32_t i = 0; i < panel->n_sources; i++)
+		listens &= panel->source[i] != NULL;
+	if (!listens) {
+		snprintf(error, error_size, "display: event loop: %s", strerror(errno));
+		goto fail;
 	}
 	panel_update_status(panel);
 	panel_tell_path(panel);
@@ -364,6 +273,7 @@ void panel_destroy(struct panel *panel)
 	for (uint32_t i = 0; i < panel->n_sources; i++)
 		if (panel->source[i])
 			wl_event_source_remove(panel->source[i]);
+	panel_end_card(panel);
 	worker_destroy(panel->worker);
 	if (panel->events) {
 		struct worker_event event;
@@ -415,9 +325,9 @@ int panel_start(struct panel *panel)
 		.pointer = &panel->pointer_news,
 	};
 	panel->worker = worker_create(&config);
-	if (!panel->worker || worker_start(panel->worker) != 0)
+	if (!panel->worker || worker_start(panel->worker) != 0 || panel_start_card(panel) != 0)
 		return -1;
-	new_geometry(panel);
+	panel_new_geometry(panel);
 	panel_offer_pointer(panel);
 	panel_update_status(panel);
 	panel_go_light(panel);
@@ -462,7 +372,8 @@ void panel_session(struct panel *panel, bool active)
 		panel->foreign = true;
 		panel_go_light(panel);
 		/* After our commit: the probe sees what that left, and does not keep it waiting. */
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
+		panel_probe(panel);
+		panel_look_for_card(panel);
 	} else {
 		panel_go_dark(panel);
 	}
@@ -522,5 +433,5 @@ bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(vo
 
 bool panel_work(struct panel *panel, void (*run)(void *data, struct backend *backend), void *data)
 {
-	return worker_post(panel->worker, &(struct front_event){.type = FRONT_WORK, .work = {.run = run, .data = data}});
+	return panel->card == PANEL_CARD_HERE && worker_post(panel->worker, &(struct front_event){.type = FRONT_WORK, .work = {.run = run, .data = data}});
 }

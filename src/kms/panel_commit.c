@@ -15,6 +15,16 @@ void panel_arm(int fd, uint64_t at_ns)
 		log_error("timerfd: %s", strerror(errno));
 }
 
+void panel_arm_latch(const struct panel *panel)
+{
+	const uint64_t at[] = {panel->blank_ns, panel->card_ns, panel->latch.timer_ns};
+	uint64_t first = 0;
+	for (uint32_t i = 0; i < ARRAY_LEN(at); i++)
+		if (at[i] && (!first || at[i] < first))
+			first = at[i];
+	panel_arm(panel->latch_fd, first);
+}
+
 uint64_t panel_refresh_ns(const struct panel *panel)
 {
 	return panel->output.refresh_mhz ? NSEC_PER_SEC * 1000 / panel->output.refresh_mhz : 16666667;
@@ -121,7 +131,7 @@ static int commit_with_pointer(struct panel *panel, struct commit *commit, struc
 	if (result >= 0)
 		return result;
 	int error = errno;
-	if (commit_not_now(error) || !commit->cursor || !pointer->shown || overlaid)
+	if (commit_not_now(error) || error == ENODEV || !commit->cursor || !pointer->shown || overlaid)
 		return -1;
 	*pointer = (struct pointer){0};
 	commit->cursor = all || now->shown ? panel_commit_cursor(panel, pointer, &cursor) : NULL;
@@ -175,6 +185,10 @@ static enum latch_result try_commit(struct panel *panel)
 			return LATCH_BUSY;
 		if (error == ECANCELED)
 			return LATCH_NOTHING;
+		if (error == ENODEV && panel->opener) {
+			panel_card_lost(panel); /* drivers/gpu/drm/drm_ioctl.c: what an unplugged card answers, ahead of the uevent */
+			return LATCH_NOTHING;
+		}
 		if ((commit.buffer || under) && buffer->imported && !commit_not_now(error))
 			return refuse(panel, face, error);
 		if (log_limit_pass(&panel->commit_limit, &left_out))
@@ -222,7 +236,7 @@ void panel_run_latch(struct panel *panel, bool commit)
 		panel->lost = panel->latch.lost;
 		log_warn("%s: a page flip was never reported, setting everything anew", panel->output.name);
 	}
-	panel_arm(panel->latch_fd, panel->blank_ns ? panel->blank_ns : panel->latch.timer_ns);
+	panel_arm_latch(panel);
 	panel_update_visible(panel);
 }
 
@@ -266,6 +280,6 @@ int panel_try_blank(struct panel *panel)
 	if (!commit_not_now(errno))
 		return -1;
 	panel->blank_ns = clock_now_ns() + (errno == EBUSY ? LATCH_BUSY_NS : LATCH_RETRY_NS);
-	panel_arm(panel->latch_fd, panel->blank_ns);
+	panel_arm_latch(panel);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * The panel from inside, all of it on the front thread: panel.c (what the program calls, sources of the event loop),
- * panel_commit.c (what is shown: latch, commits, flips), panel_pointer.c (the cursor plane), panel_producers.c (what producers and the status board are told).
+ * panel_commit.c (what is shown: latch, commits, flips), panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards that go
+ * and come), panel_producers.c (what producers and the status board are told).
  */
 #pragma once
 
@@ -28,6 +29,12 @@ struct face {
 	uint32_t width, height; /* of the producer's picture; 0: none */
 };
 
+/*
+ * HERE: its output is known, or asked for. LEAVING: the worker gives up what it made with it. OPENING: the card thread has it, or looks for another one. NONE.
+ * But for HERE nothing of the backend is the front's, except its hotplug.
+ */
+enum panel_card { PANEL_CARD_HERE, PANEL_CARD_LEAVING, PANEL_CARD_OPENING, PANEL_CARD_NONE };
+
 /* A framebuffer on, or on its way to, the screen. */
 struct shown {
 	bool valid;
@@ -50,8 +57,17 @@ struct panel {
 	struct pointer_news pointer_news;
 	struct outbox outbox[2]; /* 0 UI, 1 guest */
 	int latch_fd, tick_fd;
-	struct wl_event_source *source[6];
+	struct wl_event_source *source[4];
 	uint32_t n_sources;
+
+	enum panel_card card;
+	struct opener *opener; /* NULL: the card never goes */
+	struct wl_event_source *card_source, *hotplug_source, *opener_source;
+	bool new_card;       /* nothing was made with it yet */
+	bool look_again;     /* when the card thread is done */
+	uint32_t soon_looks; /* a card was announced: so often it is looked for at short intervals */
+	uint64_t card_ns;    /* it is looked for then; 0: never */
+	char card_why[160];  /* as logged last */
 
 	struct output output; /* as last known; connected tells whether it is there now */
 	struct latch latch;
@@ -95,8 +111,36 @@ static inline uint32_t head_of(enum panel_face face)
 /* panel.c: as panel_create(), on a backend made by the caller (taken over, also by a failure). */
 struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_config *config, struct backend *backend, char *error, size_t error_size);
 
+/* panel_outputs.c */
+/* Asks the worker for what the connectors offer now. */
+void panel_probe(struct panel *panel);
+/* WORKER_PROBED has come; output is taken over, NULL: it failed. */
+void panel_probed(struct panel *panel, struct output *output);
+/* The output as it is now; a size stays while nothing is connected. */
+void panel_take_output(struct panel *panel, const struct output *output);
+/* New framebuffers, of the output's size. */
+void panel_new_geometry(struct panel *panel);
+
+/* panel_card.c */
+/* Listens to the card. False with errno. */
+bool panel_watch_card(struct panel *panel);
+/* Starts the card thread, where cards may go. 0 or -1 with errno. */
+int panel_start_card(struct panel *panel);
+/* Ends it, and listens no more. */
+void panel_end_card(struct panel *panel);
+/* The card is gone: a uevent or a commit said so. Nothing, where there is none already. */
+void panel_card_lost(struct panel *panel);
+/* WORKER_LEFT has come. */
+void panel_card_left(struct panel *panel);
+/* Looks for a card as soon as that can be, if there is none. */
+void panel_look_for_card(struct panel *panel);
+/* The latch's timer has come. */
+void panel_card_timer(struct panel *panel);
+
 /* panel_commit.c */
 void panel_arm(int fd, uint64_t at_ns);
+/* The latch's timer, for the first of what it is for. */
+void panel_arm_latch(const struct panel *panel);
 uint64_t panel_refresh_ns(const struct panel *panel);
 enum panel_face panel_wanted_face(const struct panel *panel);
 /* Gives a framebuffer back to the worker unless it is on the screen, on its way there, or its face's latest. */

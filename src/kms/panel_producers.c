@@ -80,6 +80,7 @@ static void write_status(struct status *status, void *data)
 	const struct panel *panel = data;
 	status->n_outputs = panel->output.connected ? 1 + panel->output.n_mirrors : 0;
 	status->blanked = panel->blanked;
+	status->card = !panel->opener ? STATUS_CARD_NONE : panel->card == PANEL_CARD_HERE ? STATUS_CARD_HERE : STATUS_CARD_GONE;
 	struct status_output *output = &status->output[0];
 	snprintf(output->name, sizeof(output->name), "%s", panel->output.name);
 	output->width = panel->output.connected ? panel->output.width : 0;
@@ -103,6 +104,10 @@ void panel_update_status(struct panel *panel)
 {
 	status_board_update(panel->config.board, write_status, panel);
 	const struct output *output = &panel->output;
+	if (panel->card != PANEL_CARD_HERE) {
+		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_BUSY, "no display card: waiting for one");
+		return;
+	}
 	const char *what = panel->backend->ops->describe(panel->backend);
 	if (panel->blanked)
 		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_OFF, "off until a key is pressed, %s", what);
@@ -115,6 +120,8 @@ void panel_update_status(struct panel *panel)
 
 void panel_tell_path(struct panel *panel)
 {
+	if (panel->card != PANEL_CARD_HERE)
+		return;
 	const char *why = panel->backend->copies;
 	const struct shown *now = &panel->now;
 	bool direct = panel->direct;

@@ -2,11 +2,14 @@
 #include "kms/session.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <libseat.h>
@@ -21,8 +24,19 @@
 #define ACTIVATION_NS (10 * NSEC_PER_SEC)
 #define LOOK_MS 250 /* how long a request to end may wait */
 
+/*
+ * libseat is for one thread at a time: the front's, and the card thread's while it opens or closes a card, which may take long. The front does not wait for that
+ * to hear of the seat or to switch terminals: it does so when the lock is free. Devices that come and go meanwhile wait in the seat manager in any case, which has
+ * one thread.
+ */
 struct session {
 	struct session_config config;
+	pthread_mutex_t lock; /* guards libseat and the devices; taken again by callbacks */
+	int free_fd;          /* eventfd: whoever had the lock has let go */
+	struct wl_event_source *free_source;
+	_Atomic bool late; /* the front waits for that */
+	bool news_late;    /* libseat's socket is not listened to until then */
+	int switch_late;   /* this terminal is to be switched to; 0: none */
 	struct libseat *seat;
 	struct wl_event_source *source;
 	bool active;
@@ -68,10 +82,32 @@ static void on_log(enum libseat_log_level level, const char *format, va_list arg
 	log_debug("libseat%s: %s", level == LIBSEAT_LOG_LEVEL_ERROR ? " (error)" : "", line);
 }
 
+static void unlock(struct session *session)
+{
+	pthread_mutex_unlock(&session->lock);
+	if (atomic_exchange(&session->late, false))
+		eventfd_write(session->free_fd, 1);
+}
+
+/* Front. False: another thread has it, and on_free() is called when that lets go. */
+static bool try_lock(struct session *session)
+{
+	if (pthread_mutex_trylock(&session->lock) == 0)
+		return true;
+	atomic_store(&session->late, true);
+	/* Who still has it now will see that. */
+	return pthread_mutex_trylock(&session->lock) == 0;
+}
+
 static int on_readable(int fd, uint32_t mask, void *data)
 {
 	(void)fd;
 	struct session *session = data;
+	if (!try_lock(session)) {
+		wl_event_source_fd_update(session->source, 0);
+		session->news_late = true;
+		return 0;
+	}
 	if (libseat_dispatch(session->seat, 0) < 0 || mask & (WL_EVENT_HANGUP | WL_EVENT_ERROR)) {
 		log_error("connection to the seat lost (%s): display and input stay off; restart when the seat manager runs", strerror(errno));
 		wl_event_source_remove(session->source);
@@ -81,6 +117,23 @@ static int on_readable(int fd, uint32_t mask, void *data)
 			session->config.active(session->config.data, false);
 		}
 	}
+	unlock(session);
+	return 0;
+}
+
+static int on_free(int fd, uint32_t mask, void *data)
+{
+	(void)mask;
+	struct session *session = data;
+	eventfd_t n;
+	eventfd_read(fd, &n);
+	if (session->news_late && session->source)
+		wl_event_source_fd_update(session->source, WL_EVENT_READABLE);
+	session->news_late = false;
+	int vt = session->switch_late;
+	session->switch_late = 0;
+	if (vt && session_switch(session, vt) != 0)
+		log_warn("cannot switch to virtual terminal %d: %s", vt, strerror(errno));
 	return 0;
 }
 
@@ -115,6 +168,12 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 		return NULL;
 	}
 	session->config = *config;
+	pthread_mutexattr_t again;
+	pthread_mutexattr_init(&again);
+	pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&session->lock, &again);
+	pthread_mutexattr_destroy(&again);
+	session->free_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	libseat_set_log_handler(on_log);
 	libseat_set_log_level(LIBSEAT_LOG_LEVEL_INFO);
 	session->seat = open_seat(session);
@@ -138,7 +197,8 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 		return NULL;
 	}
 	session->source = wl_event_loop_add_fd(loop, libseat_get_fd(session->seat), WL_EVENT_READABLE, on_readable, session);
-	if (!session->source) {
+	session->free_source = session->free_fd >= 0 ? wl_event_loop_add_fd(loop, session->free_fd, WL_EVENT_READABLE, on_free, session) : NULL;
+	if (!session->source || !session->free_source) {
 		snprintf(error, error_size, "seat: event loop: %s", strerror(errno));
 		session_close(session);
 		return NULL;
@@ -156,10 +216,15 @@ void session_close(struct session *session)
 	session->opened = false;
 	if (session->source)
 		wl_event_source_remove(session->source);
+	if (session->free_source)
+		wl_event_source_remove(session->free_source);
 	while (session->n_devices > 0)
 		session_close_device(session, session->device[session->n_devices - 1].fd);
 	if (session->seat)
 		libseat_close_seat(session->seat);
+	if (session->free_fd >= 0)
+		close(session->free_fd);
+	pthread_mutex_destroy(&session->lock);
 	free(session);
 }
 
@@ -175,20 +240,24 @@ const char *session_seat(const struct session *session)
 
 int session_open_device(struct session *session, const char *path)
 {
-	if (session->n_devices == DEVICES) {
-		errno = EMFILE;
-		return -1;
+	int fd = -1, id = -1;
+	pthread_mutex_lock(&session->lock);
+	errno = EMFILE;
+	if (session->n_devices < DEVICES)
+		id = libseat_open_device(session->seat, path, &fd);
+	if (id >= 0) {
+		session->device[session->n_devices].fd = fd;
+		session->device[session->n_devices++].id = id;
 	}
-	int fd, id = libseat_open_device(session->seat, path, &fd);
-	if (id < 0)
-		return -1;
-	session->device[session->n_devices].fd = fd;
-	session->device[session->n_devices++].id = id;
-	return fd;
+	int error = errno;
+	unlock(session);
+	errno = error;
+	return id >= 0 ? fd : -1;
 }
 
 void session_close_device(struct session *session, int fd)
 {
+	pthread_mutex_lock(&session->lock);
 	for (uint32_t i = 0; i < session->n_devices; i++) {
 		if (session->device[i].fd != fd)
 			continue;
@@ -197,9 +266,17 @@ void session_close_device(struct session *session, int fd)
 		break;
 	}
 	close(fd);
+	unlock(session);
 }
 
 int session_switch(struct session *session, int vt)
 {
-	return libseat_switch_session(session->seat, vt);
+	if (!try_lock(session)) {
+		session->switch_late = vt;
+		return 0;
+	}
+	int result = libseat_switch_session(session->seat, vt), error = errno;
+	unlock(session);
+	errno = error;
+	return result;
 }

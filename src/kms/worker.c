@@ -39,6 +39,25 @@ static void new_geometry(struct worker *worker, uint32_t number, uint32_t width,
 	}
 }
 
+static void tell_left(struct worker *worker)
+{
+	worker->left_due = !mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_LEFT});
+}
+
+/* The card is gone, and with it all that was made for it. What it would not show is no news of the next one. */
+static void leave_card(struct worker *worker)
+{
+	struct backend *backend = worker->config.backend;
+	for (uint32_t i = 0; i < SETS; i++)
+		worker_free_set(worker, &worker->set[i]);
+	imports_lose(&worker->imports, backend);
+	pointer_plane_end(&worker->pointer, backend, worker->config.pointer);
+	atomic_store(&worker->config.pointer->state, 0);
+	memset(&worker->ladder, 0, sizeof(worker->ladder));
+	worker->current = 0;
+	tell_left(worker);
+}
+
 static void handle(struct worker *worker, const struct front_event *event)
 {
 	switch (event->type) {
@@ -74,6 +93,9 @@ static void handle(struct worker *worker, const struct front_event *event)
 			free(probed.output);
 		break;
 	}
+	case FRONT_LEAVE:
+		leave_card(worker);
+		break;
 	case FRONT_JOIN:
 		worker_join(worker, event->link, event->epoch);
 		break;
@@ -99,7 +121,7 @@ static int earlier(int ms, uint64_t at_ns, uint64_t now)
 /* Milliseconds until something is due without an event; -1: never. */
 static int wait_ms(struct worker *worker, uint64_t now)
 {
-	int ms = worker->joined_due || worker->ready_due ? RETRY_MS : -1;
+	int ms = worker->joined_due || worker->left_due || worker->ready_due ? RETRY_MS : -1;
 	for (uint32_t p = 0; p < 2; p++) {
 		if (worker->producer[p].stuck)
 			ms = RETRY_MS;
@@ -140,6 +162,8 @@ static void *run(void *arg)
 			handle(worker, &event);
 		if (worker->joined_due)
 			worker_tell_joined(worker);
+		if (worker->left_due)
+			tell_left(worker);
 		for (uint32_t p = 0; p < 2; p++)
 			if (worker->producer[p].link)
 				worker_read_producer(worker, p);

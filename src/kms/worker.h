@@ -27,6 +27,7 @@ enum worker_event_type {
 	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
 	WORKER_POINTER, /* struct pointer_news changed */
 	WORKER_GONE,   /* nothing is left of the guest's links before the present one */
+	WORKER_LEFT,   /* answers FRONT_LEAVE */
 	WORKER_PROBED, /* output: what the connectors offer now (owned by the receiver), NULL when that failed */
 };
 
@@ -64,6 +65,7 @@ enum front_event_type {
 	FRONT_POINTER,  /* pointer_plane: whether the guest's pointer may be shown on the cursor plane */
 	FRONT_POINTER_FREE, /* index: of a pointer picture's slot; the front is done with it */
 	FRONT_PROBE,
+	FRONT_LEAVE,    /* the card is gone: all that was made with it is freed, held by the front or not, and WORKER_LEFT answers */
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
 	FRONT_SHOT,
 	FRONT_WORK,     /* work: run there, between two turns of pictures */

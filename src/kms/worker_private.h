@@ -84,6 +84,7 @@ struct worker {
 	uint32_t current; /* number of the set drawn into; 0: no output */
 	uint32_t visible;
 	bool joined_due; /* WORKER_JOINED found no room */
+	bool left_due;   /* nor did WORKER_LEFT */
 	bool gone_due;   /* WORKER_GONE follows when nothing is left */
 	struct ladder ladder; /* of the guest's */
 	struct {

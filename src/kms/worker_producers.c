@@ -181,7 +181,8 @@ void worker_read_producer(struct worker *worker, uint32_t p)
 void worker_need_pages(struct worker *worker, struct link *link)
 {
 	const struct backend *backend = worker->config.backend;
-	if (!backend->ops->import_buffer || backend->copies[0])
+	/* The next card may show them where this one does not. */
+	if (!backend->ops->import_buffer || (!backend->ops->open_card && backend->copies[0]))
 		link_forget_pixels_fd(link);
 }
 

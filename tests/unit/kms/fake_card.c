@@ -110,10 +110,10 @@ static void fake_dispatch(struct backend *backend)
 	backend->flipped(backend->data, fake->epoch, clock_now_ns());
 }
 
-static bool fake_hotplug(struct backend *backend)
+static uint32_t fake_hotplug(struct backend *backend, bool card_here)
 {
 	eventfd_t n;
-	return eventfd_read(backend->hotplug_fd, &n) == 0;
+	return card_here && eventfd_read(backend->hotplug_fd, &n) == 0 ? BACKEND_OUTPUTS : 0;
 }
 
 static const char *fake_describe(const struct backend *backend)

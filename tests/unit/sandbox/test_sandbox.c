@@ -30,7 +30,7 @@
 enum mode { OFF, ON, MACHINE };
 enum verdict { REFUSED, SUCCEEDED, KILLED, STRANGE };
 
-static const char *const kinds[] = { "front", "vcpu0", "block", "block-io", "vm-io", "console", "net", "machine", "loader", "log", "control", "worker", "pattern", "probe", "ui", "nameless" };
+static const char *const kinds[] = { "front", "vcpu0", "block", "block-io", "vm-io", "console", "net", "machine", "loader", "log", "control", "worker", "card", "pattern", "probe", "ui", "nameless" };
 /* Those that the machine's own process has. */
 static const char *const machine_kinds[] = { "main", "vcpu0", "block", "block-io", "vm-io", "console", "net", "machine", "loader", "log" };
 

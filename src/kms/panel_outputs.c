@@ -1,0 +1,96 @@
+/* Outputs: what the connectors offer now, and what that changes. */
+#define LOG_MODULE "panel"
+#include <stdlib.h>
+#include <string.h>
+
+#include "kms/panel_private.h"
+
+void panel_probe(struct panel *panel)
+{
+	if (panel->card == PANEL_CARD_HERE)
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
+}
+
+void panel_new_geometry(struct panel *panel)
+{
+	panel->set++;
+	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+		panel->face[f].complete = false;
+		panel->face[f].damage = (struct rect){0};
+	}
+	worker_post(panel->worker,
+		&(struct front_event){.type = FRONT_GEOMETRY, .set = panel->set, .width = panel->output.width, .height = panel->output.height});
+	panel_tell_display(panel);
+}
+
+void panel_take_output(struct panel *panel, const struct output *output)
+{
+	struct output old = panel->output;
+	panel->output = *output;
+	if (!output->connected) {
+		/* Producers go on in the size they have. */
+		panel->output.width = old.width;
+		panel->output.height = old.height;
+		panel->output.refresh_mhz = old.refresh_mhz;
+	}
+}
+
+static bool same_monitor(const struct output *a, const struct output *b)
+{
+	return a->width_mm == b->width_mm && a->height_mm == b->height_mm && strcmp(a->monitor, b->monitor) == 0;
+}
+
+static bool same_output(const struct output *a, const struct output *b)
+{
+	if (a->connected != b->connected || !a->connected)
+		return a->connected == b->connected;
+	if (a->width != b->width || a->height != b->height || a->refresh_mhz != b->refresh_mhz || strcmp(a->name, b->name) != 0 || a->n_mirrors != b->n_mirrors ||
+	    !same_monitor(a, b))
+		return false;
+	for (uint32_t i = 0; i < a->n_mirrors; i++)
+		if (strcmp(a->mirror[i], b->mirror[i]) != 0)
+			return false;
+	return true;
+}
+
+void panel_probed(struct panel *panel, struct output *output)
+{
+	if (panel->card != PANEL_CARD_HERE) {
+		free(output); /* of a card that is gone */
+		return;
+	}
+	if (!output) {
+		log_warn("connectors could not be read");
+		if (panel->new_card)
+			panel_card_lost(panel); /* it is tried again */
+		return;
+	}
+	struct output old = panel->output;
+	/* The session's previous owner may have left a pointer or a second picture, which only this probe saw. */
+	bool leftovers = panel->foreign && output->leftovers > 0;
+	panel->foreign = false;
+	if (same_output(output, &old) && !leftovers && !output->link_lost && !panel->new_card) {
+		free(output);
+		return;
+	}
+	panel_go_dark(panel);
+	panel_take_output(panel, output);
+	panel->backend->ops->adopt(panel->backend, output);
+	if (output->link_lost)
+		log_warn("%s: the link to the monitor was lost, setting it up anew", panel->output.name);
+	else if (panel->output.connected)
+		log_info("%s: %ux%u, %u mirror%s", panel->output.name, panel->output.width, panel->output.height, panel->output.n_mirrors,
+			panel->output.n_mirrors == 1 ? "" : "s");
+	else
+		log_info("no monitor connected any more; running on without");
+	if (panel->new_card || panel->output.width != old.width || panel->output.height != old.height || panel->output.refresh_mhz != old.refresh_mhz)
+		panel_new_geometry(panel);
+	else if (panel->output.connected && !same_monitor(&panel->output, &old))
+		panel_tell_display(panel); /* another monitor with the same mode */
+	panel->new_card = false;
+	panel_offer_pointer(panel);
+	panel_tell_path(panel);
+	panel_update_status(panel);
+	panel_arm_tick(panel); /* sends it, also while nothing is shown */
+	panel_go_light(panel);
+}
