@@ -157,6 +157,9 @@ static int on_events(int fd, uint32_t mask, void *data)
 		case WORKER_PROBED:
 			panel_probed(panel, event.output);
 			break;
+		case WORKER_LOST:
+			panel_card_lost(panel);
+			break;
 		case WORKER_LEFT:
 			panel_card_left(panel);
 			break;

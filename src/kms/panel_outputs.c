@@ -76,19 +76,19 @@ void panel_probed(struct panel *panel, struct output *output)
 	panel_go_dark(panel);
 	panel_take_output(panel, output);
 	panel->backend->ops->adopt(panel->backend, output);
-	if (output->link_lost)
+	if (panel->output.link_lost)
 		log_warn("%s: the link to the monitor was lost, setting it up anew", panel->output.name);
 	else if (panel->output.connected)
 		log_info("%s: %ux%u, %u mirror%s", panel->output.name, panel->output.width, panel->output.height, panel->output.n_mirrors,
 			panel->output.n_mirrors == 1 ? "" : "s");
 	else
 		log_info("no monitor connected any more; running on without");
+	panel_offer_pointer(panel); /* ahead of new framebuffers, which would have it drawn in */
 	if (panel->new_card || panel->output.width != old.width || panel->output.height != old.height || panel->output.refresh_mhz != old.refresh_mhz)
 		panel_new_geometry(panel);
 	else if (panel->output.connected && !same_monitor(&panel->output, &old))
 		panel_tell_display(panel); /* another monitor with the same mode */
 	panel->new_card = false;
-	panel_offer_pointer(panel);
 	panel_tell_path(panel);
 	panel_update_status(panel);
 	panel_arm_tick(panel); /* sends it, also while nothing is shown */

@@ -27,6 +27,7 @@ enum worker_event_type {
 	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
 	WORKER_POINTER, /* struct pointer_news changed */
 	WORKER_GONE,   /* nothing is left of the guest's links before the present one */
+	WORKER_LOST,   /* the card is gone (ENODEV), should nobody have said so; never after WORKER_LEFT */
 	WORKER_LEFT,   /* answers FRONT_LEAVE */
 	WORKER_PROBED, /* output: what the connectors offer now (owned by the receiver), NULL when that failed */
 };

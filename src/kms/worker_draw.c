@@ -50,7 +50,9 @@ struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *s
 			if (set->failed)
 				return NULL;
 			if (backend->ops->make_buffer(backend, set->width, set->height, &fb->buffer) != 0) {
-				if (errno != ENODEV) /* else the card is gone, and more is said of that */
+				if (errno == ENODEV)
+					mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_LOST});
+				else
 					log_error("no framebuffer of %ux%u: %s; a smaller mode may help", set->width, set->height, strerror(errno));
 				set->failed = true;
 				return NULL;

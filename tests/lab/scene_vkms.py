@@ -103,11 +103,10 @@ def show_ui(machine):
 
 def test_card_that_comes_late_is_taken(machine):
     rayvm = state["rayvm"]
-    time.sleep(2)       # of the 10 s that it waits; it logs once it has a card
+    rayvm.job.wait_log("waiting for a display card", 8)
     assert rayvm.job.status is None, rayvm.job.log_text()
     vkms.load(machine, state["module"])
     rayvm.listening(60)
-    assert "waiting for a display card" in rayvm.job.log_text(), rayvm.job.log_text()
     rayvm.job.wait_log("zero-copy: the guest's own pages are shown", 20, again=True)
     output = rayvm.status()["outputs"][0]
     assert (output["width"], output["height"]) == (WIDTH, HEIGHT) and 59 < output["refresh"] < 61, output

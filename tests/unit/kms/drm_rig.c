@@ -6,6 +6,7 @@
 #include "kms/choose.h"
 
 const struct rect whole = {0, 0, W, H};
+const char *rig_card;
 static bool rig_legacy; /* atomic commits are not asked for */
 bool rig_gbm;
 
@@ -15,6 +16,7 @@ void reset(enum way way)
 	card.no_atomic = way == LEGACY;
 	rig_legacy = way == LEGACY_ASKED;
 	rig_gbm = false;
+	rig_card = "/dev/dri/fake";
 }
 
 void rig_start(void)
@@ -22,13 +24,14 @@ void rig_start(void)
 	char error[300];
 	int status;
 	const struct choose_wish wish = {0};
-	struct backend *backend = drm_create(fake_seat(), "/dev/dri/fake", rig_legacy, rig_gbm, &wish, error, sizeof(error), &status);
+	struct backend *backend = drm_create(fake_seat(), rig_card, rig_legacy, rig_gbm, &wish, error, sizeof(error), &status);
 	ck_assert_msg(backend != NULL, "%s", error);
 	panel_rig_open(backend, NULL);
 	producers_open(true);
 	announce(ui, UI_BUFFER, W, H, DRM_FORMAT_XRGB8888);
 	for (uint32_t id = GUEST_BUFFER; id < GUEST_BUFFER + 3; id++)
 		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
+	announce(guest, POINTER_BUFFER, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE, DRM_FORMAT_ARGB8888);
 	ui_frame(UI_COLOUR);
 }
 
@@ -43,8 +46,9 @@ void rig_end(void)
 {
 	ck_assert_uint_eq(card.pulled, 0);
 	panel_rig_close();
-	if (!card.gone)
-		ck_assert_uint_eq(fake_drm_leaks(), 0);
+	ck_assert_uint_eq(fake_drm_leaks(), 0);
+	ck_assert_uint_eq(card.strays, 0);
+	ck_assert_uint_eq(card.closed_mapped, 0);
 	producers_close();
 }
 
@@ -69,6 +73,16 @@ void guest_frame(uint32_t id, uint32_t colour)
 {
 	fill(id, colour);
 	show(guest, 0, id, ++guest_sequence, whole, whole);
+}
+
+void guest_points(int32_t x, int32_t y, bool visible)
+{
+	struct link_message message = {.type = LINK_CURSOR};
+	message.cursor.buffer = (struct link_buffer_id){POINTER_BUFFER, 1};
+	message.cursor.x = x;
+	message.cursor.y = y;
+	message.cursor.visible = visible;
+	ck_assert(link_send_to_panel(guest, &message));
 }
 
 bool screen_is(uint32_t colour, uint32_t x, uint32_t y, uint32_t w, uint32_t h)

@@ -7,9 +7,11 @@
 #define W 64
 #define H 48
 #define GUEST_BUFFER 4u /* and 5, 6 */
+#define POINTER_BUFFER 8u
 #define UI_COLOUR 0x102030u
 
 extern const struct rect whole;
+extern const char *rig_card; /* as --card; NULL: any */
 
 /* Atomic commits, the old calls of a card that has no others, and those of one that has. */
 enum way { ATOMIC, LEGACY, LEGACY_ASKED, WAYS };
@@ -33,6 +35,8 @@ void fails(unsigned long request, int error, uint32_t count);
 void fill(uint32_t id, uint32_t colour);
 void ui_frame(uint32_t colour);
 void guest_frame(uint32_t id, uint32_t colour);
+/* The guest's hardware cursor: a picture of its own, whose pixels are those of POINTER_BUFFER. */
+void guest_points(int32_t x, int32_t y, bool visible);
 /* The whole screen has this picture of fill(), in its own size at x, y; around it is black. */
 bool screen_is(uint32_t colour, uint32_t x, uint32_t y, uint32_t w, uint32_t h);
 bool screen_shows(uint32_t colour);

@@ -31,22 +31,50 @@ void fake_drm_reset(void)
 int fake_drm_open(void)
 {
 	int ends[2];
-	if (card.gone) {
-		errno = ENODEV;
-		return -1;
+	pthread_mutex_lock(&fake_lock);
+	card.opens++;
+	int error = card.gone ? ENOENT : fake_client.device >= 0 ? EBUSY : pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0 ? errno : 0;
+	if (!error) {
+		fake_flip_forget();
+		fake_client = (struct fake_client){.device = ends[0], .events = ends[1], .master = !card.inactive};
 	}
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-		return -1;
-	fake_flip_forget();
-	fake_client = (struct fake_client){.device = ends[0], .events = ends[1], .master = !card.inactive};
-	return fake_client.device;
+	pthread_mutex_unlock(&fake_lock);
+	errno = error;
+	return error ? -1 : ends[0];
 }
 
 void fake_drm_close(void)
 {
+	pthread_mutex_lock(&fake_lock);
+	card.closed_mapped += fake_mappings_held();
+	/* The kernel frees what its file had. */
+	if (fake_client.lost) {
+		fake_blobs_forget();
+		fake_memory_forget();
+	}
 	close(fake_client.device);
 	close(fake_client.events);
 	fake_client.device = fake_client.events = -1;
+	pthread_mutex_unlock(&fake_lock);
+}
+
+void fake_drm_take_out(void)
+{
+	pthread_mutex_lock(&fake_lock);
+	card.gone = true;
+	fake_client.lost = fake_client.device >= 0;
+	fake_flip_forget();
+	pthread_mutex_unlock(&fake_lock);
+}
+
+void fake_drm_put_in(void)
+{
+	pthread_mutex_lock(&fake_lock);
+	card.gone = false;
+	card.cards++;
+	fake_objects_reset();
+	fake_memory_forget();
+	pthread_mutex_unlock(&fake_lock);
 }
 
 uint64_t fake_drm_value(enum fake_object o, enum fake_prop prop)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <libudev.h>
 #include <xf86drm.h>
@@ -46,6 +47,7 @@ enum fake_prop {
 	FAKE_ROTATION,
 	FAKE_GAMMA_LUT,
 	FAKE_DPMS,
+	FAKE_LINK_STATUS,
 	FAKE_PROPS
 };
 
@@ -72,7 +74,8 @@ struct fake_drm {
 	/* What goes wrong. */
 	struct fake_script script[4];
 	bool inactive;     /* another program is master: EACCES */
-	bool gone;         /* the card was taken out: ENODEV */
+	bool gone;         /* the card was taken out: ENODEV. By fake_drm_take_out(). */
+	int gone_error;    /* another errno for that; 0: ENODEV */
 	bool hold_flips;   /* until fake_drm_flip() */
 	bool lose_flips;   /* never reported */
 	void (*before)(unsigned long request); /* called ahead of every ioctl, unlocked */
@@ -85,6 +88,10 @@ struct fake_drm {
 	uint32_t refused;                  /* commits of all kinds that failed */
 	bool clipped;                      /* the last commit (or DIRTYFB) carried damage: clip */
 	struct drm_mode_rect clip;
+	uint32_t cards;                    /* put in after the first one */
+	uint32_t opens;                    /* attempts */
+	uint32_t strays;                   /* framebuffers and handles freed that this card does not have */
+	uint32_t closed_mapped;            /* mappings that were there when it was closed: they keep the file open */
 	uint32_t pulled;                   /* framebuffers removed while they were on the screen: it goes dark */
 };
 
@@ -95,6 +102,9 @@ void fake_drm_reset(void);
 /* Its device file, made new; the session's open. -1 with errno. */
 int fake_drm_open(void);
 void fake_drm_close(void);
+/* The card is gone, for whoever has it open too; another one is there, with nothing on it. The kernel says nothing of either by itself. */
+void fake_drm_take_out(void);
+void fake_drm_put_in(void);
 /* The flip in flight is done now. False: there is none. */
 bool fake_drm_flip(void);
 bool fake_drm_pending(void);
@@ -115,7 +125,12 @@ void fake_drm_disown(uint32_t handle);
 /* What is still held: blobs, framebuffers, handles, mappings, each in its decimal place from the right. 0: nothing. */
 uint32_t fake_drm_leaks(void);
 
-/* fake_seat.c: struct session of this program, and udev's news. */
+/* fake_seat.c: struct session of this program. */
 struct session *fake_seat(void);
-/* The kernel says that the card's connectors changed. */
+
+/* fake_udev.c: the kernel's news, and the list of cards: one, while it is there, /dev/dri/card0 or, of others put in later, card1 and so on. */
+void fake_uevent(const char *action, dev_t devnum);
+/* Connectors changed; the card is gone; a card is there. */
 void fake_hotplug(void);
+void fake_removed(void);
+void fake_added(void);

@@ -47,7 +47,8 @@ int fake_check(const struct fake_state *state, bool modeset)
 			return EINVAL;
 	}
 	for (uint32_t i = FAKE_CONNECTOR; i <= FAKE_CONNECTOR_1; i++)
-		if (!modeset && state[i].value[FAKE_CRTC_ID] != fake_state[i].value[FAKE_CRTC_ID])
+		if (!modeset && (state[i].value[FAKE_CRTC_ID] != fake_state[i].value[FAKE_CRTC_ID] ||
+				    state[i].value[FAKE_LINK_STATUS] != fake_state[i].value[FAKE_LINK_STATUS]))
 			return EINVAL;
 	return 0;
 }
@@ -82,7 +83,9 @@ int fake_atomic(const struct drm_mode_atomic *a)
 				return ENOENT;
 			if (((prop == FAKE_MODE_ID || prop == FAKE_DAMAGE_CLIPS || prop == FAKE_GAMMA_LUT) && values[at] && !fake_blob_exists(values[at])) || prop == FAKE_TYPE)
 				return EINVAL;
-			state[i].value[prop] = values[at];
+			/* drm_atomic_connector_set_property(): a program cannot break a link. */
+			if (prop != FAKE_LINK_STATUS || values[at] == 0)
+				state[i].value[prop] = values[at];
 			if (prop == FAKE_DAMAGE_CLIPS && values[at]) {
 				memcpy(&clip, fake_blob_data(values[at]), sizeof(clip));
 				clipped = true;

@@ -39,8 +39,8 @@ static bool commits(unsigned long request)
 static int serve(unsigned long request, void *arg)
 {
 	card.ioctls++;
-	if (card.gone)
-		return ENODEV;
+	if (card.gone || fake_client.lost)
+		return card.gone_error ? card.gone_error : ENODEV;
 	int error = fake_scripted(request, arg);
 	if (error)
 		return error;

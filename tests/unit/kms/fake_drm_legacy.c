@@ -30,6 +30,7 @@ int fake_set_crtc(const struct drm_mode_crtc *c)
 		if (connector < 0)
 			return ENOENT;
 		state[connector].value[FAKE_CRTC_ID] = c->crtc_id;
+		state[connector].value[FAKE_LINK_STATUS] = 0;
 		state[crtc].value[FAKE_ACTIVE] = 1;
 		state[crtc].value[FAKE_MODE_ID] = FAKE_NO_BLOB;
 		fake_plane_shows(&state[primary], c->crtc_id, c->fb_id, c->mode.hdisplay, c->mode.vdisplay);

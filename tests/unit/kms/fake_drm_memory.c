@@ -13,6 +13,7 @@
 #define HANDLES 64
 #define DMABUFS 64
 #define FIRST_FB 200u
+#define NUMBERS 1000u /* a card */
 #define PAGE 4096u
 
 static struct fake_fb fb[FBS];
@@ -28,6 +29,7 @@ static struct {
 	struct fake_piece piece[FAKE_PIECES];
 } dmabuf[DMABUFS];
 static uint32_t n_dmabufs;
+static uint32_t base; /* numbers of handles and framebuffers begin behind it: no two cards have one in common */
 static int dumb = -1; /* the file of all dumb buffers, one behind the other */
 static uint64_t dumb_end;
 
@@ -42,6 +44,21 @@ void fake_memory_reset(void)
 		close(dumb);
 	dumb = memfd_create("card", MFD_CLOEXEC);
 	dumb_end = 0;
+	base = 0;
+}
+
+void fake_memory_forget(void)
+{
+	memset(fb, 0, sizeof(fb));
+	memset(handle, 0, sizeof(handle));
+	base += NUMBERS;
+}
+
+/* Where it is in the table; -1: there is none of that number. */
+static int handle_of(uint32_t id)
+{
+	uint32_t i = id - base - 1;
+	return i < HANDLES && handle[i].used ? (int)i : -1;
 }
 
 static int new_handle(const struct fake_piece *piece, uint32_t n, uint32_t *id)
@@ -53,7 +70,7 @@ static int new_handle(const struct fake_piece *piece, uint32_t n, uint32_t *id)
 		handle[i].exported = -1;
 		handle[i].n = n;
 		memcpy(handle[i].piece, piece, n * sizeof(*piece));
-		*id = i + 1;
+		*id = base + i + 1;
 		return 0;
 	}
 	return ENOMEM;
@@ -61,9 +78,12 @@ static int new_handle(const struct fake_piece *piece, uint32_t n, uint32_t *id)
 
 int fake_close_handle(uint32_t id)
 {
-	if (id == 0 || id > HANDLES || !handle[id - 1].used)
+	int i = handle_of(id);
+	if (i < 0) {
+		card.strays++;
 		return EINVAL;
-	handle[id - 1].used = false;
+	}
+	handle[i].used = false;
 	return 0;
 }
 
@@ -127,9 +147,10 @@ int fake_create_dumb(struct drm_mode_create_dumb *d)
 
 int fake_map_dumb(struct drm_mode_map_dumb *m)
 {
-	if (m->handle == 0 || m->handle > HANDLES || !handle[m->handle - 1].used)
+	int i = handle_of(m->handle);
+	if (i < 0)
 		return ENOENT;
-	m->offset = handle[m->handle - 1].piece[0].offset;
+	m->offset = handle[i].piece[0].offset;
 	return 0;
 }
 
@@ -140,12 +161,12 @@ int fake_dumb_file(void)
 
 int fake_add_fb(struct drm_mode_fb_cmd2 *f)
 {
-	uint32_t h = f->handles[0];
+	int h = handle_of(f->handles[0]);
 	uint64_t size = 0;
-	if (h == 0 || h > HANDLES || !handle[h - 1].used)
+	if (h < 0)
 		return ENOENT;
-	for (uint32_t i = 0; i < handle[h - 1].n; i++)
-		size += handle[h - 1].piece[i].size;
+	for (uint32_t i = 0; i < handle[h].n; i++)
+		size += handle[h].piece[i].size;
 	if (f->width == 0 || f->height == 0 || f->pitches[0] < f->width * 4 || f->offsets[0] + (uint64_t)(f->height - 1) * f->pitches[0] + f->width * 4 > size)
 		return EINVAL;
 	for (uint32_t i = 0; i < FBS; i++) {
@@ -157,9 +178,9 @@ int fake_add_fb(struct drm_mode_fb_cmd2 *f)
 		fb[i].pitch = f->pitches[0];
 		fb[i].offset = f->offsets[0];
 		fb[i].format = f->pixel_format;
-		fb[i].n = handle[h - 1].n;
-		memcpy(fb[i].piece, handle[h - 1].piece, sizeof(fb[i].piece));
-		f->fb_id = FIRST_FB + i;
+		fb[i].n = handle[h].n;
+		memcpy(fb[i].piece, handle[h].piece, sizeof(fb[i].piece));
+		f->fb_id = FIRST_FB + base + i;
 		return 0;
 	}
 	return ENOMEM;
@@ -167,9 +188,11 @@ int fake_add_fb(struct drm_mode_fb_cmd2 *f)
 
 int fake_rm_fb(uint32_t id)
 {
-	if (id < FIRST_FB || !fake_fb_exists(id))
+	if (id < FIRST_FB || !fake_fb_exists(id)) {
+		card.strays++;
 		return ENOENT;
-	fb[id - FIRST_FB].used = false;
+	}
+	fb[id - FIRST_FB - base].used = false;
 	/* drm_framebuffer_remove(): a plane that shows it goes off, and the CRTC of a primary plane with it. */
 	for (uint32_t i = FAKE_PRIMARY; i < FAKE_OBJECTS; i++) {
 		if (fake_state[i].value[FAKE_FB_ID] != id)
@@ -184,12 +207,13 @@ int fake_rm_fb(uint32_t id)
 
 bool fake_fb_exists(uint64_t id)
 {
-	return id == FAKE_FOREIGN || (id >= FIRST_FB && id < FIRST_FB + FBS && fb[id - FIRST_FB].used);
+	uint64_t first = FIRST_FB + base;
+	return id == FAKE_FOREIGN || (id >= first && id < first + FBS && fb[id - first].used);
 }
 
 const struct fake_fb *fake_fb(uint64_t id)
 {
-	return id < FIRST_FB ? NULL : &fb[id - FIRST_FB];
+	return id < FIRST_FB ? NULL : &fb[id - FIRST_FB - base];
 }
 
 uint32_t fake_fb_pixel(uint64_t id, uint64_t x, uint64_t y)

@@ -17,7 +17,7 @@ struct fake_state fake_state[FAKE_OBJECTS];
 
 static const char *const prop_name[FAKE_PROPS] = {
 	"type", "FB_ID", "CRTC_ID", "SRC_X", "SRC_Y", "SRC_W", "SRC_H", "CRTC_X", "CRTC_Y", "CRTC_W", "CRTC_H", "FB_DAMAGE_CLIPS", "MODE_ID", "ACTIVE", "rotation",
-	"GAMMA_LUT", "DPMS",
+	"GAMMA_LUT", "DPMS", "link-status",
 };
 static struct {
 	void *data;
@@ -34,7 +34,7 @@ void fake_objects_reset(void)
 	for (uint32_t i = 0; i < FAKE_OBJECTS; i++) {
 		struct fake_state *o = &fake_state[i];
 		if (i <= FAKE_CONNECTOR_1)
-			*o = (struct fake_state){.type = DRM_MODE_OBJECT_CONNECTOR, .has = BIT(FAKE_CRTC_ID) | BIT(FAKE_DPMS)};
+			*o = (struct fake_state){.type = DRM_MODE_OBJECT_CONNECTOR, .has = BIT(FAKE_CRTC_ID) | BIT(FAKE_DPMS) | BIT(FAKE_LINK_STATUS)};
 		else if (i <= FAKE_CRTC_1)
 			*o = (struct fake_state){.type = DRM_MODE_OBJECT_CRTC, .has = BIT(FAKE_MODE_ID) | BIT(FAKE_ACTIVE) | BIT(FAKE_GAMMA_LUT)};
 		else
@@ -113,8 +113,10 @@ int fake_create_blob(struct drm_mode_create_blob *b)
 
 int fake_destroy_blob(uint32_t id)
 {
-	if (id < FIRST_BLOB || id >= FIRST_BLOB + BLOBS || !blob[id - FIRST_BLOB].used)
+	if (id < FIRST_BLOB || id >= FIRST_BLOB + BLOBS || !blob[id - FIRST_BLOB].used) {
+		card.strays++;
 		return ENOENT;
+	}
 	blob[id - FIRST_BLOB].used = false;
 	return 0;
 }
@@ -144,4 +146,10 @@ uint32_t fake_blobs_held(void)
 	for (uint32_t i = 0; i < BLOBS; i++)
 		n += blob[i].used;
 	return n;
+}
+
+void fake_blobs_forget(void)
+{
+	for (uint32_t i = 0; i < BLOBS; i++)
+		blob[i].used = blob[i].pinned = false;
 }

@@ -11,6 +11,8 @@
  *   fake_drm_memory.c   dumb buffers, dma-bufs, handles, framebuffers
  *   fake_drm_screen.c   what is to be seen
  *   fake_drm_script.c   ioctls that fail because the test says so
+ *   fake_udev.c         what udev says of it
+ *   fake_seat.c         the session that it is opened through
  *
  * Functions that serve an ioctl return 0 or an errno. The lock is held by the interposed calls and by those of fake_drm.h; nothing here takes it.
  */
@@ -30,6 +32,7 @@ extern pthread_mutex_t fake_lock; /* guards everything of the card's, and card's
 struct fake_client {
 	int device, events; /* ends of the pipe; -1: closed */
 	bool atomic, universal, master;
+	bool lost; /* its card was taken out, whatever came since */
 };
 
 extern struct fake_client fake_client;
@@ -67,6 +70,7 @@ const void *fake_blob_data(uint64_t id);
 /* Blobs that the state names outlive their ids. */
 void fake_blobs_pin(void);
 uint32_t fake_blobs_held(void);
+void fake_blobs_forget(void);
 
 /* --- fake_drm_answers.c ---------------------------------------------------------------------------------------------------- */
 
@@ -126,6 +130,8 @@ struct fake_fb {
 };
 
 void fake_memory_reset(void);
+/* All handles and framebuffers are gone, and their numbers are not used again. */
+void fake_memory_forget(void);
 /* A dma-buf's descriptor, or -1 with errno. */
 int fake_make_udmabuf(const struct udmabuf_create_list *list);
 int fake_prime(struct drm_prime_handle *p);

@@ -7,7 +7,7 @@ bool fake_drm_lit(void)
 {
 	pthread_mutex_lock(&fake_lock);
 	bool lit = card.connected && !card.gone && fake_state[FAKE_CRTC].value[FAKE_ACTIVE] && fake_state[FAKE_CONNECTOR].value[FAKE_CRTC_ID] == FAKE_ID(FAKE_CRTC) &&
-		   fake_state[FAKE_CONNECTOR].value[FAKE_DPMS] == DRM_MODE_DPMS_ON && fake_state[FAKE_PRIMARY].value[FAKE_FB_ID];
+		   fake_state[FAKE_CONNECTOR].value[FAKE_DPMS] == DRM_MODE_DPMS_ON && !fake_state[FAKE_CONNECTOR].value[FAKE_LINK_STATUS] && fake_state[FAKE_PRIMARY].value[FAKE_FB_ID];
 	pthread_mutex_unlock(&fake_lock);
 	return lit;
 }

@@ -14,19 +14,30 @@ static void goes(unsigned long request)
 		if (what_goes == MONITOR)
 			card.connected = false;
 		else
-			card.gone = true;
+			fake_drm_take_out();
 	}
 }
 
-/* A frame, a toggle, a frame of the guest's, a look at the connectors, a toggle back. */
+/* A frame, a toggle to the guest and its pointer, a look at the connectors, a flip that is held, a nap, a toggle back. */
 static void some_life(void)
 {
 	ui_frame(0x303030);
 	settle(4);
 	guest_frame(GUEST_BUFFER, 0x405060);
+	guest_points(3, 3, true);
 	present(PRESENTATION_PRESENTED);
 	settle(4);
+	guest_points(9, 9, true);
 	fake_hotplug();
+	settle(4);
+	card.hold_flips = true;
+	guest_frame(GUEST_BUFFER + 1, 0x405060);
+	settle(4);
+	card.hold_flips = false;
+	fake_drm_flip();
+	panel_blank(panel, true);
+	settle(2);
+	panel_blank(panel, false);
 	settle(4);
 	present(PRESENTATION_HIDDEN);
 	settle(4);
@@ -71,24 +82,44 @@ START_TEST(monitor_goes_at_each_step)
 }
 END_TEST
 
-/* The card is taken out ahead of each single ioctl after it was opened: producers go on, nothing turns, the end comes in order. */
+/*
+ * The card is taken out ahead of each single ioctl after it was opened: producers go on, nothing turns, and another one, put in when the kernel has said so, or
+ * (odd steps) is about to, gets the picture. Of the first one nothing is freed on the second.
+ */
 START_TEST(card_goes_at_each_step)
 {
-	uint32_t n = steps_of_a_life(ATOMIC);
-	for (uint32_t at = (uint32_t)_i; at <= n; at += 4) {
-		fake_drm_reset();
+	enum way way = (enum way)(_i / 8);
+	uint32_t n = steps_of_a_life(way);
+	ck_assert_uint_gt(n, 50);
+	for (uint32_t at = (uint32_t)_i % 8; at <= n; at += 8) {
+		reset(way);
 		what_goes = CARD;
 		rig_start();
 		UNTIL(screen_shows(UI_COLOUR));
 		step = at + 1;
 		card.before = goes;
 		some_life();
+		if (step > 0)
+			fake_drm_take_out(); /* this life had fewer */
 		step = 0;
-		card.gone = true;
-		settle(4);
-		uint32_t asked = card.ioctls;
-		settle(20);
-		ck_assert_uint_le(card.ioctls - asked, 12);
+		if (at % 2) {
+			fake_drm_put_in();
+			fake_removed();
+			fake_added();
+		} else {
+			fake_removed();
+			UNTIL(panel->card == PANEL_CARD_NONE);
+			uint32_t asked = card.ioctls;
+			ui_frame(0x606060);
+			UNTIL(ui_presented == ui_sequence);
+			ck_assert_uint_eq(card.ioctls, asked);
+			fake_drm_put_in();
+			fake_added();
+		}
+		ui_frame(0x707070);
+		UNTIL(screen_shows(0x707070));
+		present(PRESENTATION_PRESENTED);
+		UNTIL(screen_shows(0x405060));
 		rig_end();
 	}
 }
@@ -123,7 +154,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, monitor_goes_at_each_step, 0, 4 * (LEGACY + 1));
-	tcase_add_loop_test(c, card_goes_at_each_step, 0, 4);
+	tcase_add_loop_test(c, card_goes_at_each_step, 0, 8 * (LEGACY + 1));
 	tcase_add_test(c, monitor_goes_in_flight);
 	suite_add_tcase(s, c);
 	return s;

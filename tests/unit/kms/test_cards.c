@@ -1,0 +1,397 @@
+/* The card goes and comes, with the real drm*.c between: the face that is wanted is on the next one, and nothing is left of the one before. */
+#define LOG_MODULE "test"
+#include <errno.h>
+#include <sys/sysmacros.h>
+
+#include "drm_rig.h"
+#include "kms/card.h"
+
+#define GUEST_COLOUR 0x405060u
+
+static struct status status(void)
+{
+	struct status now;
+	status_board_read(board, &now);
+	return now;
+}
+
+static bool says_gone(void)
+{
+	struct status now = status();
+	return now.card == STATUS_CARD_GONE && now.n_outputs == 0 && strstr(now.line[STATUS_DISPLAY].text, "no display card");
+}
+
+static uint32_t side_colour(enum presentation side)
+{
+	return side == PRESENTATION_PRESENTED ? GUEST_COLOUR : UI_COLOUR;
+}
+
+/* A guest with a pointer on the cursor plane behind the UI; then this side is shown. */
+static void start_side(enum way way, enum presentation side)
+{
+	start_shown();
+	guest_frame(GUEST_BUFFER, GUEST_COLOUR);
+	guest_points(5, 7, true);
+	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
+	present(side);
+	UNTIL(screen_shows(side_colour(side)));
+	if (way == ATOMIC && side == PRESENTATION_PRESENTED)
+		UNTIL(fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0);
+}
+
+static void gone(void)
+{
+	fake_drm_take_out();
+	fake_removed();
+	UNTIL(says_gone() && panel->card == PANEL_CARD_NONE);
+}
+
+static void back(void)
+{
+	fake_drm_put_in();
+	fake_added();
+	UNTIL(status().card == STATUS_CARD_HERE);
+}
+
+static uint32_t modes_set(void)
+{
+	return card.modesets + card.set_crtc;
+}
+
+/* --- what the kernel says ------------------------------------------------------------------------------------------------- */
+
+START_TEST(what_a_uevent_means)
+{
+	const dev_t ours = makedev(226, 0), other = makedev(226, 1);
+	const struct drm_present here = {true, ours}, none = {0};
+	const struct {
+		const struct drm_present *present;
+		const char *action;
+		dev_t devnum;
+		uint32_t news;
+	} cases[] = {
+		{&here, "change", ours, BACKEND_OUTPUTS}, {&here, "change", other, 0}, {&here, "change", 0, 0},
+		{&here, "remove", ours, BACKEND_LOST}, {&here, "remove", other, 0}, {&here, "remove", 0, 0},
+		{&here, "add", other, 0}, {&here, "add", 0, 0}, {&here, NULL, ours, 0}, {&here, "bind", ours, 0},
+		{&none, "add", ours, BACKEND_CAME}, {&none, "add", other, BACKEND_CAME}, {&none, "add", 0, 0}, {&none, "add", makedev(4, 1), 0},
+		{&none, "remove", ours, 0}, {&none, "change", ours, 0}, {&none, "change", 0, 0}, {&none, NULL, 0, 0},
+	};
+	for (uint32_t i = 0; i < ARRAY_LEN(cases); i++)
+		ck_assert_msg(drm_news(cases[i].present, cases[i].action, cases[i].devnum) == cases[i].news, "case %u", i);
+}
+END_TEST
+
+/* --- gone and back --------------------------------------------------------------------------------------------------------- */
+
+static const enum presentation sides[] = {PRESENTATION_HIDDEN, PRESENTATION_PRESENTED};
+
+/* Either side, each way: the same face comes back by one modeset, and toggles go on. */
+START_TEST(the_face_returns)
+{
+	enum way way = (enum way)(_i / 2);
+	enum presentation side = sides[_i % 2], other = sides[1 - _i % 2];
+	reset(way);
+	start_side(way, side);
+	gone();
+	uint32_t asked = card.ioctls, before = modes_set();
+	ui_frame(UI_COLOUR);
+	UNTIL(ui_presented == ui_sequence); /* producers go on */
+	ck_assert_uint_eq(card.ioctls, asked);
+	back();
+	UNTIL(screen_shows(side_colour(side)));
+	if (way == ATOMIC && side == PRESENTATION_PRESENTED)
+		UNTIL(fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0);
+	present(other);
+	UNTIL(screen_shows(side_colour(other)));
+	present(side);
+	UNTIL(screen_shows(side_colour(side)));
+	ck_assert_uint_eq(modes_set() - before, 1);
+	ck_assert_uint_eq(card.refused, 0);
+	if (way == ATOMIC)
+		ck_assert_uint_eq(stats.bytes_copied, 0); /* else for the pointer */
+	rig_end();
+}
+END_TEST
+
+/* What is toggled without a card is what the next one shows. */
+START_TEST(toggled_meanwhile)
+{
+	enum way way = (enum way)(_i / 2);
+	enum presentation side = sides[_i % 2], other = sides[1 - _i % 2];
+	reset(way);
+	start_side(way, side);
+	gone();
+	present(other);
+	settle(20);
+	present(side);
+	present(other);
+	back();
+	UNTIL(screen_shows(side_colour(other)));
+	rig_end();
+}
+END_TEST
+
+/* No uevent has come yet: a commit hears it first, or the worker, of a second framebuffer. Other errors than ENODEV are no news of the card, and do not end anything. */
+START_TEST(told_by_a_commit)
+{
+	enum way way = (enum way)(_i / 2);
+	reset(way);
+	start_side(way, PRESENTATION_HIDDEN);
+	card.gone_error = _i % 2 ? EINVAL : 0;
+	fake_drm_take_out();
+	ui_frame(0x303030);
+	if (card.gone_error) {
+		settle(100);
+		ck_assert(!says_gone());
+		fake_removed();
+	}
+	UNTIL(says_gone());
+	fake_removed(); /* once more: nothing */
+	back();
+	UNTIL(screen_shows(0x303030));
+	rig_end();
+}
+END_TEST
+
+/* During a flip, whose event never comes. */
+START_TEST(gone_in_flight)
+{
+	reset((enum way)_i);
+	start_side((enum way)_i, PRESENTATION_HIDDEN);
+	card.hold_flips = true;
+	ui_frame(0x303030);
+	UNTIL(fake_drm_pending());
+	present(PRESENTATION_PRESENTED);
+	gone();
+	card.hold_flips = false;
+	back();
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* A screen that sleeps stays dark on the next card, and is woken on that. */
+START_TEST(gone_asleep)
+{
+	reset((enum way)_i);
+	start_side((enum way)_i, PRESENTATION_PRESENTED);
+	ck_assert_int_eq(panel_blank(panel, true), 0);
+	gone();
+	back();
+	UNTIL(panel->output.connected);
+	settle(50);
+	ck_assert(!fake_drm_lit());
+	ck_assert_int_eq(panel_blank(panel, false), 0);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	/* and one that was sent to sleep without a card */
+	gone();
+	ck_assert_int_eq(panel_blank(panel, true), 0);
+	back();
+	UNTIL(panel->output.connected);
+	settle(50);
+	ck_assert(!fake_drm_lit());
+	ck_assert_int_eq(panel_blank(panel, false), 0);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* While the seat is another's a card is given up, but none is opened. */
+START_TEST(exchanged_while_the_seat_is_away)
+{
+	reset((enum way)_i);
+	start_side((enum way)_i, PRESENTATION_PRESENTED);
+	panel_session(panel, false);
+	card.inactive = true;
+	gone();
+	uint32_t opens = card.opens;
+	fake_drm_put_in();
+	fake_added();
+	settle(600);
+	ck_assert_uint_eq(card.opens, opens);
+	ck_assert(says_gone());
+	card.inactive = false;
+	panel_session(panel, true);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* It comes without a monitor, which is plugged in later. */
+START_TEST(back_without_a_monitor)
+{
+	reset((enum way)_i);
+	start_side((enum way)_i, PRESENTATION_PRESENTED);
+	gone();
+	card.connected = false;
+	back();
+	settle(50);
+	ck_assert_uint_eq(status().n_outputs, 0);
+	ck_assert_ptr_nonnull(strstr(status().line[STATUS_DISPLAY].text, "no monitor"));
+	card.connected = true;
+	fake_hotplug();
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* simpledrm makes room for the real driver: another node, another mode, and now the guest's own pages are shown. */
+START_TEST(another_driver)
+{
+	reset(ATOMIC);
+	rig_card = NULL;
+	card.driver = "simpledrm";
+	card.no_prime = card.no_vblank = true;
+	start_shown();
+	ck_assert_ptr_nonnull(strstr(panel->backend->ops->describe(panel->backend), "simpledrm"));
+	guest_frame(GUEST_BUFFER, GUEST_COLOUR);
+	present(PRESENTATION_PRESENTED);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	uint64_t copied = stats.bytes_copied;
+	ck_assert_uint_gt(copied, 0);
+	fake_drm_take_out();
+	fake_removed();
+	fake_drm_put_in(); /* all of it before anything was heard */
+	fake_added();
+	card.driver = "realdrm";
+	card.no_prime = card.no_vblank = false;
+	UNTIL(panel->output.vblank);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	ck_assert_ptr_nonnull(strstr(panel->backend->ops->describe(panel->backend), "realdrm"));
+	ck_assert_uint_eq(panel->backend->copies[0], 0);
+	ck_assert_uint_eq(stats.bytes_copied, copied);
+	struct survey survey = {0};
+	panel->backend->ops->survey(panel->backend, &panel->output, &survey);
+	ck_assert_str_eq(survey.path, "/dev/dri/card1");
+	rig_end();
+}
+END_TEST
+
+/* The next one has another mode. */
+START_TEST(another_mode)
+{
+	reset((enum way)_i);
+	start_side((enum way)_i, PRESENTATION_PRESENTED);
+	gone();
+	card.width = 2 * W;
+	back();
+	UNTIL(screen_is(GUEST_COLOUR, W / 2, 0, W, H));
+	UNTIL(display_w == 2 * W);
+	rig_end();
+}
+END_TEST
+
+/* It cannot be had at once: another program has it, or its node is not there yet. */
+START_TEST(back_with_delay)
+{
+	reset(ATOMIC);
+	start_side(ATOMIC, PRESENTATION_PRESENTED);
+	gone();
+	uint32_t opens = card.opens;
+	if (_i)
+		card.inactive = true;
+	fake_added();
+	UNTIL(card.opens == opens + 1);
+	settle(50);
+	ck_assert(says_gone());
+	fake_drm_put_in();
+	card.inactive = false;
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* Nobody announces it: found all the same, without haste. */
+START_TEST(unannounced)
+{
+	reset(ATOMIC);
+	start_side(ATOMIC, PRESENTATION_PRESENTED);
+	gone();
+	uint32_t opens = card.opens;
+	fake_drm_put_in();
+	settle(2000);
+	ck_assert_uint_eq(card.opens, opens);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	ck_assert_uint_eq(card.opens, opens + 1);
+	rig_end();
+}
+END_TEST
+
+static bool was_released(uint32_t id)
+{
+	for (uint32_t i = 0; i < n_released; i++)
+		if (released[i % ARRAY_LEN(released)].id == id)
+			return true;
+	return false;
+}
+
+/* Buffers that the guest gave up are answered, whether before the card went or after. */
+START_TEST(buffers_given_up)
+{
+	reset(ATOMIC);
+	start_side(ATOMIC, PRESENTATION_PRESENTED);
+	guest_frame(GUEST_BUFFER + 1, 0x708090);
+	UNTIL(screen_shows(0x708090));
+	if (_i)
+		gone();
+	guest_frame(GUEST_BUFFER + 2, GUEST_COLOUR);
+	struct link_message message = {.type = LINK_BUFFER_DEAD};
+	for (uint32_t id = GUEST_BUFFER; id < GUEST_BUFFER + 2; id++) {
+		message.dead = (struct link_buffer_id){id, 1};
+		ck_assert(link_send_to_panel(guest, &message));
+	}
+	if (!_i) {
+		settle(20);
+		gone();
+	}
+	UNTIL(was_released(GUEST_BUFFER) && was_released(GUEST_BUFFER + 1));
+	back();
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* The end, at each stage of a loss. */
+START_TEST(end_meanwhile)
+{
+	for (uint32_t turns = 0; turns < 12; turns++) {
+		reset(ATOMIC);
+		start_side(ATOMIC, PRESENTATION_PRESENTED);
+		fake_drm_take_out();
+		fake_removed();
+		if (_i) {
+			UNTIL(says_gone());
+			fake_drm_put_in();
+			fake_added();
+		}
+		for (uint32_t i = 0; i < turns; i++)
+			turn(0);
+		rig_end();
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-cards");
+	TCase *c = tcase_create("card");
+	tcase_set_timeout(c, 60);
+	tcase_add_test(c, what_a_uevent_means);
+	tcase_add_loop_test(c, the_face_returns, 0, 2 * WAYS);
+	tcase_add_loop_test(c, toggled_meanwhile, 0, 2 * (LEGACY + 1));
+	tcase_add_loop_test(c, told_by_a_commit, 0, 2 * (LEGACY + 1));
+	tcase_add_loop_test(c, gone_in_flight, 0, LEGACY + 1);
+	tcase_add_loop_test(c, gone_asleep, 0, LEGACY + 1);
+	tcase_add_loop_test(c, exchanged_while_the_seat_is_away, 0, LEGACY + 1);
+	tcase_add_loop_test(c, back_without_a_monitor, 0, LEGACY + 1);
+	tcase_add_test(c, another_driver);
+	tcase_add_loop_test(c, another_mode, 0, LEGACY + 1);
+	tcase_add_loop_test(c, back_with_delay, 0, 2);
+	tcase_add_test(c, unannounced);
+	tcase_add_loop_test(c, buffers_given_up, 0, 2);
+	tcase_add_loop_test(c, end_meanwhile, 0, 2);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
