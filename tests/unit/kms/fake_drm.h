@@ -58,6 +58,8 @@ struct fake_script {
 	uint32_t skip, count;
 	bool tests;    /* atomic: TEST_ONLY commits count too; else only real ones do */
 	uint32_t with; /* atomic: only commits that set something of this object (FAKE_ID); 0: all */
+	bool shows;    /* and those only that show something on it, if it is a plane */
+	bool imported; /* atomic: only commits of framebuffers over other memory */
 };
 
 struct fake_drm {
@@ -68,6 +70,7 @@ struct fake_drm {
 	bool scales;           /* planes may scale */
 	bool small_primary;    /* the primary plane need not cover its CRTC */
 	bool connected;        /* the first connector has a monitor */
+	bool second;           /* and the second one has one like it */
 	uint16_t width, height; /* of its mode, 60 Hz */
 	uint32_t overlay_format;
 
@@ -105,7 +108,7 @@ void fake_drm_close(void);
 /* The card is gone, for whoever has it open too; another one is there, with nothing on it. The kernel says nothing of either by itself. */
 void fake_drm_take_out(void);
 void fake_drm_put_in(void);
-/* The flip in flight is done now. False: there is none. */
+/* The flip in flight is done now, on one of its CRTCs. False: there is none. */
 bool fake_drm_flip(void);
 bool fake_drm_pending(void);
 /* Whether a picture is to be seen, and its pixel as XRGB: primary, overlay over it. */

@@ -116,7 +116,7 @@ int fake_get_connector(struct drm_mode_get_connector *c)
 	int i = fake_object_of(c->connector_id, DRM_MODE_OBJECT_CONNECTOR);
 	if (i < 0)
 		return ENOENT;
-	bool connected = i == FAKE_CONNECTOR && card.connected;
+	bool connected = i == FAKE_CONNECTOR ? card.connected : card.second;
 	struct drm_mode_modeinfo mode;
 	uint32_t encoder = FIRST_ENCODER + (uint32_t)i;
 	fill_mode(&mode);

@@ -61,6 +61,13 @@ void fake_take(const struct fake_state *state)
 	fake_blobs_pin();
 }
 
+/* Bit of the CRTC that a plane is on; 0: none. */
+static uint32_t crtc_bit_of(const struct fake_state *plane)
+{
+	int crtc = fake_object_of(plane->value[FAKE_CRTC_ID], DRM_MODE_OBJECT_CRTC);
+	return crtc < 0 ? 0 : BIT(crtc - FAKE_CRTC);
+}
+
 int fake_atomic(const struct drm_mode_atomic *a)
 {
 	static struct fake_state state[FAKE_OBJECTS]; /* the lock is held */
@@ -69,6 +76,7 @@ int fake_atomic(const struct drm_mode_atomic *a)
 	const uint64_t *values = (const uint64_t *)(uintptr_t)a->prop_values_ptr;
 	bool test = a->flags & DRM_MODE_ATOMIC_TEST_ONLY, modeset = a->flags & DRM_MODE_ATOMIC_ALLOW_MODESET;
 	bool clipped = false;
+	uint32_t crtcs = 0; /* that the commit is about */
 	struct drm_mode_rect clip = {0};
 	if (!fake_client.atomic || (test && a->flags & DRM_MODE_PAGE_FLIP_EVENT))
 		return EINVAL;
@@ -84,6 +92,8 @@ int fake_atomic(const struct drm_mode_atomic *a)
 			if (((prop == FAKE_MODE_ID || prop == FAKE_DAMAGE_CLIPS || prop == FAKE_GAMMA_LUT) && values[at] && !fake_blob_exists(values[at])) || prop == FAKE_TYPE)
 				return EINVAL;
 			/* drm_atomic_connector_set_property(): a program cannot break a link. */
+			if (fake_state[i].type == DRM_MODE_OBJECT_PLANE)
+				crtcs |= crtc_bit_of(&fake_state[i]);
 			if (prop != FAKE_LINK_STATUS || values[at] == 0)
 				state[i].value[prop] = values[at];
 			if (prop == FAKE_DAMAGE_CLIPS && values[at]) {
@@ -110,6 +120,6 @@ int fake_atomic(const struct drm_mode_atomic *a)
 	card.clipped = clipped;
 	card.clip = clip;
 	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT)
-		fake_flip_begin(a->user_data);
+		fake_flip_begin(a->user_data, crtcs ? crtcs : 1);
 	return 0;
 }

@@ -65,7 +65,7 @@ int fake_page_flip(const struct drm_mode_crtc_page_flip *f)
 	card.page_flips++;
 	card.clipped = false;
 	if (f->flags & DRM_MODE_PAGE_FLIP_EVENT)
-		fake_flip_begin(f->user_data);
+		fake_flip_begin(f->user_data, 1);
 	return 0;
 }
 

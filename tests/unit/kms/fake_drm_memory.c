@@ -216,6 +216,12 @@ const struct fake_fb *fake_fb(uint64_t id)
 	return id < FIRST_FB ? NULL : &fb[id - FIRST_FB - base];
 }
 
+bool fake_fb_is_import(uint64_t id)
+{
+	const struct fake_fb *of = fake_fb_exists(id) ? fake_fb(id) : NULL;
+	return of && of->piece[0].fd != dumb;
+}
+
 uint32_t fake_fb_pixel(uint64_t id, uint64_t x, uint64_t y)
 {
 	uint32_t pixel = 0;

@@ -107,8 +107,8 @@ int fake_dirty_fb(const struct drm_mode_fb_dirty_cmd *d);
 /* --- fake_drm_flip.c ------------------------------------------------------------------------------------------------------- */
 
 bool fake_flip_pending(void);
-/* One begins; its event carries `data`, and comes at once unless the test holds it. */
-void fake_flip_begin(uint64_t data);
+/* One begins on these CRTCs (bits), with an event for each that carries `data`; they come at once unless the test holds them. */
+void fake_flip_begin(uint64_t data, uint32_t crtcs);
 /* Whoever waits for it does not hear of it. */
 void fake_flip_forget(void);
 
@@ -146,6 +146,8 @@ int fake_rm_fb(uint32_t id);
 bool fake_fb_exists(uint64_t id);
 /* NULL: another program's. */
 const struct fake_fb *fake_fb(uint64_t id);
+/* It lies over memory that is not the card's. */
+bool fake_fb_is_import(uint64_t id);
 uint32_t fake_fb_pixel(uint64_t id, uint64_t x, uint64_t y);
 uint32_t fake_fbs_held(void);
 uint32_t fake_handles_held(void);

@@ -142,6 +142,26 @@ START_TEST(import_refused_at_commit)
 }
 END_TEST
 
+/* The link to the monitor breaks, and the kernel says that something changed: a full commit sets it up again, although nothing else is new. */
+START_TEST(link_lost)
+{
+	reset(_i);
+	start_shown();
+	fake_drm_leave(FAKE_CONNECTOR, FAKE_LINK_STATUS, 1);
+	ck_assert(!fake_drm_lit());
+	fake_hotplug();
+	UNTIL(screen_shows(UI_COLOUR));
+	ck_assert_uint_eq(modes_set(_i), 2);
+	fake_hotplug();
+	settle(50);
+	ck_assert_uint_eq(modes_set(_i), 2); /* once */
+	ui_frame(0x303030);
+	UNTIL(screen_shows(0x303030));
+	ck_assert_uint_eq(card.refused, 0);
+	rig_end();
+}
+END_TEST
+
 /* --- atomic commits ------------------------------------------------------------------------------------------------------ */
 
 /* No framebuffer over the guest's pages: they are copied, to the same picture. */
@@ -173,6 +193,50 @@ START_TEST(leftovers_refused)
 	UNTIL(screen_shows(UI_COLOUR));
 	ck_assert_uint_eq(card.refused, 1);
 	ck_assert_uint_eq(fake_drm_value(FAKE_CRTC, FAKE_GAMMA_LUT), 77);
+	rig_end();
+}
+END_TEST
+
+static void show_guest_with_pointer(void)
+{
+	start_shown();
+	guest_frame(GUEST_BUFFER, 0x405060);
+	guest_points(5, 7, true);
+	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
+	present(PRESENTATION_PRESENTED);
+	UNTIL(screen_shows(0x405060) && fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0);
+}
+
+/* What a driver keeps of another program's costs the pointer nothing: it stays on its plane. 1: it is the pointer that is refused, and the rest is cleared. */
+START_TEST(leftovers_refused_beside_a_pointer)
+{
+	fake_drm_reset();
+	show_guest_with_pointer();
+	panel_session(panel, false);
+	fake_drm_leave(FAKE_CRTC_1, FAKE_MODE_ID, 1);
+	card.script[0] = (struct fake_script){.request = DRM_IOCTL_MODE_ATOMIC, .error = EINVAL, .count = 100, .with = FAKE_ID(_i ? FAKE_CURSOR : FAKE_CRTC_1), .shows = _i};
+	panel_session(panel, true);
+	settle(200);
+	UNTIL(screen_shows(0x405060));
+	ck_assert_uint_eq(fake_drm_value(FAKE_CRTC_1, FAKE_MODE_ID), _i ? 0 : 1);
+	ck_assert_uint_eq(fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0, _i == 0);
+	ck_assert_int_eq(panel->pointer_plane, _i == 0);
+	ck_assert_uint_eq(card.refused, _i ? 3 : 1);
+	rig_end();
+}
+END_TEST
+
+/* Our own pointer on its plane is no leftover of another program: one modeset, not two. */
+START_TEST(session_back_with_a_pointer)
+{
+	fake_drm_reset();
+	show_guest_with_pointer();
+	panel_session(panel, false);
+	panel_session(panel, true);
+	UNTIL(screen_shows(0x405060));
+	settle(100);
+	ck_assert_uint_eq(card.modesets, 2);
+	ck_assert_uint_eq(card.refused, 0);
 	rig_end();
 }
 END_TEST
@@ -289,11 +353,14 @@ static Suite *suite(void)
 	tcase_add_loop_test(each, inactive, 0, LEGACY + 1);
 	tcase_add_loop_test(each, flip_lost, 0, LEGACY + 1);
 	tcase_add_loop_test(each, import_refused_at_commit, 0, LEGACY + 1);
+	tcase_add_loop_test(each, link_lost, 0, LEGACY + 1);
 	suite_add_tcase(s, each);
 	TCase *c = tcase_create("atomic");
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, no_imports);
 	tcase_add_test(c, leftovers_refused);
+	tcase_add_loop_test(c, leftovers_refused_beside_a_pointer, 0, 2);
+	tcase_add_test(c, session_back_with_a_pointer);
 	tcase_add_test(c, session_lost_in_flight);
 	tcase_add_test(c, toggles_in_flight);
 	tcase_add_test(c, no_vblank);

@@ -5,6 +5,7 @@
 #include <linux/udmabuf.h>
 
 #include "kms/card.h"
+#include "kms/ladder.h"
 
 /* ms: long enough for the worker to have said whatever it has to say. */
 #define QUIET 60
@@ -397,6 +398,30 @@ START_TEST(card_that_never_shows_one)
 }
 END_TEST
 
+/* Pictures that a hidden guest made meanwhile were given back, but on no screen: no card was seen to show one. */
+START_TEST(hidden_ones_are_no_proof)
+{
+	fake.refuse_imported = true;
+	uint32_t id = 8, rounds = 0;
+	for (; rounds < LADDER_STRIKES + 2; rounds++) {
+		panel_present(panel, PRESENTATION_HIDDEN, 0);
+		UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
+		for (uint32_t i = 0; i < 3; i++, id++) {
+			announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
+			guest_frame(id);
+			UNTIL(panel->face[PANEL_FACE_GUEST].complete && panel->face[PANEL_FACE_GUEST].sequence[panel->face[PANEL_FACE_GUEST].latest] == guest_sequence);
+			if (i > 0)
+				give_up(id - 1);
+		}
+		panel_present(panel, PRESENTATION_PRESENTED, 0);
+		UNTIL(panel->now.face == PANEL_FACE_GUEST && !fake.pending);
+		ck_assert(!fake.shown.imported);
+		give_up(id - 1);
+	}
+	ck_assert_uint_eq(fake.failed, LADDER_STRIKES);
+}
+END_TEST
+
 /* A flood of frames while the front is busy: no news is lost behind them, and what the front is told stays bounded. */
 START_TEST(flood_while_the_front_is_busy)
 {
@@ -533,6 +558,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, picture_on_its_way_while_machines_change);
 	tcase_add_test(tc, refused_by_a_resume);
 	tcase_add_test(tc, card_that_never_shows_one);
+	tcase_add_test(tc, hidden_ones_are_no_proof);
 	tcase_add_test(tc, flood_while_the_front_is_busy);
 	tcase_add_test(tc, hidden_flood);
 	tcase_add_test(tc, another_mode);

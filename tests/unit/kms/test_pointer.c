@@ -8,7 +8,7 @@
 
 START_TEST(plane_or_software)
 {
-	const struct rect whole = {0, 0, 1280, 800}, left_bar = {40, 0, 1200, 800}, inside = {100, 50, 1000, 700};
+	const struct rect whole = {0, 0, 1280, 800}, left_bar = {40, 0, 1200, 800}, inside = {100, 50, 1000, 700}, over = {300, 100, 100, 100};
 	const struct {
 		struct pointer_case what;
 		bool plane, shown;
@@ -48,6 +48,17 @@ START_TEST(plane_or_software)
 		{{true, 64, 64, 1280, 800, {0, 0, 1000, 700}, inside, 100, 636}, true, true, 200, 686},
 		/* wholly in the bars: not the guest's to draw on */
 		{{true, 64, 64, 1280, 800, {0, 0, 1000, 700}, inside, -64, 0}, true, false, 0, 0},
+		/* below something of the host's, by a pixel, and beside it on each side */
+		{{true, 64, 64, 1280, 800, whole, whole, 399, 100, over}, false, false, 0, 0},
+		{{true, 64, 64, 1280, 800, whole, whole, 237, 50, over}, false, false, 0, 0},
+		{{true, 64, 64, 1280, 800, whole, whole, 300, 199, over}, false, false, 0, 0},
+		{{true, 64, 64, 1280, 800, whole, whole, 300, 37, over}, false, false, 0, 0},
+		{{true, 64, 64, 1280, 800, whole, whole, 400, 100, over}, true, true, 400, 100},
+		{{true, 64, 64, 1280, 800, whole, whole, 236, 100, over}, true, true, 236, 100},
+		{{true, 64, 64, 1280, 800, whole, whole, 300, 200, over}, true, true, 300, 200},
+		{{true, 64, 64, 1280, 800, whole, whole, 300, 36, over}, true, true, 300, 36},
+		{{true, 64, 64, 1280, 800, {0, 0, 1000, 700}, inside, 299, 50, over}, false, false, 0, 0},
+		{{true, 64, 64, 1280, 800, {0, 0, 1000, 700}, inside, 300, 50, over}, true, true, 400, 100},
 	};
 	for (uint32_t i = 0; i < ARRAY_LEN(table); i++) {
 		struct pointer pointer;

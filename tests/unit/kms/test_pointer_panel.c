@@ -628,6 +628,35 @@ START_TEST(another_machine)
 }
 END_TEST
 
+/*
+ * The machine goes while nothing can be shown: its pointer's picture is on no screen any more, and its buffer is given back. Else the next machine's pointer would
+ * have one buffer less each time, and none in the end.
+ */
+START_TEST(machines_change_in_the_dark)
+{
+	present_with_pointer();
+	struct link *old = guest;
+	for (uint32_t round = 0; round < POINTER_BUFFERS + 1; round++) {
+		const uint32_t picture = round % 2 ? POINTER_GREEN : POINTER_BLUE;
+		panel_session(panel, false);
+		struct link *fresh = link_create(memory, PRODUCERS_MEMORY);
+		guest = NULL;
+		panel_join_guest(panel, fresh);
+		UNTIL(panel->joining == 0);
+		panel_session(panel, true);
+		guest = fresh;
+		guest_sequence = guest_presented = 0;
+		announce(guest, GUEST_A, W, H, DRM_FORMAT_XRGB8888);
+		announce(guest, picture, SIDE, SIDE, DRM_FORMAT_ARGB8888);
+		frame(GUEST_A);
+		point(picture, 2, 2, true);
+		UNTIL(plane_shows(picture == POINTER_GREEN ? GREEN : BLUE, 2, 2));
+		ck_assert(fake.shown.imported);
+	}
+	guest = old; /* the panel frees the others */
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("pointer-panel");
@@ -651,6 +680,7 @@ static Suite *make_suite(void)
 	tcase_add_test(direct, session_lost_and_back);
 	tcase_add_test(direct, full_commit_refused_with_it);
 	tcase_add_test(direct, another_machine);
+	tcase_add_test(direct, machines_change_in_the_dark);
 	suite_add_tcase(suite, direct);
 	TCase *copying = tcase_create("copying");
 	tcase_add_checked_fixture(copying, setup_copying, fake_panel_close);
