@@ -637,8 +637,13 @@ START_TEST(machines_change_in_the_dark)
 	present_with_pointer();
 	struct link *old = guest;
 	for (uint32_t round = 0; round < POINTER_BUFFERS + 1; round++) {
-		const uint32_t picture = round % 2 ? POINTER_GREEN : POINTER_BLUE;
+		const uint32_t picture = round % 2 ? POINTER_RED : POINTER_BLUE;
 		panel_session(panel, false);
+		/* One more, which the front hears of and cannot show. */
+		uint32_t slot = panel->pointer.slot;
+		announce(guest, POINTER_BLUE + 1, SIDE, SIDE, DRM_FORMAT_ARGB8888);
+		point(POINTER_BLUE + 1, 1, 1, true);
+		UNTIL(panel->pointer.slot != slot);
 		struct link *fresh = link_create(memory, PRODUCERS_MEMORY);
 		guest = NULL;
 		panel_join_guest(panel, fresh);
@@ -650,7 +655,7 @@ START_TEST(machines_change_in_the_dark)
 		announce(guest, picture, SIDE, SIDE, DRM_FORMAT_ARGB8888);
 		frame(GUEST_A);
 		point(picture, 2, 2, true);
-		UNTIL(plane_shows(picture == POINTER_GREEN ? GREEN : BLUE, 2, 2));
+		UNTIL(plane_shows(picture == POINTER_RED ? RED : BLUE, 2, 2));
 		ck_assert(fake.shown.imported);
 	}
 	guest = old; /* the panel frees the others */
