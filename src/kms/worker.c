@@ -132,12 +132,16 @@ static int wait_ms(struct worker *worker, uint64_t now)
 		ms = earlier(ms, worker->figures.due_ns, now);
 	if (worker->pointer.due)
 		ms = worker->pointer.next_ns > now ? earlier(ms, worker->pointer.next_ns, now) : ms < 0 || ms > RETRY_MS ? RETRY_MS : ms;
-	for (uint32_t f = 0; worker->current && f < PANEL_FACES; f++) {
+	const struct set *set = worker_find_set(worker, worker->current);
+	for (uint32_t f = 0; set && f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
-		if (!face->outstanding || worker_may_compose(worker, (enum panel_face)f, now) || !worker_head(worker, (enum panel_face)f))
+		if (!face->outstanding || !worker_head(worker, (enum panel_face)f))
 			continue;
-		/* Those whose time has come wait for a FREE. */
-		if (face->next_ns > now)
+		/* Those whose time has come wait for a FREE, or for a framebuffer that can be made. */
+		bool may = worker_may_compose(worker, (enum panel_face)f, now);
+		if (may && set->retry_ns && set->retry_ns != UINT64_MAX)
+			ms = earlier(ms, set->retry_ns, now);
+		else if (!may && face->next_ns > now)
 			ms = earlier(ms, face->next_ns, now);
 	}
 	return ms;

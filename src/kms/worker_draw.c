@@ -31,7 +31,7 @@ const struct scanout_buffer *worker_black(struct worker *worker, struct set *set
 {
 	struct backend *backend = worker->config.backend;
 	struct scanout_buffer *black = &set->black;
-	if (!black->fb && !set->failed) {
+	if (!black->fb && clock_now_ns() >= set->retry_ns) {
 		if (backend->ops->make_buffer(backend, set->width, set->height, black) != 0)
 			return NULL;
 		backend_draw(backend, black, true);
@@ -41,24 +41,32 @@ const struct scanout_buffer *worker_black(struct worker *worker, struct set *set
 	return black->fb ? black : NULL;
 }
 
+static bool make_framebuffer(struct worker *worker, struct set *set, struct framebuffer *fb)
+{
+	struct backend *backend = worker->config.backend;
+	uint64_t now = clock_now_ns();
+	if (now < set->retry_ns)
+		return false;
+	fb->made = fb->free = backend->ops->make_buffer(backend, set->width, set->height, &fb->buffer) == 0;
+	if (fb->made) {
+		set->retry_ns = 0;
+	} else if (errno == ENODEV) {
+		mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_LOST});
+		set->retry_ns = UINT64_MAX;
+	} else {
+		if (!set->retry_ns)
+			log_error("no framebuffer of %ux%u: %s; a smaller mode may help", set->width, set->height, strerror(errno));
+		set->retry_ns = now + WORKER_RETRY_NS;
+	}
+	return fb->made;
+}
+
 struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index)
 {
 	for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
 		struct framebuffer *fb = &set->fb[face][i];
-		if (!fb->made) {
-			struct backend *backend = worker->config.backend;
-			if (set->failed)
-				return NULL;
-			if (backend->ops->make_buffer(backend, set->width, set->height, &fb->buffer) != 0) {
-				if (errno == ENODEV)
-					mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_LOST});
-				else
-					log_error("no framebuffer of %ux%u: %s; a smaller mode may help", set->width, set->height, strerror(errno));
-				set->failed = true;
-				return NULL;
-			}
-			fb->made = fb->free = true;
-		}
+		if (!fb->made && !make_framebuffer(worker, set, fb))
+			return NULL;
 		if (fb->free) {
 			*index = i;
 			return fb;

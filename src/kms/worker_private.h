@@ -17,6 +17,7 @@
 #include "link/table.h"
 
 #define WORKER_DIRECT_NS 2000000ull /* between two things told to the front that cost the guest no copy: faster than any panel, and no guest keeps it busy */
+#define WORKER_RETRY_NS NSEC_PER_SEC /* between attempts to make a framebuffer */
 #define SETS 3 /* of framebuffers: the present one, and those still on the screen after a mode change */
 
 struct framebuffer {
@@ -33,7 +34,7 @@ struct framebuffer {
 struct set {
 	uint32_t number; /* 0: unused */
 	uint32_t width, height;
-	bool failed;
+	uint64_t retry_ns; /* a framebuffer could not be made, none is tried before; 0: all could */
 	struct scanout_buffer black; /* under a picture on an overlay plane; fb 0: not made */
 	struct framebuffer fb[PANEL_FACES][FACE_BUFFERS];
 };

@@ -93,6 +93,7 @@ struct fake_drm {
 	struct drm_mode_rect clip;
 	uint32_t cards;                    /* put in after the first one */
 	uint32_t opens;                    /* attempts */
+	uint32_t overtaken;                /* flips that were asked for while one was in flight that its program waits for */
 	uint32_t strays;                   /* framebuffers and handles freed that this card does not have */
 	uint32_t closed_mapped;            /* mappings that were there when it was closed: they keep the file open */
 	uint32_t pulled;                   /* framebuffers removed while they were on the screen: it goes dark */

@@ -111,8 +111,10 @@ int fake_atomic(const struct drm_mode_atomic *a)
 	}
 	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT && !state[FAKE_CRTC].value[FAKE_ACTIVE])
 		return EINVAL;
-	if (fake_flip_pending() && a->flags & DRM_MODE_ATOMIC_NONBLOCK)
+	if (fake_flip_pending() && a->flags & DRM_MODE_ATOMIC_NONBLOCK) {
+		card.overtaken++;
 		return EBUSY;
+	}
 	fake_flip_forget(); /* a blocking commit waits for it */
 	fake_take(state);
 	card.commits++;

@@ -56,8 +56,10 @@ int fake_page_flip(const struct drm_mode_crtc_page_flip *f)
 		return ENOENT;
 	if (card.no_page_flip || !fake_state[FAKE_CRTC].value[FAKE_ACTIVE])
 		return EINVAL;
-	if (fake_flip_pending())
+	if (fake_flip_pending()) {
+		card.overtaken++;
 		return EBUSY;
+	}
 	const struct fake_fb *fb = fake_fb(f->fb_id);
 	if (fb != NULL && (fb->width < card.width || fb->height < card.height))
 		return ENOSPC;

@@ -1,0 +1,232 @@
+/*
+ * Everything that can happen to a panel, in random order: monitors and cards that go and come, another mode, a lost link, the seat taken and given back, a screen
+ * switched off and on, toggles, frames, a pointer, flips that are held, commits that are refused. When it is quiet again the face that is wanted is on the
+ * screen, to the pixel; nothing of any card was kept (rig_end() looks); there was never more than one flip in flight, nor one for a card that was not there.
+ * RAYVM_UPHEAVALS=FIRST,COUNT runs other orders than the usual ones.
+ */
+#define LOG_MODULE "test"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "drm_rig.h"
+
+#define STEPS 150
+
+static uint64_t state;
+static enum way way;
+static struct {
+	uint32_t ui, guest; /* colours of the newest frames; guest 0: it has no picture */
+	enum presentation side;
+	bool away, blanked; /* the seat; the screen */
+} is;
+
+static uint32_t rnd(uint32_t n)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (uint32_t)(state >> 32) % n;
+}
+
+static uint32_t colour(void)
+{
+	return (rnd(0xffffff) & 0xfefefe) | 0x200000;
+}
+
+static void card_step(void)
+{
+	if (card.gone) {
+		fake_drm_put_in();
+		if (rnd(4))
+			fake_added();
+	} else {
+		fake_drm_take_out();
+		if (rnd(4))
+			fake_removed();
+		if (rnd(2) == 0) { /* and another one at once */
+			turn(0);
+			fake_drm_put_in();
+			fake_added();
+		}
+	}
+}
+
+static void outputs_step(void)
+{
+	switch (rnd(4)) {
+	case 0:
+		card.second = !card.second;
+		break;
+	case 1:
+		card.width = card.width == W ? 2 * W : W;
+		card.connected = true;
+		break;
+	case 2:
+		if (!card.gone)
+			fake_drm_leave(FAKE_CONNECTOR, FAKE_LINK_STATUS, 1);
+		break;
+	default:
+		card.connected = !card.connected;
+		break;
+	}
+	if (rnd(5))
+		fake_hotplug();
+}
+
+static void refuse_step(void)
+{
+	static const int errors[] = {EINVAL, EINVAL, EBUSY, EBUSY, EACCES, ENOSPC, ENOMEM};
+	static const uint32_t objects[] = {0, 0, FAKE_ID(FAKE_CURSOR), FAKE_ID(FAKE_PRIMARY_1), FAKE_ID(FAKE_OVERLAY)};
+	static const unsigned long requests[] = {DRM_IOCTL_MODE_ATOMIC, DRM_IOCTL_MODE_PAGE_FLIP, DRM_IOCTL_MODE_SETCRTC, DRM_IOCTL_MODE_ADDFB2};
+	struct fake_script *s = &card.script[rnd(ARRAY_LEN(card.script))];
+	*s = (struct fake_script){.request = way == ATOMIC && rnd(5) ? DRM_IOCTL_MODE_ATOMIC : requests[rnd(ARRAY_LEN(requests))],
+		.error = errors[rnd(ARRAY_LEN(errors))], .skip = rnd(3), .count = 1 + rnd(3), .with = objects[rnd(ARRAY_LEN(objects))], .shows = rnd(2), .imported = rnd(4) == 0};
+	if (s->request == DRM_IOCTL_MODE_ADDFB2)
+		s->count = 1; /* of the worker's, which does not try again for a mode: see set.failed */
+}
+
+static void seat_step(void)
+{
+	is.away = !is.away;
+	if (!is.away)
+		card.inactive = false;
+	panel_session(panel, !is.away);
+	if (is.away) {
+		card.inactive = true;
+		if (!card.gone && rnd(2))
+			fake_drm_leave(FAKE_CRTC, FAKE_GAMMA_LUT, 77);
+	}
+}
+
+static void step(void)
+{
+	switch (rnd(12)) {
+	case 0:
+		card_step();
+		break;
+	case 1:
+		outputs_step();
+		break;
+	case 2:
+		refuse_step();
+		break;
+	case 3:
+		seat_step();
+		break;
+	case 4:
+		if (panel_blank(panel, !is.blanked) == 0)
+			is.blanked = !is.blanked;
+		break;
+	case 5:
+		card.hold_flips = !card.hold_flips;
+		break;
+	case 6:
+		fake_drm_flip();
+		break;
+	case 7:
+		guest_points((int32_t)rnd(2 * W) - W / 2, (int32_t)rnd(2 * H) - H / 2, rnd(4) != 0);
+		break;
+	case 8:
+		if (rnd(8) == 0) {
+			ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME}));
+			is.guest = 0;
+			break;
+		}
+		guest_frame(GUEST_BUFFER + rnd(3), is.guest = colour());
+		break;
+	case 9:
+		ui_frame(is.ui = colour());
+		break;
+	default:
+		is.side = is.side == PRESENTATION_HIDDEN ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN;
+		present(is.side);
+		break;
+	}
+	for (uint32_t turns = rnd(4); turns > 0; turns--)
+		turn((int)rnd(2));
+}
+
+/* The card is there and does what it is told, with one monitor, and it is our turn. */
+static void calm_down(void)
+{
+	memset(card.script, 0, sizeof(card.script));
+	card.hold_flips = card.inactive = card.second = false;
+	fake_drm_flip();
+	if (card.gone) {
+		fake_removed();
+		settle(5);
+		fake_drm_put_in();
+	}
+	if (is.away)
+		seat_step(), card.inactive = false;
+	card.connected = true;
+	fake_added();
+	fake_hotplug();
+	if (is.blanked)
+		ck_assert_int_eq(panel_blank(panel, false), 0);
+	/* The guest's last word: a picture of its own, and no pointer in it. */
+	guest_points(0, 0, false);
+	guest_frame(GUEST_BUFFER, is.guest = colour());
+	ui_frame(is.ui = colour());
+}
+
+static bool shows_what_is_wanted(void)
+{
+	return card.width == panel->output.width && screen_is(is.side == PRESENTATION_PRESENTED ? is.guest : is.ui, (card.width - W) / 2u, 0, W, H);
+}
+
+static void upheaval(uint32_t seed)
+{
+	state = seed * 0x9e3779b97f4a7c15u + 1;
+	for (uint32_t i = 0; i < 4; i++)
+		rnd(2);
+	reset(way);
+	is.ui = UI_COLOUR;
+	is.guest = 0;
+	is.side = PRESENTATION_HIDDEN;
+	is.away = is.blanked = false;
+	rig_start();
+	show(ui, 1, UI_BUFFER, 1, whole, whole); /* a placeholder */
+	for (uint32_t i = 0; i < STEPS; i++) {
+		step();
+		ck_assert_uint_eq(card.overtaken, 0);
+	}
+	calm_down();
+	UNTIL(shows_what_is_wanted());
+	/* It still turns, from here to there and back. */
+	for (uint32_t i = 0; i < 2; i++) {
+		is.side = is.side == PRESENTATION_HIDDEN ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN;
+		present(is.side);
+		UNTIL(shows_what_is_wanted());
+	}
+	UNTIL(!fake_drm_pending());
+	ck_assert_uint_eq(card.overtaken, 0);
+	rig_end();
+}
+
+START_TEST(upheavals)
+{
+	const char *wish = getenv("RAYVM_UPHEAVALS");
+	uint32_t first = (uint32_t)_i * 3 + 1, count = 3;
+	way = _i % 3 == 2 ? LEGACY : ATOMIC;
+	if (wish && sscanf(wish, "%u,%u", &first, &count) == 2)
+		first += count * (uint32_t)_i;
+	for (uint32_t seed = first; seed < first + count; seed++) {
+		fprintf(stderr, "order %u\n", seed);
+		upheaval(seed);
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("kms-upheaval");
+	TCase *c = tcase_create("card");
+	tcase_set_timeout(c, getenv("RAYVM_UPHEAVALS") ? 3000 : 100);
+	tcase_add_loop_test(c, upheavals, 0, 9);
+	suite_add_tcase(s, c);
+	return s;
+}
+
+UNIT_MAIN(suite)
