@@ -244,9 +244,11 @@ struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish)
 	drmModeRes *resources = drmModeGetResources(fd);
 	struct drm_output *output = calloc(1 + OUTPUT_MIRRORS, sizeof(*output));
 	if (!resources || !output) {
+		int error = errno;
 		if (resources)
 			drmModeFreeResources(resources);
 		free(output);
+		errno = error;
 		return NULL;
 	}
 	uint32_t n = read_connectors(fd, resources, connector, read);

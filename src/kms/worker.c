@@ -89,6 +89,8 @@ static void handle(struct worker *worker, const struct front_event *event)
 		break;
 	case FRONT_PROBE: {
 		struct worker_event probed = {.type = WORKER_PROBED, .output = worker->config.backend->ops->probe(worker->config.backend)};
+		if (!probed.output && errno == ENODEV)
+			probed.type = WORKER_LOST;
 		if (!mailbox_post(worker->config.events, &probed))
 			free(probed.output);
 		break;

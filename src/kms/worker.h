@@ -18,6 +18,7 @@
 
 #define FACE_BUFFERS 2                         /* framebuffers of a face that pictures are copied into */
 #define FACE_SLOTS (FACE_BUFFERS + IMPORTS)    /* index of a framebuffer: those, then the guest's own buffers */
+#define WORKER_RETRY_NS 1000000000ull /* between attempts to make a framebuffer */
 #define WORKER_HIDDEN_NS 100000000ull /* a hidden face is kept current at most this often */
 
 /* worker -> front */

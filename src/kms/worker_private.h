@@ -17,7 +17,6 @@
 #include "link/table.h"
 
 #define WORKER_DIRECT_NS 2000000ull /* between two things told to the front that cost the guest no copy: faster than any panel, and no guest keeps it busy */
-#define WORKER_RETRY_NS NSEC_PER_SEC /* between attempts to make a framebuffer */
 #define SETS 3 /* of framebuffers: the present one, and those still on the screen after a mode change */
 
 struct framebuffer {

@@ -109,8 +109,9 @@ int fake_atomic(const struct drm_mode_atomic *a)
 		card.tests++;
 		return 0;
 	}
-	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT && !state[FAKE_CRTC].value[FAKE_ACTIVE])
-		return EINVAL;
+	for (uint32_t i = 0; a->flags & DRM_MODE_PAGE_FLIP_EVENT && i < 2; i++)
+		if (crtcs & BIT(i) && !state[FAKE_CRTC + i].value[FAKE_ACTIVE])
+			return EINVAL;
 	if (fake_flip_pending() && a->flags & DRM_MODE_ATOMIC_NONBLOCK) {
 		card.overtaken++;
 		return EBUSY;

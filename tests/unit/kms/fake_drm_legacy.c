@@ -52,9 +52,10 @@ int fake_set_crtc(const struct drm_mode_crtc *c)
 
 int fake_page_flip(const struct drm_mode_crtc_page_flip *f)
 {
-	if (fake_object_of(f->crtc_id, DRM_MODE_OBJECT_CRTC) != FAKE_CRTC || !fake_fb_exists(f->fb_id))
+	int crtc = fake_object_of(f->crtc_id, DRM_MODE_OBJECT_CRTC);
+	if (crtc < 0 || !fake_fb_exists(f->fb_id))
 		return ENOENT;
-	if (card.no_page_flip || !fake_state[FAKE_CRTC].value[FAKE_ACTIVE])
+	if (card.no_page_flip || !fake_state[crtc].value[FAKE_ACTIVE])
 		return EINVAL;
 	if (fake_flip_pending()) {
 		card.overtaken++;
@@ -63,11 +64,11 @@ int fake_page_flip(const struct drm_mode_crtc_page_flip *f)
 	const struct fake_fb *fb = fake_fb(f->fb_id);
 	if (fb != NULL && (fb->width < card.width || fb->height < card.height))
 		return ENOSPC;
-	fake_state[FAKE_PRIMARY].value[FAKE_FB_ID] = f->fb_id;
+	fake_state[fake_primary_of((uint32_t)crtc)].value[FAKE_FB_ID] = f->fb_id;
 	card.page_flips++;
 	card.clipped = false;
 	if (f->flags & DRM_MODE_PAGE_FLIP_EVENT)
-		fake_flip_begin(f->user_data, 1);
+		fake_flip_begin(f->user_data, BIT(crtc - FAKE_CRTC));
 	return 0;
 }
 

@@ -198,8 +198,8 @@ int fake_rm_fb(uint32_t id)
 		if (fake_state[i].value[FAKE_FB_ID] != id)
 			continue;
 		fake_plane_shows(&fake_state[i], 0, 0, 0, 0);
-		if (i == FAKE_PRIMARY)
-			fake_state[FAKE_CRTC].value[FAKE_ACTIVE] = 0;
+		if (i == FAKE_PRIMARY || i == FAKE_PRIMARY_1)
+			fake_state[FAKE_CRTC + i - FAKE_PRIMARY].value[FAKE_ACTIVE] = 0;
 		card.pulled++;
 	}
 	return 0;

@@ -157,6 +157,22 @@ START_TEST(told_by_a_commit)
 }
 END_TEST
 
+/* Nor does anybody commit: a look at the connectors hears it. */
+START_TEST(told_by_a_look)
+{
+	reset((enum way)_i);
+	start_side((enum way)_i, PRESENTATION_HIDDEN);
+	fake_drm_take_out();
+	settle(50);
+	ck_assert(!says_gone());
+	fake_hotplug();
+	UNTIL(says_gone());
+	back();
+	UNTIL(screen_shows(UI_COLOUR));
+	rig_end();
+}
+END_TEST
+
 /* During a flip, whose event never comes. */
 START_TEST(gone_in_flight)
 {
@@ -390,6 +406,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, the_face_returns, 0, 2 * WAYS);
 	tcase_add_loop_test(c, toggled_meanwhile, 0, 2 * (LEGACY + 1));
 	tcase_add_loop_test(c, told_by_a_commit, 0, 3 * (LEGACY + 1));
+	tcase_add_loop_test(c, told_by_a_look, 0, LEGACY + 1);
 	tcase_add_loop_test(c, gone_in_flight, 0, LEGACY + 1);
 	tcase_add_loop_test(c, gone_asleep, 0, LEGACY + 1);
 	tcase_add_loop_test(c, exchanged_while_the_seat_is_away, 0, LEGACY + 1);

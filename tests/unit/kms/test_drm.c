@@ -162,6 +162,20 @@ START_TEST(link_lost)
 }
 END_TEST
 
+/* No framebuffer can be made at first: tried again without haste, for the frame that waits. */
+START_TEST(framebuffer_refused_for_a_while)
+{
+	reset(_i);
+	fails(DRM_IOCTL_MODE_ADDFB2, ENOMEM, 2);
+	card.script[0].skip = 1; /* the probe of imports */
+	uint64_t began = clock_now_ns();
+	start_shown();
+	ck_assert_uint_ge(clock_now_ns() - began, 2 * WORKER_RETRY_NS);
+	ck_assert_uint_eq(modes_set(_i), 1);
+	rig_end();
+}
+END_TEST
+
 /* --- atomic commits ------------------------------------------------------------------------------------------------------ */
 
 /* No framebuffer over the guest's pages: they are copied, to the same picture. */
@@ -353,6 +367,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(each, inactive, 0, LEGACY + 1);
 	tcase_add_loop_test(each, flip_lost, 0, LEGACY + 1);
 	tcase_add_loop_test(each, import_refused_at_commit, 0, LEGACY + 1);
+	tcase_add_loop_test(each, framebuffer_refused_for_a_while, 0, LEGACY + 1);
 	tcase_add_loop_test(each, link_lost, 0, LEGACY + 1);
 	suite_add_tcase(s, each);
 	TCase *c = tcase_create("atomic");
