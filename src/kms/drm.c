@@ -33,6 +33,7 @@ struct drm {
 	dev_t devnum;
 	bool gbm_wanted; /* also where there are dumb buffers */
 	struct drm_gbm *gbm; /* NULL: dumb buffers */
+	bool known; /* what it does with others' memory was said */
 	int udmabuf, udmabuf_error; /* -1: there is none, why */
 	struct drm_atomic atomic;
 	struct drm_legacy legacy;
@@ -255,12 +256,17 @@ static bool take_card(struct drm *drm, int fd, char *why, size_t why_size)
 		}
 	}
 	snprintf(drm->text, sizeof(drm->text), "%s, %s%s", drm->driver, drm->card.legacy ? "legacy calls" : "atomic", drm->gbm ? ", gbm" : "");
+	char before[sizeof(backend->copies)];
+	memcpy(before, backend->copies, sizeof(before));
 	backend->copies[0] = '\0';
 	drm_import_probe(fd, drm->driver, drm->udmabuf, drm->udmabuf_error, backend->copies, sizeof(backend->copies));
 	backend->cursor_width = cursor_side(fd, DRM_CAP_CURSOR_WIDTH);
 	backend->cursor_height = cursor_side(fd, DRM_CAP_CURSOR_HEIGHT);
 	backend->flush = !drm_sees_caches(drm->driver);
 	log_info("card %s: %s", drm->card.path, drm->text);
+	if (drm->known && strcmp(before, backend->copies) == 0)
+		return true;
+	drm->known = true;
 	if (!backend->copies[0])
 		log_info("zero-copy: the guest's own pages are shown where size and format fit%s", backend->flush ? ", flushed from the CPU's caches" : "");
 	else
