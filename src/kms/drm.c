@@ -295,6 +295,8 @@ static bool drm_open_card(struct backend *backend, bool look, char *why, size_t 
 		return false;
 	if (take_card(drm, fd, why, size))
 		return true;
+	/* The sandbox lets nobody load a driver of Mesa's any more. */
+	snprintf(why + strlen(why), size - strlen(why), "; if it is there, start rayvm again");
 	close_card(drm);
 	return false;
 }

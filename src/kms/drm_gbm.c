@@ -82,7 +82,7 @@ int drm_gbm_make(struct drm_gbm *gbm, uint32_t width, uint32_t height, uint32_t 
 fail:;
 	int error = errno;
 	drm_gbm_free(gbm, buffer);
-	errno = error ? error : ENODEV;
+	errno = error ? error : ENOMEM; /* Mesa need not say. ENODEV would mean that the card is gone. */
 	return -1;
 }
 

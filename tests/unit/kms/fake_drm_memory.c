@@ -126,11 +126,12 @@ int fake_prime(struct drm_prime_handle *p)
 
 int fake_export(struct drm_prime_handle *p)
 {
-	if (p->handle == 0 || p->handle > HANDLES || !handle[p->handle - 1].used)
+	int i = handle_of(p->handle);
+	if (i < 0)
 		return ENOENT;
-	if (handle[p->handle - 1].exported < 0 || p->flags != (DRM_CLOEXEC | DRM_RDWR))
+	if (handle[i].exported < 0 || p->flags != (DRM_CLOEXEC | DRM_RDWR))
 		return ENOSYS;
-	p->fd = fcntl(handle[p->handle - 1].exported, F_DUPFD_CLOEXEC, 0);
+	p->fd = fcntl(handle[i].exported, F_DUPFD_CLOEXEC, 0);
 	return p->fd < 0 ? errno : 0;
 }
 
@@ -246,7 +247,7 @@ int fake_drm_adopt(int shown, int file, uint64_t size, uint32_t *id)
 	pthread_mutex_lock(&fake_lock);
 	int error = new_handle(&(struct fake_piece){shown, 0, size}, 1, id);
 	if (error == 0)
-		handle[*id - 1].exported = file;
+		handle[handle_of(*id)].exported = file;
 	pthread_mutex_unlock(&fake_lock);
 	return error;
 }
@@ -254,7 +255,8 @@ int fake_drm_adopt(int shown, int file, uint64_t size, uint32_t *id)
 void fake_drm_disown(uint32_t id)
 {
 	pthread_mutex_lock(&fake_lock);
-	fake_close_handle(id);
+	if (!card.gone && !fake_client.lost)
+		fake_close_handle(id);
 	pthread_mutex_unlock(&fake_lock);
 }
 

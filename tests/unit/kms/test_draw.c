@@ -27,7 +27,10 @@ static void setup(void)
 	int fd;
 	pixels = pixels_make(SIDE * SIDE * 4, &fd);
 	worker = calloc(1, sizeof(*worker));
+	static const struct backend_ops nothing;
+	static struct backend backend = {.ops = &nothing};
 	worker->config.stats = &stats;
+	worker->config.backend = &backend;
 	worker->producer[1].link = link_create(fd, SIDE * SIDE * 4);
 	ck_assert_ptr_nonnull(worker->producer[1].link);
 	worker->producer[1].table = link_table_create(SIDE * SIDE * 4);

@@ -56,6 +56,30 @@ START_TEST(another_mode)
 }
 END_TEST
 
+/* The card goes and another one comes: Mesa's device of the first one is given back with all its buffers, ahead of the card's own end. */
+START_TEST(another_card)
+{
+	reset_case(_i);
+	start_shown();
+	fake_drm_take_out();
+	fake_removed();
+	UNTIL(panel->card == PANEL_CARD_NONE);
+	ck_assert_uint_eq(fake_gbm.buffers + fake_gbm.devices, 0);
+	/* The sandbox keeps Mesa from loading a driver now: no card, a reason, and no haste. */
+	fake_gbm.no_device = true;
+	fake_drm_put_in();
+	fake_added();
+	UNTIL(strstr(panel->card_why, "by libgbm") != NULL);
+	ck_assert_int_eq(panel->card, PANEL_CARD_NONE);
+	fake_gbm.no_device = false;
+	UNTIL(screen_shows(UI_COLOUR));
+	ck_assert_uint_eq(fake_gbm.devices, 1);
+	rig_end();
+	ck_assert_uint_eq(fake_gbm.wrong, 0);
+	ck_assert_uint_eq(fake_gbm.buffers + fake_gbm.devices, 0);
+}
+END_TEST
+
 /* Mesa has no driver: one line, which says what would help, and the card is given back. */
 START_TEST(no_driver)
 {
@@ -96,6 +120,7 @@ static Suite *suite(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, faces, 0, CASES);
 	tcase_add_loop_test(c, another_mode, 0, CASES);
+	tcase_add_loop_test(c, another_card, 0, CASES);
 	tcase_add_loop_test(c, no_driver, 0, CASES);
 	tcase_add_loop_test(c, no_buffers, 0, 3);
 	suite_add_tcase(s, c);
