@@ -216,7 +216,7 @@ static void joined(struct panel *panel)
 		panel->now.valid = false;
 		panel_let_go(panel, PANEL_FACE_GUEST, panel->now.set, panel->now.index);
 		if (panel->now.pointer.shown)
-			panel_let_go_pointer(panel, panel->now.pointer.slot);
+			panel_let_go_pointer(panel, &panel->now.pointer);
 	}
 	news(panel, PANEL_FACE_GUEST);
 }
@@ -240,7 +240,7 @@ static int on_events(int fd, uint32_t mask, void *data)
 			joined(panel);
 			break;
 		case WORKER_POINTER:
-			panel_pointer_said(panel);
+			panel_pointer_said(panel, event.producer);
 			break;
 		case WORKER_GONE:
 			if (panel->joining == 0 && panel->config.joined)
@@ -412,7 +412,7 @@ int panel_start(struct panel *panel)
 		.events = panel->events,
 		.chatter = panel->chatter,
 		.news = panel->news,
-		.pointer = &panel->pointer_news,
+		.pointer = panel->pointer_news,
 	};
 	panel->worker = worker_create(&config);
 	if (!panel->worker || worker_start(panel->worker) != 0)

@@ -272,7 +272,7 @@ START_TEST(move_after_a_toggle)
 		UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
 		settle(QUIET);
 		point(0, 10, i, true); /* the front is told, and would not be again for a while */
-		UNTIL(panel->pointer.y == i && panel->pointer.x == 10);
+		UNTIL(panel->pointer[1].y == i && panel->pointer[1].x == 10);
 		present(PRESENTATION_PRESENTED);
 		UNTIL(plane_shows(RED, 10, i));
 		uint64_t begin = clock_now_ns();
