@@ -92,23 +92,29 @@ static void tell_presented(struct front *front)
 		log_marker("RAYOS_LINUX_DESKTOP_PRESENTED:ok:%ux%u", status.scanout_width, status.scanout_height);
 }
 
+/* From the panel to the picture of the side that gets it; motion accelerated for the UI, raw for the guest, which accelerates by itself. */
 static void deliver(void *data, enum router_sink sink, const struct router_event *event)
 {
 	struct front *front = data;
-	if (sink == ROUTER_GUEST) {
-		struct router_event mapped = *event;
-		if (event->type == EV_ABS && event->code != ABS_MT_TRACKING_ID && !event->to_guest && front->panel != NULL) {
-			uint32_t width, height;
-			struct rect picture;
-			panel_geometry(front->panel, &width, &height, &picture);
-			bool horizontal = event->code == ABS_X || event->code == ABS_MT_POSITION_X;
-			mapped.value = packet_map_axis(event->value, horizontal ? width : height, horizontal ? picture.x : picture.y,
-				horizontal ? picture.w : picture.h);
-		}
-		packer_add(&front->guest, &mapped);
-	} else if (sink == ROUTER_UI) {
-		packer_add(&front->ui, event);
+	struct router_event mapped = *event;
+	bool guest = sink == ROUTER_GUEST;
+	if (sink == ROUTER_NOBODY)
+		return;
+	if (event->type == EV_ABS && event->code != ABS_MT_TRACKING_ID && !event->to_guest && front->panel != NULL) {
+		uint32_t width, height;
+		struct rect picture;
+		panel_geometry(front->panel, guest ? PANEL_FACE_GUEST : PANEL_FACE_UI, &width, &height, &picture);
+		bool horizontal = event->code == ABS_X || event->code == ABS_MT_POSITION_X;
+		mapped.value = packet_map_axis(event->value, horizontal ? width : height, horizontal ? picture.x : picture.y,
+			horizontal ? picture.w : picture.h);
 	}
+	if (event->type == EV_REL && (event->code == REL_X || event->code == REL_Y)) {
+		if (!guest)
+			mapped.value = event->accelerated;
+		if (mapped.value == 0)
+			return; /* less than a unit by now */
+	}
+	packer_add(guest ? &front->guest : &front->ui, &mapped);
 }
 
 static void present(void *data, enum presentation state, uint64_t time_ns)
@@ -219,7 +225,7 @@ static void session_changed(void *data, bool active)
 /* Events with one time are one packet. */
 static void inject(struct front *front, uint64_t time_ns, uint16_t type, uint16_t code, int32_t value, bool to_guest)
 {
-	struct router_event event = { time_ns, front->injector, type, code, value, to_guest };
+	struct router_event event = { .time_ns = time_ns, .device = front->injector, .type = type, .code = code, .value = value, .to_guest = to_guest };
 	front_route(front, &event);
 }
 

@@ -497,12 +497,12 @@ bool panel_send(struct panel *panel, enum panel_face face, const struct link_mes
 	return link && link_send_to_producer(link, message);
 }
 
-void panel_geometry(const struct panel *panel, uint32_t *width, uint32_t *height, struct rect *guest)
+void panel_geometry(const struct panel *panel, enum panel_face which, uint32_t *width, uint32_t *height, struct rect *picture)
 {
 	*width = panel->output.width;
 	*height = panel->output.height;
-	const struct face *face = &panel->face[PANEL_FACE_GUEST];
-	*guest = letterbox(face->width, face->height, *width, *height);
+	const struct face *face = &panel->face[which];
+	*picture = letterbox(face->width, face->height, *width, *height);
 }
 
 bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data)

@@ -84,8 +84,8 @@ int panel_blank(struct panel *panel, bool blank);
 /* Sends to a producer (front thread is the only sender on the to_producer rings). False when its ring is full. */
 bool panel_send(struct panel *panel, enum panel_face face, const struct link_message *message);
 
-/* The output's size in pixels, and where the guest's picture lies on it (empty while there is none). */
-void panel_geometry(const struct panel *panel, uint32_t *width, uint32_t *height, struct rect *guest);
+/* The output's size in pixels, and where the face's picture lies on it (empty while there is none). */
+void panel_geometry(const struct panel *panel, enum panel_face face, uint32_t *width, uint32_t *height, struct rect *picture);
 
 /* What a screenshot shows. */
 enum panel_shot { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };

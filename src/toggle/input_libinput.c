@@ -147,7 +147,9 @@ static void pointer_event(struct input_device *device, enum libinput_event_type 
 
 	switch (type) {
 	case LIBINPUT_EVENT_POINTER_MOTION:
-		input_send_motion(device, libinput_event_pointer_get_dx_unaccelerated(event), libinput_event_pointer_get_dy_unaccelerated(event), time_ns);
+		input_send_motion(device,
+			(double[2]){ libinput_event_pointer_get_dx_unaccelerated(event), libinput_event_pointer_get_dy_unaccelerated(event) },
+			(double[2]){ libinput_event_pointer_get_dx(event), libinput_event_pointer_get_dy(event) }, time_ns);
 		break;
 	case LIBINPUT_EVENT_POINTER_MOTION_ABSOLUTE:
 		send_position(device, libinput_event_pointer_get_absolute_x_transformed(event, ABS_STEPS),
