@@ -3,7 +3,9 @@
  * placeholder for a guest without a picture. One thread ("ui") with a wl_event_loop; draws with pixman and fcft into its own
  * memfd. May include base and link. Never touches DRM, devices or the machine; what it wants it asks for with LINK_ACTION.
  *
- *   ui.c         thread, link, keys -> prompt -> commands -> actions and answers
+ *   ui.c         thread, link, faces
+ *   ui_input.c   keys -> prompt -> commands -> actions and answers; the pointer
+ *   pointer.c    where it is and whether it is seen (pure)   cursor.c   its picture, and the link
  *   output.c     one head's buffers and frames          view.c     both faces as scenes
  *   scene.c      retained tree, damage, rendering       layout.c   where things stand (pure)
  *   text.c       fonts, cells, UTF-8                    prompt.c   line editor (pure)

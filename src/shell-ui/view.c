@@ -454,6 +454,22 @@ static void update_prompt(struct view *view, const struct prompt *prompt)
 	scene_text_set(view->prompt_text, run->cell, run->n);
 }
 
+bool view_prompt_at(const struct view *view, const struct prompt *prompt, int x, int y, uint32_t *at)
+{
+	const struct box *box = &view->layout.prompt;
+	if (view->placeholder || x < box->x || y < box->y || x >= box->x + box->w || y >= box->y + box->h)
+		return false;
+	int cell = (x - box->x - view->layout.pad) / view->text.width - 2; /* behind the sign */
+	uint32_t i = view->prompt_from;
+	for (int cells = 0; i < prompt->line.length; i++) {
+		cells += code_width(prompt->line.code[i]);
+		if (cells > cell)
+			break;
+	}
+	*at = i;
+	return true;
+}
+
 /* A key's name on a key cap, and what it does. */
 static void put_key(struct run *run, const char *key, const char *what)
 {

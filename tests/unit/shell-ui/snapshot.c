@@ -1,4 +1,4 @@
-/* Draws both faces of the native UI as they stand after some typing and writes PNG files: ui-snapshot DIR WIDTHxHEIGHT [LINE...] */
+/* Draws both faces of the native UI as they stand after some typing and writes PNG files: [UI_POINTER=X,Y] [UI_HINT=TEXT] ui-snapshot DIR WIDTHxHEIGHT [LINE...] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +48,16 @@ int main(int argc, char **argv)
 			fake_panel_tap(&panel, KEY_ENTER);
 		fake_panel_settle(&panel);
 	}
+	int x, y;
+	if (getenv("UI_POINTER") && sscanf(getenv("UI_POINTER"), "%d,%d", &x, &y) == 2) {
+		fake_panel_visible(&panel, 0, true);
+		fake_panel_packet(&panel, LINK_POINTER_RELATIVE, (struct link_event[]){ { EV_REL, REL_X, -100000 }, { EV_REL, REL_Y, -100000 } }, 2);
+		fake_panel_packet(&panel, LINK_POINTER_RELATIVE, (struct link_event[]){ { EV_REL, REL_X, x }, { EV_REL, REL_Y, y } }, 2);
+		fake_panel_settle(&panel);
+	}
 	for (uint32_t head = 0; head < 2; head++) {
 		char path[512];
-		uint32_t w, h, *pixels = fake_panel_picture(&panel, head, &w, &h);
+		uint32_t w, h, *pixels = head == 0 ? fake_panel_pointed_picture(&panel, &w, &h) : fake_panel_picture(&panel, head, &w, &h);
 		snprintf(path, sizeof(path), "%s/%s-%ux%u.png", argv[1], head == 0 ? "ui" : "placeholder", width, height);
 		if (!pixels || !write_png(path, pixels, w, h)) {
 			fprintf(stderr, "cannot write %s\n", path);
