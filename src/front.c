@@ -58,6 +58,7 @@ static void set_inputs(struct status *status, void *data)
 	const uint32_t *count = data;
 	status->keyboards = count[0];
 	status->pointers = count[1];
+	status->plugged = true;
 }
 
 /* packet_send of both packers. */
@@ -207,13 +208,17 @@ static void session_changed(void *data, bool active)
 {
 	struct front *front = data;
 	enum session_state state = active ? SESSION_ACTIVE : SESSION_INACTIVE;
-	status_board_update(front->config.board, set_session, &state);
 	if (!active && front->router != NULL) {
 		router_release_all(front->router, ROUTER_NOBODY, clock_now_ns());
 		flush_packets(front);
 	}
+	/* Away from a session that has no devices, back to one that has them: at no moment a keyboard is missing. */
+	if (!active)
+		status_board_update(front->config.board, set_session, &state);
 	if (front->input != NULL)
 		active ? input_resume(front->input) : input_suspend(front->input);
+	if (active)
+		status_board_update(front->config.board, set_session, &state);
 	if (active)
 		front_blank_session(front, true);
 	if (front->panel != NULL)
