@@ -12,9 +12,9 @@
 #include "base/exit_status.h"
 #include "base/stats.h"
 #include "kms/choose.h"
-#include "kms/letterbox.h"
 #include "kms/panel_private.h"
 #include "kms/session.h"
+#include "kms/strip.h"
 
 #define CHATTER_PER_TURN 64 /* messages of producers handled before input and flips get their turn */
 #define EVENTS_PER_TURN 16  /* and of the worker's news, which a guest that changes its size all the time makes without end */
@@ -408,6 +408,8 @@ int panel_start(struct panel *panel)
 		.backend = panel->backend,
 		.link = {[PANEL_FACE_UI] = panel->outbox[0].link, [PANEL_FACE_GUEST] = panel->outbox[1].link},
 		.bilinear = panel->config.bilinear,
+		.strip = panel->config.strip,
+		.strip_text = panel->config.strip_text,
 		.stats = panel->config.stats,
 		.events = panel->events,
 		.chatter = panel->chatter,
@@ -502,7 +504,7 @@ void panel_geometry(const struct panel *panel, enum panel_face which, uint32_t *
 	*width = panel->output.width;
 	*height = panel->output.height;
 	const struct face *face = &panel->face[which];
-	*picture = letterbox(face->width, face->height, *width, *height);
+	*picture = strip_letterbox(panel->config.strip, face->width, face->height, *width, *height);
 }
 
 bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data)

@@ -26,6 +26,9 @@ struct panel;
 enum panel_backend { PANEL_KMS, PANEL_HEADLESS };
 enum panel_face { PANEL_FACE_UI, PANEL_FACE_PLACEHOLDER, PANEL_FACE_GUEST, PANEL_FACES };
 
+/* Rows in which the host says whose picture the rest of the panel is: kms/strip.h. */
+enum panel_strip { PANEL_STRIP_OFF, PANEL_STRIP_TOP, PANEL_STRIP_BOTTOM };
+
 struct panel_config {
 	enum panel_backend backend;
 	const char *card;         /* path or NULL: boot_display, then boot_vga, then the first that can */
@@ -35,6 +38,8 @@ struct panel_config {
 	bool legacy_kms;          /* no atomic commits, also where the card has them */
 	bool gbm_buffers;         /* framebuffers by libgbm, also where the card has dumb ones */
 	bool bilinear;            /* pictures scaled by no whole multiple are interpolated; else the nearest pixel is taken */
+	enum panel_strip strip;
+	const char *strip_text[PANEL_FACES]; /* what it says over each face, capitals; where there is one. Borrowed. */
 	struct session *session;  /* KMS only */
 	struct status_board *board;
 	struct stats *stats;

@@ -110,6 +110,8 @@ struct worker_config {
 	struct backend *backend;
 	struct link *link[PANEL_FACES]; /* by face; UI and placeholder share one, the placeholder is its head 1 */
 	bool bilinear; /* as in struct panel_config */
+	enum panel_strip strip;
+	const char *const *strip_text; /* PANEL_FACES */
 	struct stats *stats;
 	struct mailbox *events;  /* struct worker_event, read by the front; room for all that can be in flight */
 	struct mailbox *chatter; /* struct worker_chatter, read by the front */

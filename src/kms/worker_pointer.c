@@ -1,7 +1,7 @@
 #define LOG_MODULE "worker"
 #include "kms/worker_private.h"
 
-#include "kms/letterbox.h"
+#include "kms/strip.h"
 
 bool worker_cursor_seen(const struct face *face)
 {
@@ -25,10 +25,10 @@ static enum pointer_load place(struct worker *worker, uint32_t p, const struct f
 		.width = set->width,
 		.height = set->height,
 		.source = head->source,
-		.dest = letterbox(head->source.w, head->source.h, set->width, set->height),
+		.dest = strip_letterbox(worker->config.strip, head->source.w, head->source.h, set->width, set->height),
 		.x = face->cursor.x,
 		.y = face->cursor.y,
-		.over = worker->figures.on ? figures_place(set->width, set->height) : (struct rect){0},
+		.over = worker->figures.on ? worker_figures_place(worker, set) : (struct rect){0},
 	};
 	if (!pointer_on_plane(&what, pointer))
 		return POINTER_FAILED;

@@ -28,6 +28,7 @@ struct framebuffer {
 	struct rect cursor;   /* where the pointer picture was blended in, buffer coordinates */
 	uint64_t cursor_serial;
 	uint64_t figures_serial; /* of those in it; 0: none */
+	bool strip;           /* it is in it */
 };
 
 struct set {
@@ -116,6 +117,8 @@ void worker_shoot(struct worker *worker, const struct front_event *event);
 void worker_show_figures(struct worker *worker, bool on, uint64_t now);
 /* New figures, when it is time for some. */
 void worker_refresh_figures(struct worker *worker, uint64_t now);
+/* Where they are on the panel: they leave the strip alone. */
+struct rect worker_figures_place(const struct worker *worker, const struct set *set);
 
 /* worker_compose.c */
 /* Not before its time: while hidden, and for buffers of the guest's, which cost the guest nothing. */

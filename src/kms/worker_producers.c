@@ -182,7 +182,7 @@ void worker_read_producer(struct worker *worker, uint32_t p)
 void worker_need_pages(struct worker *worker, struct link *link)
 {
 	const struct backend *backend = worker->config.backend;
-	if (!backend->ops->import_buffer || backend->copies[0])
+	if (!backend->ops->import_buffer || backend->copies[0] || worker->config.strip != PANEL_STRIP_OFF)
 		link_forget_pixels_fd(link);
 }
 
