@@ -151,12 +151,33 @@ static void toggle_stats(void *data)
 }
 
 /* This machine's power key, where it is no key for the sides. A guest that is off has nothing to power down. */
+static void power_button(struct front *front)
+{
+	bool on = front->vm == VM_RUNNING || front->vm == VM_STARTING;
+	if (front->has_vm && on)
+		front_vm_command(front, LINK_VM_POWERDOWN, 0);
+}
+
 static void power_key(void *data)
 {
 	struct front *front = data;
-	bool on = front->vm == VM_RUNNING || front->vm == VM_STARTING;
-	if (front->config.options->power_key == POWER_KEY_POWERDOWN && front->has_vm && on)
-		front_vm_command(front, LINK_VM_POWERDOWN, 0);
+	if (front->config.options->power_key == POWER_KEY_POWERDOWN)
+		power_button(front);
+}
+
+/* A lid that was closed before the start, or is told to be once more after a session's return, has done nothing. */
+static void lid(void *data, bool closed)
+{
+	struct front *front = data;
+	bool changed = closed != front->lid_closed;
+	front->lid_closed = closed;
+	if (!changed || !front->running)
+		return;
+	log_info("the lid was %s", closed ? "closed" : "opened");
+	if (front->config.options->lid == LID_BLANK)
+		front_blank_lid(front, closed);
+	else if (front->config.options->lid == LID_POWERDOWN && closed)
+		power_button(front);
 }
 
 /* Devices -> router. */
@@ -431,11 +452,30 @@ static int requests_arrived(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
+_Static_assert((int)PANEL_STRIP_TOP == TRUSTED_STRIP_TOP && (int)PANEL_STRIP_BOTTOM == TRUSTED_STRIP_BOTTOM, "one for each");
+
+/* Whose picture it is, and how to get to the other. The strip's letters are capitals; a backtick has none. */
+static void write_strip(struct front *front)
+{
+	const struct router_keys *keys = &front->config.options->keys;
+	char show[80], hide[80];
+	key_chord_label(&keys->act[ROUTER_SHOW], show, sizeof show);
+	key_chord_label(&keys->act[ROUTER_HIDE], hide, sizeof hide);
+	const char *back = strcmp(hide, "`") == 0 ? "BACKTICK" : hide, *there = strcmp(show, "`") == 0 ? "BACKTICK" : show;
+	snprintf(front->strip_text[PANEL_FACE_GUEST], sizeof front->strip_text[0], "GUEST MAIN: LINUX DRAWS THE REST. %s: BACK TO THE HOST", back);
+	snprintf(front->strip_text[PANEL_FACE_PLACEHOLDER], sizeof front->strip_text[0], "HOST: GUEST MAIN HAS NO PICTURE. %s: BACK", back);
+	snprintf(front->strip_text[PANEL_FACE_UI], sizeof front->strip_text[0], "HOST: RAYVM DRAWS THIS SCREEN. %s: GUEST MAIN", there);
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		for (char *c = front->strip_text[f]; *c != '\0'; c++)
+			*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+}
+
 static int open_display(struct front *front, struct link *ui, char *error, size_t error_size, int *exit_status)
 {
 	const struct options *options = front->config.options;
 	bool kms = options->display == DISPLAY_KMS;
 
+	write_strip(front);
 	struct panel_config panel = {
 		.backend = kms ? PANEL_KMS : PANEL_HEADLESS,
 		.card = options->card,
@@ -446,6 +486,8 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.legacy_kms = options->legacy_kms,
 		.gbm_buffers = options->gbm_buffers,
 		.bilinear = options->bilinear,
+		.strip = (enum panel_strip)options->strip,
+		.strip_text = { front->strip_text[0], front->strip_text[1], front->strip_text[2] },
 		.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,
@@ -461,7 +503,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 	if (kms) {
 		struct input_config input = {
 			.open = open_device, .close = close_device, .seat = session_seat(front->session), .data = front,
-			.event = input_event, .frame = input_frame, .devices = input_devices, .gone = input_gone,
+			.event = input_event, .frame = input_frame, .devices = input_devices, .gone = input_gone, .lid = lid,
 		};
 		front->input = input_create(front->loop, &input, error, error_size, exit_status);
 		if (front->input == NULL)
@@ -543,6 +585,7 @@ int front_run(struct front *front)
 		return EXIT_FAILED;
 	}
 	front_idle_begins(front);
+	front->running = true;
 	if (front->has_vm)
 		front_vm_starts(front);
 	if (front->isolated != NULL)

@@ -207,6 +207,15 @@ static void tool_event(struct input_device *device, enum libinput_event_type typ
 	input_frame(device, time_ns);
 }
 
+/* A switch is no device for the router. */
+static void switch_event(struct libinput_backend *backend, struct libinput_event_switch *event)
+{
+	const struct input_config *config = &backend->input->config;
+
+	if (libinput_event_switch_get_switch(event) == LIBINPUT_SWITCH_LID && config->lid)
+		config->lid(config->data, libinput_event_switch_get_switch_state(event) == LIBINPUT_SWITCH_STATE_ON);
+}
+
 static void handle(struct libinput_backend *backend, struct libinput_event *event)
 {
 	enum libinput_event_type type = libinput_event_get_type(event);
@@ -218,6 +227,10 @@ static void handle(struct libinput_backend *backend, struct libinput_event *even
 	}
 	if (type == LIBINPUT_EVENT_DEVICE_REMOVED) {
 		device_removed(backend, handle);
+		return;
+	}
+	if (type == LIBINPUT_EVENT_SWITCH_TOGGLE) {
+		switch_event(backend, libinput_event_get_switch_event(event));
 		return;
 	}
 	struct input_device *device = libinput_device_get_user_data(handle);
