@@ -26,6 +26,7 @@ struct answer_context ui_context(const struct ui *ui)
 		.show_key = ui->show_key,
 		.hide_key = ui->hide_key,
 		.pass_key = ui->pass_key,
+		.way_out = ui->config.way_out,
 		.up_seconds = (clock_now_ns() - ui->started_ns) / NSEC_PER_SEC,
 	};
 }

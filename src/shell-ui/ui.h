@@ -27,6 +27,7 @@ struct ui_config {
 	const char *hint;    /* how to configure a guest; shown when none is, or NULL */
 	const char *toggle_key, *show_key, *hide_key; /* names for the help text, e.g. "`", "F11", "F12" */
 	const char *pass_key; /* held, it types those; NULL: there is none */
+	const char *way_out;  /* how the person at the machine ends this, for the status; a literal; NULL: nothing is said */
 	uint32_t max_width, max_height; /* largest output to expect, pixels: sizes the memfd (sparse); 0: 3840x2160 */
 	void (*keys_like)(const char *name, char *list, size_t size); /* names near a wrong one; NULL: none are told */
 	int (*key_code)(const char *name); /* evdev code of "KEY_ENTER" ..., -1: none (libevdev_event_code_from_name); NULL: no `press` */

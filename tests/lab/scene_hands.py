@@ -110,6 +110,20 @@ def test_devices_that_lie_or_vanish(machine):
     show(machine, False)
 
 
+def test_sysrq_is_the_kernels(machine):
+    """While rayvm has the panel and the console's keyboard is off."""
+    machine.sh("echo 1 >/proc/sys/kernel/sysrq; dmesg -C", check=True)
+    plug(machine, "keyboard", "sysrq")
+    play(machine, "sysrq 1 56 1")
+    play(machine, "sysrq 1 99 1")
+    play(machine, "sysrq 1 35 1")
+    play(machine, "sysrq 1 35 0")
+    play(machine, "sysrq 1 99 0")
+    play(machine, "sysrq 1 56 0")
+    machine.wait_for(lambda: "sysrq: HELP" in machine.sh("dmesg", check=True).stdout, 10, "the kernel's answer", lambda: machine.sh("dmesg | tail", check=True).stdout)
+    play(machine, "unplug sysrq")
+
+
 def test_two_keyboards_hold_one_key(machine):
     plug(machine, "keyboard", "one", "two")
     show(machine, True)
