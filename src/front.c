@@ -21,6 +21,7 @@
 #include "isolated.h"
 #include "kms/panel.h"
 #include "kms/session.h"
+#include "kms/strip.h"
 #include "options.h"
 #include "packet.h"
 #include "toggle/input.h"
@@ -454,20 +455,14 @@ static int requests_arrived(int fd, uint32_t mask, void *data)
 
 _Static_assert((int)PANEL_STRIP_TOP == TRUSTED_STRIP_TOP && (int)PANEL_STRIP_BOTTOM == TRUSTED_STRIP_BOTTOM, "one for each");
 
-/* Whose picture it is, and how to get to the other. The strip's letters are capitals; a backtick has none. */
 static void write_strip(struct front *front)
 {
 	const struct router_keys *keys = &front->config.options->keys;
 	char show[80], hide[80];
 	key_chord_label(&keys->act[ROUTER_SHOW], show, sizeof show);
 	key_chord_label(&keys->act[ROUTER_HIDE], hide, sizeof hide);
-	const char *back = strcmp(hide, "`") == 0 ? "BACKTICK" : hide, *there = strcmp(show, "`") == 0 ? "BACKTICK" : show;
-	snprintf(front->strip_text[PANEL_FACE_GUEST], sizeof front->strip_text[0], "GUEST MAIN: LINUX DRAWS THE REST. %s: BACK TO THE HOST", back);
-	snprintf(front->strip_text[PANEL_FACE_PLACEHOLDER], sizeof front->strip_text[0], "HOST: GUEST MAIN HAS NO PICTURE. %s: BACK", back);
-	snprintf(front->strip_text[PANEL_FACE_UI], sizeof front->strip_text[0], "HOST: RAYVM DRAWS THIS SCREEN. %s: GUEST MAIN", there);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
-		for (char *c = front->strip_text[f]; *c != '\0'; c++)
-			*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+		strip_write(front->strip_text[f], sizeof front->strip_text[f], (enum panel_face)f, show, hide);
 }
 
 static int open_display(struct front *front, struct link *ui, char *error, size_t error_size, int *exit_status)

@@ -1,5 +1,6 @@
 #include "kms/strip.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "kms/letterbox.h"
@@ -33,6 +34,24 @@ struct rect strip_letterbox(enum panel_strip where, uint32_t source_w, uint32_t 
 	if (rect_empty(&at))
 		return at;
 	return (struct rect){at.x + content.x, at.y + content.y, at.w, at.h};
+}
+
+static const char *in_letters(const char *key)
+{
+	return strcmp(key, "`") == 0 ? "BACKTICK" : key;
+}
+
+void strip_write(char *text, size_t size, enum panel_face face, const char *show_key, const char *hide_key)
+{
+	static const char *const said[PANEL_FACES] = {
+		[PANEL_FACE_GUEST] = "GUEST MAIN: LINUX DRAWS THE REST. %s: BACK TO THE HOST",
+		[PANEL_FACE_PLACEHOLDER] = "HOST: GUEST MAIN HAS NO PICTURE. %s: BACK",
+		[PANEL_FACE_UI] = "HOST: RAYVM DRAWS THIS SCREEN. %s: GUEST MAIN",
+	};
+	const char *key = in_letters(face == PANEL_FACE_UI ? show_key : hide_key), *rest = strstr(said[face], "%s");
+	snprintf(text, size, "%.*s%s%s", (int)(rest - said[face]), said[face], key, rest + 2);
+	for (char *c = text; *c != '\0'; c++)
+		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
 }
 
 void strip_draw(const struct blit_target *strip, bool guests, const char *text)

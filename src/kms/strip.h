@@ -19,5 +19,7 @@ struct strip_layout strip_layout(enum panel_strip where, uint32_t width, uint32_
 struct blit_target strip_part(const struct blit_target *target, struct rect part);
 /* Where a picture of that size lies on the screen: in the content, in pixels of the screen. */
 struct rect strip_letterbox(enum panel_strip where, uint32_t source_w, uint32_t source_h, uint32_t width, uint32_t height);
+/* What it says over a face: whose picture that is, and the key (as people call it) to the other side. In letters that there are: capitals, and BACKTICK. */
+void strip_write(char *text, size_t size, enum panel_face face, const char *show_key, const char *hide_key);
 /* Writes every pixel of the strip (the target of its rows alone). guests: the rest is drawn by the guest. What does not fit of the text is cut. */
 void strip_draw(const struct blit_target *strip, bool guests, const char *text);

@@ -2,6 +2,7 @@
 #define LOG_MODULE "test"
 #include "fake_panel.h"
 
+#include "kms/letters.h"
 #include "kms/strip.h"
 #include "random.h"
 
@@ -70,6 +71,31 @@ START_TEST(drawing)
 		ck_assert_uint_gt(ink, 100);
 	}
 	ck_assert_uint_ne(paper[0], paper[1]);
+}
+END_TEST
+
+/* It names the key, and there is a letter for all that it says. */
+START_TEST(words)
+{
+	static const char *const keys[][2] = {{"F11", "F12"}, {"`", "`"}, {"LEFTMETA+TAB", "Pause"}};
+	for (uint32_t k = 0; k < ARRAY_LEN(keys); k++) {
+		for (uint32_t f = 0; f < PANEL_FACES; f++) {
+			char text[160];
+			strip_write(text, sizeof(text), (enum panel_face)f, keys[k][0], keys[k][1]);
+			const char *key = keys[k][f != PANEL_FACE_UI];
+			ck_assert_msg(strstr(text, *key == '`' ? "BACKTICK" : strcmp(key, "Pause") == 0 ? "PAUSE" : key) != NULL, "%s", text);
+			ck_assert_msg((strncmp(text, "GUEST", 5) == 0) == (f == PANEL_FACE_GUEST), "%s", text);
+			for (const char *c = text; *c; c++) {
+				bool ink = false;
+				for (uint32_t i = 0; i < LETTER_WIDTH * LETTER_HEIGHT; i++)
+					ink |= letters_ink(*c, i % LETTER_WIDTH, i / LETTER_WIDTH);
+				ck_assert_msg(ink == (*c != ' '), "no letter for %c", *c);
+			}
+		}
+	}
+	char small[8];
+	strip_write(small, sizeof(small), PANEL_FACE_UI, "F11", "F12");
+	ck_assert_str_eq(small, "HOST: R");
 }
 END_TEST
 
@@ -238,6 +264,7 @@ static Suite *make_suite(void)
 	TCase *pure = tcase_create("pure");
 	tcase_add_test(pure, layout);
 	tcase_add_test(pure, drawing);
+	tcase_add_test(pure, words);
 	suite_add_tcase(suite, pure);
 	static const struct {
 		const char *name;
