@@ -13,10 +13,11 @@ PAPER = (0x10, 0x14, 0x18)      # of the figures' box
 state = {}
 
 
-def start(machine, append, *options):
+def start(machine, append, *options, ready=True):
     files = guest_files("make-tiny")
     state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "-a", f"quiet loglevel=3 {append}", *options])
-    state["rayvm"].ready()
+    if ready:
+        state["rayvm"].ready()
 
 
 def setup(machine):
@@ -108,8 +109,9 @@ def strip(picture, paper):
 
 def test_beside_the_trusted_strip(machine):
     """Linux takes what is left of the panel for its mode and fills it; the strip says whose picture it is, and never mixes with it."""
-    start(machine, "tiny.fps=10", "--trusted-strip", "top")
+    start(machine, "tiny.fps=10", "--trusted-strip", "top", ready=False)
     rayvm = state["rayvm"]
+    rayvm.listening()
     picture = machine.wait_screen(lambda p: strip(p, GREEN), 20, "the strip over the UI")
     picture.save(machine.results / "strip-ui.png")
     rayvm.wait("scanout", 120)
