@@ -13,6 +13,8 @@
 
 static struct stats stats;
 static struct worker *worker;
+static const struct backend_ops ops;
+static struct backend backend = {.ops = &ops};
 static uint32_t *pixels; /* the producer's */
 static struct link_segment segment = {0, SIDE * SIDE * 4};
 static struct link_buffer buffer = {.width = SIDE, .height = SIDE, .stride = SIDE * 4, .format = DRM_FORMAT_XRGB8888, .segment = &segment, .n_segments = 1};
@@ -28,6 +30,7 @@ static void setup(void)
 	pixels = pixels_make(SIDE * SIDE * 4, &fd);
 	worker = calloc(1, sizeof(*worker));
 	worker->config.stats = &stats;
+	worker->config.backend = &backend;
 	worker->producer[1].link = link_create(fd, SIDE * SIDE * 4);
 	ck_assert_ptr_nonnull(worker->producer[1].link);
 	worker->producer[1].table = link_table_create(SIDE * SIDE * 4);
