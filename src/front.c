@@ -21,6 +21,7 @@
 #include "isolated.h"
 #include "kms/panel.h"
 #include "kms/session.h"
+#include "kms/strip.h"
 #include "options.h"
 #include "packet.h"
 #include "toggle/input.h"
@@ -58,6 +59,7 @@ static void set_inputs(struct status *status, void *data)
 	const uint32_t *count = data;
 	status->keyboards = count[0];
 	status->pointers = count[1];
+	status->plugged = true;
 }
 
 /* packet_send of both packers. */
@@ -92,23 +94,29 @@ static void tell_presented(struct front *front)
 		log_marker("RAYOS_LINUX_DESKTOP_PRESENTED:ok:%ux%u", status.scanout_width, status.scanout_height);
 }
 
+/* From the panel to the picture of the side that gets it; motion accelerated for the UI, raw for the guest, which accelerates by itself. */
 static void deliver(void *data, enum router_sink sink, const struct router_event *event)
 {
 	struct front *front = data;
-	if (sink == ROUTER_GUEST) {
-		struct router_event mapped = *event;
-		if (event->type == EV_ABS && event->code != ABS_MT_TRACKING_ID && !event->to_guest && front->panel != NULL) {
-			uint32_t width, height;
-			struct rect picture;
-			panel_geometry(front->panel, &width, &height, &picture);
-			bool horizontal = event->code == ABS_X || event->code == ABS_MT_POSITION_X;
-			mapped.value = packet_map_axis(event->value, horizontal ? width : height, horizontal ? picture.x : picture.y,
-				horizontal ? picture.w : picture.h);
-		}
-		packer_add(&front->guest, &mapped);
-	} else if (sink == ROUTER_UI) {
-		packer_add(&front->ui, event);
+	struct router_event mapped = *event;
+	bool guest = sink == ROUTER_GUEST;
+	if (sink == ROUTER_NOBODY)
+		return;
+	if (event->type == EV_ABS && event->code != ABS_MT_TRACKING_ID && !event->to_guest && front->panel != NULL) {
+		uint32_t width, height;
+		struct rect picture;
+		panel_geometry(front->panel, guest ? PANEL_FACE_GUEST : PANEL_FACE_UI, &width, &height, &picture);
+		bool horizontal = event->code == ABS_X || event->code == ABS_MT_POSITION_X;
+		mapped.value = packet_map_axis(event->value, horizontal ? width : height, horizontal ? picture.x : picture.y,
+			horizontal ? picture.w : picture.h);
 	}
+	if (event->type == EV_REL && (event->code == REL_X || event->code == REL_Y)) {
+		if (!guest)
+			mapped.value = event->accelerated;
+		if (mapped.value == 0)
+			return; /* less than a unit by now */
+	}
+	packer_add(guest ? &front->guest : &front->ui, &mapped);
 }
 
 static void present(void *data, enum presentation state, uint64_t time_ns)
@@ -144,12 +152,33 @@ static void toggle_stats(void *data)
 }
 
 /* This machine's power key, where it is no key for the sides. A guest that is off has nothing to power down. */
+static void power_button(struct front *front)
+{
+	bool on = front->vm == VM_RUNNING || front->vm == VM_STARTING;
+	if (front->has_vm && on)
+		front_vm_command(front, LINK_VM_POWERDOWN, 0);
+}
+
 static void power_key(void *data)
 {
 	struct front *front = data;
-	bool on = front->vm == VM_RUNNING || front->vm == VM_STARTING;
-	if (front->config.options->power_key == POWER_KEY_POWERDOWN && front->has_vm && on)
-		front_vm_command(front, LINK_VM_POWERDOWN, 0);
+	if (front->config.options->power_key == POWER_KEY_POWERDOWN)
+		power_button(front);
+}
+
+/* A lid that was closed before the start, or is told to be once more after a session's return, has done nothing. */
+static void lid(void *data, bool closed)
+{
+	struct front *front = data;
+	bool changed = closed != front->lid_closed;
+	front->lid_closed = closed;
+	if (!changed || !front->running)
+		return;
+	log_info("the lid was %s", closed ? "closed" : "opened");
+	if (front->config.options->lid == LID_BLANK)
+		front_blank_lid(front, closed);
+	else if (front->config.options->lid == LID_POWERDOWN && closed)
+		power_button(front);
 }
 
 /* Devices -> router. */
@@ -201,13 +230,17 @@ static void session_changed(void *data, bool active)
 {
 	struct front *front = data;
 	enum session_state state = active ? SESSION_ACTIVE : SESSION_INACTIVE;
-	status_board_update(front->config.board, set_session, &state);
 	if (!active && front->router != NULL) {
 		router_release_all(front->router, ROUTER_NOBODY, clock_now_ns());
 		flush_packets(front);
 	}
+	/* Away from a session that has no devices, back to one that has them: at no moment a keyboard is missing. */
+	if (!active)
+		status_board_update(front->config.board, set_session, &state);
 	if (front->input != NULL)
 		active ? input_resume(front->input) : input_suspend(front->input);
+	if (active)
+		status_board_update(front->config.board, set_session, &state);
 	if (active)
 		front_blank_session(front, true);
 	if (front->panel != NULL)
@@ -219,7 +252,7 @@ static void session_changed(void *data, bool active)
 /* Events with one time are one packet. */
 static void inject(struct front *front, uint64_t time_ns, uint16_t type, uint16_t code, int32_t value, bool to_guest)
 {
-	struct router_event event = { time_ns, front->injector, type, code, value, to_guest };
+	struct router_event event = { .time_ns = time_ns, .device = front->injector, .type = type, .code = code, .value = value, .to_guest = to_guest };
 	front_route(front, &event);
 }
 
@@ -420,11 +453,24 @@ static int requests_arrived(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
+_Static_assert((int)PANEL_STRIP_TOP == TRUSTED_STRIP_TOP && (int)PANEL_STRIP_BOTTOM == TRUSTED_STRIP_BOTTOM, "one for each");
+
+static void write_strip(struct front *front)
+{
+	const struct router_keys *keys = &front->config.options->keys;
+	char show[80], hide[80];
+	key_chord_label(&keys->act[ROUTER_SHOW], show, sizeof show);
+	key_chord_label(&keys->act[ROUTER_HIDE], hide, sizeof hide);
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		strip_write(front->strip_text[f], sizeof front->strip_text[f], (enum panel_face)f, show, hide);
+}
+
 static int open_display(struct front *front, struct link *ui, char *error, size_t error_size, int *exit_status)
 {
 	const struct options *options = front->config.options;
 	bool kms = options->display == DISPLAY_KMS;
 
+	write_strip(front);
 	struct panel_config panel = {
 		.backend = kms ? PANEL_KMS : PANEL_HEADLESS,
 		.card = options->card,
@@ -435,6 +481,8 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.legacy_kms = options->legacy_kms,
 		.gbm_buffers = options->gbm_buffers,
 		.bilinear = options->bilinear,
+		.strip = (enum panel_strip)options->strip,
+		.strip_text = { front->strip_text[0], front->strip_text[1], front->strip_text[2] },
 		.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,
@@ -450,7 +498,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 	if (kms) {
 		struct input_config input = {
 			.open = open_device, .close = close_device, .seat = session_seat(front->session), .data = front,
-			.event = input_event, .frame = input_frame, .devices = input_devices, .gone = input_gone,
+			.event = input_event, .frame = input_frame, .devices = input_devices, .gone = input_gone, .lid = lid,
 		};
 		front->input = input_create(front->loop, &input, error, error_size, exit_status);
 		if (front->input == NULL)
@@ -532,6 +580,7 @@ int front_run(struct front *front)
 		return EXIT_FAILED;
 	}
 	front_idle_begins(front);
+	front->running = true;
 	if (front->has_vm)
 		front_vm_starts(front);
 	if (front->isolated != NULL)

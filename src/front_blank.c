@@ -84,6 +84,12 @@ void front_route(struct front *front, const struct router_event *event)
 		act(front, action);
 }
 
+void front_blank_lid(struct front *front, bool closed)
+{
+	if (front->panel != NULL)
+		act(front, blank_handle(&front->blank, closed ? BLANK_ASK_OFF : BLANK_ASK_ON, clock_now_ns()));
+}
+
 void front_blank_request(struct front *front, bool on, uint64_t token)
 {
 	char error[120];

@@ -42,6 +42,9 @@ struct front {
 	uint32_t woke_device;    /* device of the packet that woke the screen last, ROUTER_DEVICES: none yet; and that packet's time */
 	uint64_t woke_ns;
 	struct wl_event_source *deadline; /* of the guest's shutdown */
+	char strip_text[PANEL_FACES][160];
+	bool lid_closed; /* as last heard */
+	bool running;    /* front_run() has begun */
 	bool ending; /* the guest was asked to power off; the end follows it */
 	bool quit;
 	int exit_status;
@@ -57,6 +60,8 @@ int front_watch_idle(struct front *front);
 void front_idle_begins(struct front *front);
 /* An event to the router, or to nobody when it wakes the screen. */
 void front_route(struct front *front, const struct router_event *event);
+/* The screen goes off with the lid, and on with it. */
+void front_blank_lid(struct front *front, bool closed);
 /* `rayvmctl display`; answers. */
 void front_blank_request(struct front *front, bool on, uint64_t token);
 /* The seat came or went; after the panel was told that it went, before that it came. */

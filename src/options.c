@@ -42,6 +42,8 @@ static const struct option long_options[] = {
 	{ "pass-key", required_argument, NULL, 0 },
 	{ "vt-switch", required_argument, NULL, 0 },
 	{ "power-key", required_argument, NULL, 0 },
+	{ "lid", required_argument, NULL, 0 },
+	{ "trusted-strip", required_argument, NULL, 0 },
 	{ "on-poweroff", required_argument, NULL, 0 },
 	{ "on-reboot", required_argument, NULL, 0 },
 	{ "on-crash", required_argument, NULL, 0 },
@@ -81,6 +83,8 @@ static void print_help(void)
 	      "      --connector NAME     show it there, HDMI-A-1 for example, while that is connected (default: the first)\n"
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"
 	      "      --scaling FILTER     nearest (default) or bilinear, for pictures that are not of the panel's size\n"
+	      "      --trusted-strip WHERE\n"
+	      "                           top or bottom: a strip of the host's that says whose picture the rest is (default off)\n"
 	      "      --serial KIND        guest's COM1: stdio, file:PATH, none (default none; stdio with --display none)\n"
 	      "      --features LIST      of vmm_hypervisor, vmm_virtio_input (both the default), dev_scanout (a test pattern\n"
 	      "                           instead of a VM), legacy_kms (no atomic commits), gbm_buffers\n"
@@ -92,6 +96,7 @@ static void print_help(void)
 	      "      --stats-chord CHORD  shows figures over the picture, and hides them: ctrl+alt+s (default none)\n"
 	      "      --pass-key NAME      held, these three are keys like others (default KEY_RIGHTCTRL; none)\n"
 	      "      --power-key WHAT     key (for the side shown, default), powerdown (presses the guest's power button), ignore\n"
+	      "      --lid WHAT           ignore (default), blank (the screen is off while it is closed), powerdown\n"
 	      "      --vt-switch on|off   Ctrl+Alt+F1 ... F12 switch virtual terminals (default on; off for a kiosk)\n"
 	      "      --on-poweroff, --on-reboot, --on-crash ACTION\n"
 	      "                           exit, restart or stay (default stay, restart, stay; without a display exit, restart, exit)\n"

@@ -158,14 +158,27 @@ static bool set_display(enum display_kind *kind, const struct origin *origin, co
 	return true;
 }
 
-static bool set_power_key(enum power_key *key, const struct origin *origin, const char *value)
+/* A setting that is one of some words, into the enum of that order. */
+static bool set_choice(const char *name, struct options *options, const struct origin *origin, const char *value, bool *known)
 {
-	static const char *const words[] = { "key", "powerdown", "ignore" };
-	uint32_t which;
-	if (!set_word(&which, words, ARRAY_LEN(words), origin, value))
-		return false;
-	*key = (enum power_key)which;
-	return true;
+	static const char *const power_key[] = { "key", "powerdown", "ignore" }, *const lid[] = { "ignore", "blank", "powerdown" },
+			  *const strip[] = { "off", "top", "bottom" };
+	uint32_t which = 0;
+	bool good = true;
+	*known = true;
+	if (strcmp(name, "power-key") == 0) {
+		if ((good = set_word(&which, power_key, ARRAY_LEN(power_key), origin, value)))
+			options->power_key = (enum power_key)which;
+	} else if (strcmp(name, "lid") == 0) {
+		if ((good = set_word(&which, lid, ARRAY_LEN(lid), origin, value)))
+			options->lid = (enum lid)which;
+	} else if (strcmp(name, "trusted-strip") == 0) {
+		if ((good = set_word(&which, strip, ARRAY_LEN(strip), origin, value)))
+			options->strip = (enum trusted_strip)which;
+	} else {
+		*known = false;
+	}
+	return good;
 }
 
 static bool set_flag(bool *flag, const struct origin *origin, const char *value)
@@ -305,8 +318,9 @@ bool options_set(struct options *options, const struct origin *origin, const cha
 		return set_chord(&options->keys.act[ROUTER_STATS], true, origin, value);
 	if (strcmp(name, "pass-key") == 0)
 		return set_pass_key(&options->keys.pass, origin, value);
-	if (strcmp(name, "power-key") == 0)
-		return set_power_key(&options->power_key, origin, value);
+	bool known, good = set_choice(name, options, origin, value, &known);
+	if (known)
+		return good;
 	if (strcmp(name, "vt-switch") == 0)
 		return set_switch(&options->vt_switch, origin, value);
 	if (strcmp(name, "features") == 0)

@@ -92,8 +92,8 @@ static void add_touch(struct packer *packer, const struct router_event *event)
 {
 	struct link_message *message = &packer->pending[LINK_TOUCH];
 	int32_t value = event->value;
-	if (!packer->to_guest || event->slot >= ROUTER_TOUCHES)
-		return; /* the UI has nothing to touch */
+	if (event->slot >= ROUTER_TOUCHES)
+		return;
 	if (message->input.count > 0 &&
 		(event->slot != packer->touch_slot || event->code == ABS_MT_TRACKING_ID || message->input.count == LINK_EVENTS_PER_MESSAGE - 1))
 		send_pending(packer, LINK_TOUCH);

@@ -37,6 +37,11 @@ int status_desktop_number(const struct status *status)
 	}
 }
 
+bool status_no_keyboard(const struct status *status)
+{
+	return status->plugged && status->session == SESSION_ACTIVE && status->keyboards == 0;
+}
+
 const char *status_vm_name(enum vm_state state)
 {
 	static const char *const names[] = { "none", "starting", "running", "paused", "stopping", "stopped", "crashed" };

@@ -48,6 +48,7 @@ struct status {
 	bool bilinear;                          /* how it is scaled where it is: interpolated, else the nearest pixels */
 	enum status_cursor cursor;              /* path of its pointer's */
 	uint32_t keyboards, pointers;
+	bool plugged; /* those count what is plugged in; without a seat there is rayvmctl alone */
 	bool blanked; /* the screen is off: nobody was there, or it was asked for */
 	enum status_card card;
 	uint32_t n_outputs;
@@ -57,6 +58,8 @@ struct status {
 
 /* Number shown to scripts: 0 unavailable, 1 starting, 2 running hidden, 3 presented, 4 stopping, 5 presented and waiting for a scanout. */
 int status_desktop_number(const struct status *status);
+/* The person at the machine has nothing to type on. */
+bool status_no_keyboard(const struct status *status);
 const char *status_vm_name(enum vm_state state);
 const char *status_tag_text(enum status_tag tag);
 

@@ -12,9 +12,9 @@
 #include "base/exit_status.h"
 #include "base/stats.h"
 #include "kms/choose.h"
-#include "kms/letterbox.h"
 #include "kms/panel_private.h"
 #include "kms/session.h"
+#include "kms/strip.h"
 
 #define CHATTER_PER_TURN 64 /* messages of producers handled before input and flips get their turn */
 #define EVENTS_PER_TURN 16  /* and of the worker's news, which a guest that changes its size all the time makes without end */
@@ -124,7 +124,7 @@ static void joined(struct panel *panel)
 		panel->now.valid = false;
 		panel_let_go(panel, PANEL_FACE_GUEST, panel->now.set, panel->now.index);
 		if (panel->now.pointer.shown)
-			panel_let_go_pointer(panel, panel->now.pointer.slot);
+			panel_let_go_pointer(panel, &panel->now.pointer);
 	}
 	news(panel, PANEL_FACE_GUEST);
 }
@@ -148,7 +148,7 @@ static int on_events(int fd, uint32_t mask, void *data)
 			joined(panel);
 			break;
 		case WORKER_POINTER:
-			panel_pointer_said(panel);
+			panel_pointer_said(panel, event.producer);
 			break;
 		case WORKER_GONE:
 			if (panel->joining == 0 && panel->config.joined)
@@ -321,11 +321,13 @@ int panel_start(struct panel *panel)
 		.backend = panel->backend,
 		.link = {[PANEL_FACE_UI] = panel->outbox[0].link, [PANEL_FACE_GUEST] = panel->outbox[1].link},
 		.bilinear = panel->config.bilinear,
+		.strip = panel->config.strip,
+		.strip_text = panel->config.strip_text,
 		.stats = panel->config.stats,
 		.events = panel->events,
 		.chatter = panel->chatter,
 		.news = panel->news,
-		.pointer = &panel->pointer_news,
+		.pointer = panel->pointer_news,
 	};
 	panel->worker = worker_create(&config);
 	if (!panel->worker || worker_start(panel->worker) != 0 || panel_start_card(panel) != 0)
@@ -411,12 +413,12 @@ bool panel_send(struct panel *panel, enum panel_face face, const struct link_mes
 	return link && link_send_to_producer(link, message);
 }
 
-void panel_geometry(const struct panel *panel, uint32_t *width, uint32_t *height, struct rect *guest)
+void panel_geometry(const struct panel *panel, enum panel_face which, uint32_t *width, uint32_t *height, struct rect *picture)
 {
 	*width = panel->output.width;
 	*height = panel->output.height;
-	const struct face *face = &panel->face[PANEL_FACE_GUEST];
-	*guest = letterbox(face->width, face->height, *width, *height);
+	const struct face *face = &panel->face[which];
+	*picture = strip_letterbox(panel->config.strip, face->width, face->height, *width, *height);
 }
 
 bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data)

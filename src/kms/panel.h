@@ -26,6 +26,9 @@ struct panel;
 enum panel_backend { PANEL_KMS, PANEL_HEADLESS };
 enum panel_face { PANEL_FACE_UI, PANEL_FACE_PLACEHOLDER, PANEL_FACE_GUEST, PANEL_FACES };
 
+/* Rows in which the host says whose picture the rest of the panel is: kms/strip.h. */
+enum panel_strip { PANEL_STRIP_OFF, PANEL_STRIP_TOP, PANEL_STRIP_BOTTOM };
+
 struct panel_config {
 	enum panel_backend backend;
 	const char *card;         /* path or NULL: boot_display, then boot_vga, then the first that can */
@@ -35,6 +38,8 @@ struct panel_config {
 	bool legacy_kms;          /* no atomic commits, also where the card has them */
 	bool gbm_buffers;         /* framebuffers by libgbm, also where the card has dumb ones */
 	bool bilinear;            /* pictures scaled by no whole multiple are interpolated; else the nearest pixel is taken */
+	enum panel_strip strip;
+	const char *strip_text[PANEL_FACES]; /* what it says over each face, capitals; where there is one. Borrowed. */
 	struct session *session;  /* KMS only */
 	struct status_board *board;
 	struct stats *stats;
@@ -84,8 +89,8 @@ int panel_blank(struct panel *panel, bool blank);
 /* Sends to a producer (front thread is the only sender on the to_producer rings). False when its ring is full. */
 bool panel_send(struct panel *panel, enum panel_face face, const struct link_message *message);
 
-/* The output's size in pixels, and where the guest's picture lies on it (empty while there is none). */
-void panel_geometry(const struct panel *panel, uint32_t *width, uint32_t *height, struct rect *guest);
+/* The output's size in pixels, and where the face's picture lies on it (empty while there is none). */
+void panel_geometry(const struct panel *panel, enum panel_face face, uint32_t *width, uint32_t *height, struct rect *picture);
 
 /* What a screenshot shows. */
 enum panel_shot { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };

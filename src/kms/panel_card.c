@@ -127,8 +127,8 @@ void panel_card_lost(struct panel *panel)
 
 void panel_card_left(struct panel *panel)
 {
-	/* What the worker says of a pointer from now on is about none, or about the next card's. */
-	panel->pointer = (struct pointer){0};
+	/* What the worker says of pointers from now on is about none, or about the next card's. */
+	memset(panel->pointer, 0, sizeof(panel->pointer));
 	bool look = panel->look_again && panel->active;
 	panel->look_again = false;
 	ask(panel, look);

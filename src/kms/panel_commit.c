@@ -62,7 +62,7 @@ static void replace_now(struct panel *panel)
 	panel->now = panel->next;
 	panel->next.valid = false;
 	if (old.valid && old.pointer.shown)
-		panel_let_go_pointer(panel, old.pointer.slot);
+		panel_let_go_pointer(panel, &old.pointer);
 	if (!old.valid || old.set != panel->now.set)
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .set = panel->now.set});
 	else
@@ -205,7 +205,7 @@ static enum latch_result try_commit(struct panel *panel)
 	if (unreported.valid) {
 		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
 		if (unreported.pointer.shown)
-			panel_let_go_pointer(panel, unreported.pointer.slot);
+			panel_let_go_pointer(panel, &unreported.pointer);
 	}
 	if (panel->toggled && answers) {
 		panel->toggled = false;

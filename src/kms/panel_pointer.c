@@ -1,49 +1,65 @@
-/* The guest's pointer on the card's cursor plane, the front's side: which one a commit names, and who has its buffer. */
+/* The producers' pointers on the card's cursor plane, the front's side: which one a commit names, and who has its buffer. */
 #define LOG_MODULE "panel"
 #include <string.h>
 
 #include "kms/panel_private.h"
 
-static bool holds(const struct panel *panel, uint32_t slot)
+static bool same_slot(const struct pointer *a, const struct pointer *b)
 {
-	return panel->pointer.slot == slot || (panel->now.valid && panel->now.pointer.shown && panel->now.pointer.slot == slot) ||
-	       (panel->next.valid && panel->next.pointer.shown && panel->next.pointer.slot == slot);
+	return a->slot == b->slot && a->producer == b->producer;
 }
 
-void panel_let_go_pointer(struct panel *panel, uint32_t slot)
+static bool holds(const struct panel *panel, const struct pointer *pointer)
 {
-	if (slot && !holds(panel, slot))
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_POINTER_FREE, .index = slot});
+	const struct shown *now = &panel->now, *next = &panel->next;
+	return same_slot(&panel->pointer[pointer->producer], pointer) || (now->valid && now->pointer.shown && same_slot(&now->pointer, pointer)) ||
+	       (next->valid && next->pointer.shown && same_slot(&next->pointer, pointer));
+}
+
+void panel_let_go_pointer(struct panel *panel, const struct pointer *pointer)
+{
+	if (pointer->slot && !holds(panel, pointer))
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_POINTER_FREE, .producer = pointer->producer, .index = pointer->slot});
+}
+
+/* Nothing points at the placeholder. */
+static bool pointed(enum panel_face face)
+{
+	return face == PANEL_FACE_UI || face == PANEL_FACE_GUEST;
 }
 
 struct pointer panel_wanted_pointer(struct panel *panel, enum panel_face face)
 {
-	uint32_t before = panel->pointer.slot;
-	panel->pointer = pointer_take(&panel->pointer_news);
-	if (before != panel->pointer.slot)
-		panel_let_go_pointer(panel, before);
-	const struct face *guest = &panel->face[PANEL_FACE_GUEST];
-	/* Other faces draw their own. A picture with the pointer in it may still stand while the worker changes from one to the other. */
-	if (face != PANEL_FACE_GUEST || !panel->pointer_plane || guest->drawn[guest->latest])
+	struct pointer *pointer = NULL;
+	for (uint32_t p = 0; p < POINTER_PRODUCERS; p++) {
+		const struct pointer before = panel->pointer[p];
+		panel->pointer[p] = pointer_take(&panel->pointer_news[p]);
+		if (before.slot != panel->pointer[p].slot)
+			panel_let_go_pointer(panel, &before);
+		if (pointed(face) && producer_of(face) == p)
+			pointer = &panel->pointer[p];
+	}
+	/* A picture with the pointer in it may still stand while the worker changes from one to the other. */
+	if (!pointer || !panel->pointer_plane || panel->face[face].drawn[panel->face[face].latest])
 		return (struct pointer){0};
-	return panel->pointer;
+	return *pointer;
 }
 
 const struct commit_cursor *panel_commit_cursor(const struct panel *panel, const struct pointer *pointer, struct commit_cursor *cursor)
 {
 	*cursor = (struct commit_cursor){0};
 	if (pointer->shown)
-		*cursor = (struct commit_cursor){&panel->pointer_news.buffer[pointer->slot - 1], pointer->x, pointer->y, pointer->hot_x, pointer->hot_y};
+		*cursor = (struct commit_cursor){&panel->pointer_news[pointer->producer].buffer[pointer->slot - 1], pointer->x, pointer->y, pointer->hot_x, pointer->hot_y};
 	return cursor;
 }
 
-void panel_pointer_said(struct panel *panel)
+void panel_pointer_said(struct panel *panel, uint32_t producer)
 {
-	atomic_store(&panel->pointer_news.pending, false);
+	atomic_store(&panel->pointer_news[producer].pending, false);
 	enum panel_face face = panel_wanted_face(panel);
 	struct pointer pointer = panel_wanted_pointer(panel, face);
 	const struct shown *last = panel->next.valid ? &panel->next : &panel->now;
-	if (face == PANEL_FACE_GUEST && !pointer_same(&pointer, &last->pointer))
+	if (pointed(face) && producer_of(face) == producer && !pointer_same(&pointer, &last->pointer))
 		panel_run_latch(panel, latch_news(&panel->latch, false, clock_now_ns()));
 }
 
@@ -58,15 +74,15 @@ void panel_offer_pointer(struct panel *panel)
 	const struct backend *backend = panel->backend;
 	panel->pointer_plane = output->connected && output->cursor && backend->cursor_width >= LINK_CURSOR_SIDE && backend->cursor_height >= LINK_CURSOR_SIDE;
 	if (panel->pointer_plane)
-		log_info("%s: the cursor plane shows the guest's pointer (pictures of %ux%u)", output->name, backend->cursor_width, backend->cursor_height);
+		log_info("%s: the cursor plane shows the pointer (pictures of %ux%u)", output->name, backend->cursor_width, backend->cursor_height);
 	else if (output->connected)
-		log_info("%s: no cursor plane for a picture of %ux%u, the guest's pointer is drawn into its picture", output->name, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE);
+		log_info("%s: no cursor plane for a picture of %ux%u, the pointer is drawn into the picture", output->name, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE);
 	tell_worker(panel);
 }
 
 void panel_refuse_pointer(struct panel *panel, int error)
 {
-	log_info("%s does not show the guest's pointer on its cursor plane (%s): it is drawn into the picture", panel->output.name, strerror(error));
+	log_info("%s does not show the pointer on its cursor plane (%s): it is drawn into the picture", panel->output.name, strerror(error));
 	panel->pointer_plane = false;
 	tell_worker(panel);
 	panel_update_status(panel);

@@ -54,7 +54,7 @@ struct panel {
 	struct worker *worker;
 	struct mailbox *events, *chatter;
 	struct face_news news[PANEL_FACES];
-	struct pointer_news pointer_news;
+	struct pointer_news pointer_news[POINTER_PRODUCERS];
 	struct outbox outbox[2]; /* 0 UI, 1 guest */
 	int latch_fd, tick_fd;
 	struct wl_event_source *source[4];
@@ -82,9 +82,9 @@ struct panel {
 	uint32_t guest_epoch; /* counts links of the guest */
 	uint32_t joining;     /* links the worker has not taken yet: what it says of the guest is about an old one */
 	struct shown now, next;
-	struct pointer pointer;    /* the guest's, as last taken from the worker */
+	struct pointer pointer[POINTER_PRODUCERS]; /* as last taken from the worker */
 	bool pointer_plane;        /* the output's cursor plane may be used: there is one, and it was not refused */
-	enum status_cursor cursor; /* status: which pointer was to be seen last */
+	enum status_cursor cursor; /* status: which pointer of the guest's was to be seen last */
 	uint64_t toggle_ns, toggle_due_ns;
 	bool toggled;
 	bool first_frame_due;
@@ -158,10 +158,10 @@ int panel_try_blank(struct panel *panel);
 struct pointer panel_wanted_pointer(struct panel *panel, enum panel_face face);
 /* For a commit. Returns cursor. */
 const struct commit_cursor *panel_commit_cursor(const struct panel *panel, const struct pointer *pointer, struct commit_cursor *cursor);
-/* Gives a pointer's buffer (0: none) back to the worker unless it is on the screen, on its way there, or the newest. */
-void panel_let_go_pointer(struct panel *panel, uint32_t slot);
+/* Gives a pointer's buffer (slot 0: none) back to the worker unless it is on the screen, on its way there, or its producer's newest. */
+void panel_let_go_pointer(struct panel *panel, const struct pointer *pointer);
 /* WORKER_POINTER has come. */
-void panel_pointer_said(struct panel *panel);
+void panel_pointer_said(struct panel *panel, uint32_t producer);
 /* Another output: whether it has a cursor plane. */
 void panel_offer_pointer(struct panel *panel);
 /* The card does not take it: software until there is another output. */

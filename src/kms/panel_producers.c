@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "kms/panel_private.h"
+#include "kms/strip.h"
 
 static bool tick_due(const struct panel *panel, enum panel_face face)
 {
@@ -64,12 +65,13 @@ void panel_update_visible(struct panel *panel)
 void panel_tell_display(struct panel *panel)
 {
 	const struct output *output = &panel->output;
+	const struct rect content = strip_layout(panel->config.strip, output->width, output->height).content;
 	struct link_message message = {.type = LINK_DISPLAY};
-	message.display.width = output->width;
-	message.display.height = output->height;
+	message.display.width = content.w;
+	message.display.height = content.h;
 	message.display.refresh_mhz = output->refresh_mhz;
 	message.display.width_mm = output->width_mm;
-	message.display.height_mm = output->height_mm;
+	message.display.height_mm = output->height ? (uint32_t)((uint64_t)output->height_mm * content.h / output->height) : 0;
 	snprintf(message.display.name, sizeof(message.display.name), "%s", output->monitor);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		outbox_display(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), &message);
@@ -122,7 +124,7 @@ void panel_tell_path(struct panel *panel)
 {
 	if (panel->card != PANEL_CARD_HERE)
 		return;
-	const char *why = panel->backend->copies;
+	const char *why = panel->config.strip != PANEL_STRIP_OFF ? "beside the strip of --trusted-strip" : panel->backend->copies;
 	const struct shown *now = &panel->now;
 	bool direct = panel->direct;
 	if (now->valid && now->face == PANEL_FACE_GUEST)

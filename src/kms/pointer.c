@@ -11,7 +11,8 @@
 uint64_t pointer_pack(const struct pointer *pointer)
 {
 	return (uint64_t)(uint16_t)pointer->x | (uint64_t)(uint16_t)pointer->y << 16 | (uint64_t)(pointer->hot_x & 0xff) << 32 |
-	       (uint64_t)(pointer->hot_y & 0xff) << 40 | (uint64_t)(pointer->slot & 0xff) << 48 | (uint64_t)pointer->shown << 56;
+	       (uint64_t)(pointer->hot_y & 0xff) << 40 | (uint64_t)(pointer->slot & 0xff) << 48 | (uint64_t)pointer->shown << 56 |
+	       (uint64_t)(pointer->producer & 1) << 57;
 }
 
 struct pointer pointer_unpack(uint64_t state)
@@ -23,6 +24,7 @@ struct pointer pointer_unpack(uint64_t state)
 		.y = (int16_t)(state >> 16 & 0xffff),
 		.hot_x = state >> 32 & 0xff,
 		.hot_y = state >> 40 & 0xff,
+		.producer = state >> 57 & 1,
 	};
 }
 
@@ -72,7 +74,7 @@ enum pointer_load pointer_load(struct pointer_plane *plane, struct backend *back
 	if (!plane->made[i]) {
 		if (plane->failed || backend->ops->make_cursor(backend, buffer) != 0) {
 			if (!plane->failed)
-				log_info("no buffer for the cursor plane (%s): the guest's pointer is drawn into its picture", strerror(errno));
+				log_info("no buffer for the cursor plane (%s): the pointer is drawn into the picture", strerror(errno));
 			plane->failed = true;
 			return POINTER_FAILED;
 		}
@@ -95,6 +97,7 @@ enum pointer_load pointer_load(struct pointer_plane *plane, struct backend *back
 void pointer_say(struct pointer_plane *plane, struct pointer_news *news, struct pointer pointer)
 {
 	pointer.slot = plane->slot;
+	pointer.producer = plane->producer;
 	uint64_t state = pointer_pack(&pointer);
 	if (state == (atomic_load(&news->state) & ~TAKEN))
 		return;
@@ -125,5 +128,5 @@ void pointer_plane_end(struct pointer_plane *plane, struct backend *backend, str
 	for (uint32_t i = 0; i < POINTER_BUFFERS; i++)
 		if (plane->made[i])
 			backend->ops->free_buffer(backend, &news->buffer[i]);
-	memset(plane, 0, sizeof(*plane));
+	*plane = (struct pointer_plane){.producer = plane->producer};
 }

@@ -1,7 +1,7 @@
 /*
- * The guest's pointer picture on the card's cursor plane. The worker copies pictures into two buffers and says which one is shown where; the front names
- * it in commits. What was said last counts, so that a guest that moves its pointer all the time costs the front nothing but the commits it makes
- * anyway: one a refresh.
+ * A producer's pointer picture, the guest's or the UI's, on the card's cursor plane. The worker copies pictures into two buffers of each producer's and says
+ * which one is shown where; the front names the one of the face that it shows in commits. What was said last counts, so that a guest that moves its pointer all the
+ * time costs the front nothing but the commits it makes anyway: one a refresh.
  *
  * Who owns a buffer: the worker, until it says its slot; the front, until it posts FRONT_POINTER_FREE, or until something else is said before the front
  * has read of it. So one that is on the screen, or may be in the next commit, is never written.
@@ -14,7 +14,8 @@
 
 #include "kms/backend.h"
 
-#define POINTER_BUFFERS 2
+#define POINTER_BUFFERS 2   /* of each producer */
+#define POINTER_PRODUCERS 2 /* 0 the UI, 1 the guest */
 
 /* What is to be seen of a pointer on the cursor plane. */
 struct pointer {
@@ -22,9 +23,10 @@ struct pointer {
 	uint32_t slot;         /* the buffer it is in, from 1; 0: none yet. Kept while nothing is shown: the front has it still. */
 	int32_t x, y;          /* of its top left corner on the output, pixels; may lie outside */
 	uint32_t hot_x, hot_y; /* the pointing pixel within it */
+	uint32_t producer;     /* whose: the slot is one of its own */
 };
 
-/* What the worker says to the front. */
+/* What the worker says to the front of one producer's. */
 struct pointer_news {
 	_Atomic uint64_t state; /* pointer_pack(), and whether the front has read it */
 	_Atomic bool pending;   /* a WORKER_POINTER is on its way */
@@ -42,9 +44,9 @@ struct pointer_case {
 	bool plane;                         /* the output has a plane for it that was not refused */
 	uint32_t plane_width, plane_height; /* of the pictures it takes */
 	uint32_t width, height;             /* of the output */
-	struct rect source, dest;           /* the part of the guest's buffer that is its picture, and where on the output that is */
+	struct rect source, dest;           /* the part of the producer's buffer that is its picture, and where on the output that is */
 	int32_t x, y;                       /* of its top left corner on the source */
-	struct rect over;                   /* what the host draws over the guest's picture, and so over its pointer; empty: nothing */
+	struct rect over;                   /* what the worker draws over the picture, and so over its pointer; empty: nothing */
 };
 
 /*
@@ -54,10 +56,11 @@ struct pointer_case {
  */
 bool pointer_on_plane(const struct pointer_case *what, struct pointer *pointer);
 
-/* The worker's side. */
+/* The worker's side, of one producer's. */
 struct pointer_plane {
+	uint32_t producer;
 	bool allowed;  /* by the front */
-	bool in_use;   /* it shows the guest's pointer, which is not drawn into pictures */
+	bool in_use;   /* it shows the producer's pointer, which is not drawn into pictures */
 	bool failed;   /* no buffers could be made */
 	bool stale;    /* the present picture is in no buffer */
 	bool due;      /* something was said that the front was not woken for */

@@ -51,8 +51,10 @@ static void leave_card(struct worker *worker)
 	for (uint32_t i = 0; i < SETS; i++)
 		worker_free_set(worker, &worker->set[i]);
 	imports_lose(&worker->imports, backend);
-	pointer_plane_end(&worker->pointer, backend, worker->config.pointer);
-	atomic_store(&worker->config.pointer->state, 0);
+	for (uint32_t p = 0; p < POINTER_PRODUCERS; p++) {
+		pointer_plane_end(&worker->pointer[p], backend, &worker->config.pointer[p]);
+		atomic_store(&worker->config.pointer[p].state, 0);
+	}
 	memset(&worker->ladder, 0, sizeof(worker->ladder));
 	worker->current = 0;
 	tell_left(worker);
@@ -76,13 +78,15 @@ static void handle(struct worker *worker, const struct front_event *event)
 		break;
 	case FRONT_VISIBLE:
 		worker->visible = event->visible;
-		worker->pointer.next_ns = 0;
+		for (uint32_t p = 0; p < POINTER_PRODUCERS; p++)
+			worker->pointer[p].next_ns = 0;
 		break;
 	case FRONT_POINTER:
-		worker->pointer.allowed = event->pointer_plane;
+		for (uint32_t p = 0; p < POINTER_PRODUCERS; p++)
+			worker->pointer[p].allowed = event->pointer_plane;
 		break;
 	case FRONT_POINTER_FREE:
-		pointer_free(&worker->pointer, event->index);
+		pointer_free(&worker->pointer[event->producer], event->index);
 		break;
 	case FRONT_FIGURES:
 		worker_show_figures(worker, event->figures, clock_now_ns());
@@ -132,8 +136,11 @@ static int wait_ms(struct worker *worker, uint64_t now)
 	}
 	if (worker->figures.on && worker->visible)
 		ms = earlier(ms, worker->figures.due_ns, now);
-	if (worker->pointer.due)
-		ms = worker->pointer.next_ns > now ? earlier(ms, worker->pointer.next_ns, now) : ms < 0 || ms > RETRY_MS ? RETRY_MS : ms;
+	for (uint32_t p = 0; p < POINTER_PRODUCERS; p++) {
+		const struct pointer_plane *plane = &worker->pointer[p];
+		if (plane->due)
+			ms = plane->next_ns > now ? earlier(ms, plane->next_ns, now) : ms < 0 || ms > RETRY_MS ? RETRY_MS : ms;
+	}
 	const struct set *set = worker_find_set(worker, worker->current);
 	for (uint32_t f = 0; set && f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
@@ -180,7 +187,7 @@ static void *run(void *arg)
 		uint64_t now = clock_now_ns();
 		worker->ready_due = false;
 		worker_refresh_figures(worker, now);
-		worker_update_pointer(worker, now);
+		worker_update_pointers(worker, now);
 		for (uint32_t f = 0; f < PANEL_FACES; f++)
 			worker_compose(worker, (enum panel_face)f, now);
 	}
@@ -198,6 +205,7 @@ struct worker *worker_create(const struct worker_config *config)
 		goto fail;
 	const enum panel_face of[2] = {PANEL_FACE_UI, PANEL_FACE_GUEST};
 	for (uint32_t p = 0; p < 2; p++) {
+		worker->pointer[p].producer = p;
 		worker->producer[p].link = config->link[of[p]];
 		if (!config->link[of[p]])
 			continue;
@@ -256,8 +264,8 @@ void worker_destroy(struct worker *worker)
 	for (uint32_t i = 0; i < SETS; i++)
 		worker_free_set(worker, &worker->set[i]);
 	imports_free(&worker->imports, worker->config.backend);
-	pointer_plane_end(&worker->pointer, worker->config.backend, worker->config.pointer);
 	for (uint32_t p = 0; p < 2; p++) {
+		pointer_plane_end(&worker->pointer[p], worker->config.backend, &worker->config.pointer[p]);
 		link_table_destroy(worker->producer[p].table);
 		if (worker->producer[p].owned)
 			link_destroy(worker->producer[p].link);

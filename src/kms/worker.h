@@ -26,7 +26,7 @@ enum worker_event_type {
 	WORKER_READY,  /* a framebuffer is finished */
 	WORKER_NEWS,   /* struct face_news of the face changed */
 	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
-	WORKER_POINTER, /* struct pointer_news changed */
+	WORKER_POINTER, /* struct pointer_news of the producer changed */
 	WORKER_GONE,   /* nothing is left of the guest's links before the present one */
 	WORKER_LOST,   /* the card is gone (ENODEV), should nobody have said so; never after WORKER_LEFT */
 	WORKER_LEFT,   /* answers FRONT_LEAVE */
@@ -45,6 +45,7 @@ struct worker_event {
 	uint64_t serial;   /* counts WORKER_READYs of all faces */
 	struct rect damage; /* against the face's framebuffer before */
 	bool drawn; /* the producer's pointer picture is in it */
+	uint32_t producer; /* WORKER_POINTER: 0 the UI, 1 the guest */
 	struct output *output;
 };
 
@@ -64,8 +65,8 @@ enum front_event_type {
 	FRONT_DROP,     /* set: every set before it may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
 	FRONT_FIGURES,  /* figures: over all faces from now on, or no longer */
-	FRONT_POINTER,  /* pointer_plane: whether the guest's pointer may be shown on the cursor plane */
-	FRONT_POINTER_FREE, /* index: of a pointer picture's slot; the front is done with it */
+	FRONT_POINTER,  /* pointer_plane: whether pointers may be shown on the cursor plane */
+	FRONT_POINTER_FREE, /* producer, index: of a pointer picture's slot; the front is done with it */
 	FRONT_PROBE,
 	FRONT_LEAVE,    /* the card is gone: all that was made with it is freed, held by the front or not, and WORKER_LEFT answers */
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
@@ -83,6 +84,7 @@ struct front_event {
 	uint32_t visible;
 	bool figures;
 	bool pointer_plane;
+	uint32_t producer;
 	bool seen; /* FRONT_FREE: it was on the screen */
 	struct link *link;
 	uint32_t epoch;
@@ -112,11 +114,13 @@ struct worker_config {
 	struct backend *backend;
 	struct link *link[PANEL_FACES]; /* by face; UI and placeholder share one, the placeholder is its head 1 */
 	bool bilinear; /* as in struct panel_config */
+	enum panel_strip strip;
+	const char *const *strip_text; /* PANEL_FACES */
 	struct stats *stats;
 	struct mailbox *events;  /* struct worker_event, read by the front; room for all that can be in flight */
 	struct mailbox *chatter; /* struct worker_chatter, read by the front */
 	struct face_news *news;  /* PANEL_FACES */
-	struct pointer_news *pointer;
+	struct pointer_news *pointer; /* POINTER_PRODUCERS */
 };
 
 /* NULL with errno. */

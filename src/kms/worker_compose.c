@@ -15,7 +15,7 @@ static struct import *import_of(struct worker *worker, struct set *set, const st
 	int why;
 	const struct ladder_layout layout = {head->source.w, head->source.h, set->width, set->height};
 	const struct ladder_can can = {
-		.imports = backend->ops->import_buffer && !backend->copies[0] && pages.fd >= 0 && blit_format_is_xrgb(head->buffer->format),
+		.imports = worker->config.strip == PANEL_STRIP_OFF && backend->ops->import_buffer && !backend->copies[0] && pages.fd >= 0 && blit_format_is_xrgb(head->buffer->format),
 		.overlay = backend->overlay,
 		.blended = worker_draws_cursor(worker, PANEL_FACE_GUEST),
 	};

@@ -7,6 +7,7 @@
 
 #include "base/stats.h"
 #include "kms/letterbox.h"
+#include "kms/strip.h"
 
 struct set *worker_find_set(struct worker *worker, uint32_t number)
 {
@@ -129,9 +130,22 @@ static struct rect draw_figures(const struct worker *worker, struct framebuffer 
 	return place;
 }
 
+/* The strip, where it is not in it yet: nothing else is ever drawn into its rows. Returns what was written. */
+static struct rect draw_strip(const struct worker *worker, enum panel_face face, const struct blit_target *screen, struct rect place)
+{
+	if (rect_empty(&place))
+		return place;
+	const char *text = worker->config.strip_text[face];
+	const struct blit_target strip = strip_part(screen, place);
+	strip_draw(&strip, face == PANEL_FACE_GUEST, text ? text : "");
+	return place;
+}
+
 void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
 {
-	struct blit_target target = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
+	const struct blit_target screen = {fb->buffer.pixels, fb->buffer.pitch, fb->buffer.width, fb->buffer.height};
+	const struct strip_layout parts = strip_layout(worker->config.strip, screen.width, screen.height);
+	const struct blit_target target = strip_part(&screen, parts.content);
 	struct rect dest = letterbox(head->source.w, head->source.h, target.width, target.height);
 	struct face *state = &worker->face[face];
 	struct rect touched, drawn = {0}, cursor = worker_draws_cursor(worker, face) ? worker_cursor_rect(state, head) : (struct rect){0};
@@ -166,6 +180,11 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 	}
 	if (worker->figures.on)
 		drawn = rect_union(drawn, draw_figures(worker, fb, &target, drawn));
+	if (!rect_empty(&drawn))
+		drawn.y += parts.content.y;
+	if (!fb->strip)
+		drawn = rect_union(drawn, draw_strip(worker, face, &screen, parts.strip));
+	fb->strip = true;
 	backend_draw(worker->config.backend, &fb->buffer, false);
 	state->touched = rect_union(state->touched, drawn);
 	fb->cursor = cursor;
@@ -199,13 +218,16 @@ void worker_shoot(struct worker *worker, const struct front_event *event)
 		height = screen ? set->height : head->source.h;
 		pixels = calloc((size_t)width * height, 4);
 		if (pixels) {
-			struct blit_target target = {(uint8_t *)pixels, width * 4, width, height};
+			const struct blit_target whole = {(uint8_t *)pixels, width * 4, width, height};
+			const struct strip_layout parts = strip_layout(screen ? worker->config.strip : PANEL_STRIP_OFF, width, height);
+			const struct blit_target target = strip_part(&whole, parts.content);
 			struct rect touched;
 			const struct blit_cursor *picture = cursor_picture(&worker->face[face], head);
-			blit_picture(&target, letterbox(head->source.w, head->source.h, width, height), worker_pixels(worker, face), head->buffer,
+			blit_picture(&target, letterbox(head->source.w, head->source.h, target.width, target.height), worker_pixels(worker, face), head->buffer,
 				head->source, head->source, filter_of(worker), picture, &worker->scratch, &touched);
 			if (screen && worker->figures.on)
 				figures_draw(&target, &worker->figures.text);
+			draw_strip(worker, face, &whole, parts.strip);
 		}
 	}
 	if (!pixels)

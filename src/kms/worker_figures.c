@@ -1,6 +1,7 @@
 #include "kms/worker_private.h"
 
 #include "base/stats.h"
+#include "kms/strip.h"
 
 #define FIGURES_EVERY_NS NSEC_PER_SEC /* new figures */
 
@@ -38,6 +39,14 @@ static void renew(struct worker *worker, uint64_t now)
 	worker->figures.then = counts;
 	worker->figures.due_ns = now + FIGURES_EVERY_NS;
 	compose_all(worker);
+}
+
+struct rect worker_figures_place(const struct worker *worker, const struct set *set)
+{
+	const struct rect content = strip_layout(worker->config.strip, set->width, set->height).content;
+	struct rect place = figures_place(content.w, content.h);
+	place.y += content.y;
+	return place;
 }
 
 void worker_show_figures(struct worker *worker, bool on, uint64_t now)

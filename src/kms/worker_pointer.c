@@ -1,7 +1,7 @@
 #define LOG_MODULE "worker"
 #include "kms/worker_private.h"
 
-#include "kms/letterbox.h"
+#include "kms/strip.h"
 
 bool worker_cursor_seen(const struct face *face)
 {
@@ -10,65 +10,73 @@ bool worker_cursor_seen(const struct face *face)
 
 bool worker_draws_cursor(const struct worker *worker, enum panel_face face)
 {
-	return worker_cursor_seen(&worker->face[face]) && !(face == PANEL_FACE_GUEST && worker->pointer.in_use);
+	const struct face *state = &worker->face[face];
+	return worker_cursor_seen(state) && (face == PANEL_FACE_PLACEHOLDER || !worker->pointer[state->producer].in_use);
 }
 
 /* Whether the plane can show it, where, and in which buffer. WAITS: as before until the front gives a buffer back. */
-static enum pointer_load place(struct worker *worker, const struct set *set, const struct link_head *head, struct pointer *pointer)
+static enum pointer_load place(struct worker *worker, uint32_t p, const struct face *face, const struct set *set, const struct link_head *head, struct pointer *pointer)
 {
 	const struct backend *backend = worker->config.backend;
-	const struct face *face = &worker->face[PANEL_FACE_GUEST];
 	const struct pointer_case what = {
-		.plane = worker->pointer.allowed,
+		.plane = worker->pointer[p].allowed,
 		.plane_width = backend->cursor_width,
 		.plane_height = backend->cursor_height,
 		.width = set->width,
 		.height = set->height,
 		.source = head->source,
-		.dest = letterbox(head->source.w, head->source.h, set->width, set->height),
+		.dest = strip_letterbox(worker->config.strip, head->source.w, head->source.h, set->width, set->height),
 		.x = face->cursor.x,
 		.y = face->cursor.y,
-		.over = worker->figures.on ? figures_place(set->width, set->height) : (struct rect){0},
+		.over = worker->figures.on ? worker_figures_place(worker, set) : (struct rect){0},
 	};
 	if (!pointer_on_plane(&what, pointer))
 		return POINTER_FAILED;
 	pointer->hot_x = face->cursor.hot_x;
 	pointer->hot_y = face->cursor.hot_y;
-	return pointer_load(&worker->pointer, worker->config.backend, worker->config.pointer, face->cursor.picture.image);
+	return pointer_load(&worker->pointer[p], worker->config.backend, &worker->config.pointer[p], face->cursor.picture.image);
 }
 
 /* Wakes the front at most as often as for pictures: it looks at what was said last whenever it commits. */
-static void tell(struct worker *worker, uint64_t now)
+static void tell(struct worker *worker, uint32_t p, enum panel_face face, uint64_t now)
 {
-	struct pointer_plane *plane = &worker->pointer;
+	struct pointer_plane *plane = &worker->pointer[p];
+	struct pointer_news *news = &worker->config.pointer[p];
 	if (!plane->due || now < plane->next_ns)
 		return;
 	plane->due = false;
-	plane->next_ns = now + (worker->visible & 1u << PANEL_FACE_GUEST ? WORKER_DIRECT_NS : WORKER_HIDDEN_NS);
-	if (atomic_exchange(&worker->config.pointer->pending, true))
+	plane->next_ns = now + (worker->visible & 1u << face ? WORKER_DIRECT_NS : WORKER_HIDDEN_NS);
+	if (atomic_exchange(&news->pending, true))
 		return;
-	if (!mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_POINTER})) {
-		atomic_store(&worker->config.pointer->pending, false);
+	if (!mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_POINTER, .producer = p})) {
+		atomic_store(&news->pending, false);
 		plane->due = true;
 	}
 }
 
-void worker_update_pointer(struct worker *worker, uint64_t now)
+static void update(struct worker *worker, uint32_t p, enum panel_face which, uint64_t now)
 {
-	struct face *face = &worker->face[PANEL_FACE_GUEST];
+	struct face *face = &worker->face[which];
+	struct pointer_plane *plane = &worker->pointer[p];
 	const struct set *set = worker_find_set(worker, worker->current);
-	const struct link_head *head = worker_head(worker, PANEL_FACE_GUEST);
+	const struct link_head *head = worker_head(worker, which);
 	struct pointer pointer = {0};
 	bool seen = set && head && worker_cursor_seen(face);
-	enum pointer_load load = seen ? place(worker, set, head, &pointer) : POINTER_FAILED;
-	if (seen && load != POINTER_WAITS && worker->pointer.in_use != (load == POINTER_LOADED)) {
+	enum pointer_load load = seen ? place(worker, p, face, set, head, &pointer) : POINTER_FAILED;
+	if (seen && load != POINTER_WAITS && plane->in_use != (load == POINTER_LOADED)) {
 		/* Out of the picture or into it: drawn anew. */
-		worker->pointer.in_use = load == POINTER_LOADED;
+		plane->in_use = load == POINTER_LOADED;
 		face->cursor.serial++;
 		face->outstanding = true;
 	}
 	/* The plane shows what it showed until there is a picture with the pointer in it. */
-	if (load != POINTER_WAITS && (!seen || worker->pointer.in_use || face->cursor.drawn))
-		pointer_say(&worker->pointer, worker->config.pointer, worker->pointer.in_use ? pointer : (struct pointer){0});
-	tell(worker, now);
+	if (load != POINTER_WAITS && (!seen || plane->in_use || face->cursor.drawn))
+		pointer_say(plane, &worker->config.pointer[p], plane->in_use ? pointer : (struct pointer){0});
+	tell(worker, p, which, now);
+}
+
+void worker_update_pointers(struct worker *worker, uint64_t now)
+{
+	update(worker, 0, PANEL_FACE_UI, now);
+	update(worker, 1, PANEL_FACE_GUEST, now);
 }

@@ -1,6 +1,6 @@
 /*
  * The worker from inside, all of it on the worker thread: worker.c (the thread, what the front tells it), worker_producers.c (the producers'
- * rings), worker_pointer.c (the guest's pointer on the cursor plane), worker_compose.c (which framebuffer a frame goes into: a copy, or the
+ * rings), worker_pointer.c (the producers' pointers on the cursor plane), worker_compose.c (which framebuffer a frame goes into: a copy, or the
  * guest's own buffer), worker_draw.c (the framebuffers that are copied into, and pictures for people), worker_figures.c (figures over all of it).
  */
 #pragma once
@@ -28,6 +28,7 @@ struct framebuffer {
 	struct rect cursor;   /* where the pointer picture was blended in, buffer coordinates */
 	uint64_t cursor_serial;
 	uint64_t figures_serial; /* of those in it; 0: none */
+	bool strip;           /* it is in it */
 };
 
 struct set {
@@ -77,7 +78,7 @@ struct worker {
 	struct face face[PANEL_FACES];
 	struct set set[SETS];
 	struct imports imports; /* of the guest's */
-	struct pointer_plane pointer; /* the guest's */
+	struct pointer_plane pointer[POINTER_PRODUCERS];
 	uint64_t serial;
 	bool ready_due; /* WORKER_READY found no room */
 	struct log_limit import_limit;
@@ -117,6 +118,8 @@ void worker_shoot(struct worker *worker, const struct front_event *event);
 void worker_show_figures(struct worker *worker, bool on, uint64_t now);
 /* New figures, when it is time for some. */
 void worker_refresh_figures(struct worker *worker, uint64_t now);
+/* Where they are on the panel: they leave the strip alone. */
+struct rect worker_figures_place(const struct worker *worker, const struct set *set);
 
 /* worker_compose.c */
 /* Not before its time: while hidden, and for buffers of the guest's, which cost the guest nothing. */
@@ -131,8 +134,8 @@ void worker_take_back(struct worker *worker, const struct front_event *event);
 bool worker_cursor_seen(const struct face *face);
 /* Whether that is drawn into its pictures. */
 bool worker_draws_cursor(const struct worker *worker, enum panel_face face);
-/* After anything that may change where the guest's pointer is shown: chooses plane or software, and tells the front. */
-void worker_update_pointer(struct worker *worker, uint64_t now);
+/* After anything that may change where a pointer is shown: chooses plane or software, and tells the front. */
+void worker_update_pointers(struct worker *worker, uint64_t now);
 
 /* worker_producers.c */
 /* What the face shows; NULL: nothing. */

@@ -71,10 +71,11 @@ static void cursor_changed(struct worker *worker, uint32_t p, const struct link_
 		return;
 	struct face *face = &worker->face[which];
 	struct link_table *table = worker->producer[p].table;
+	struct pointer_plane *plane = &worker->pointer[p];
 	if (message->cursor.buffer.id != 0) {
 		const struct link_buffer *buffer = link_table_find(table, message->cursor.buffer);
 		face->cursor.loaded = buffer && blit_read_cursor(face->cursor.picture.image, link_pixels(worker->producer[p].link), buffer);
-		worker->pointer.stale |= which == PANEL_FACE_GUEST;
+		plane->stale |= which != PANEL_FACE_PLACEHOLDER;
 	}
 	const struct link_head *head = worker_head(worker, which);
 	struct rect old = head ? worker_cursor_rect(face, head) : (struct rect){0};
@@ -84,7 +85,7 @@ static void cursor_changed(struct worker *worker, uint32_t p, const struct link_
 	face->cursor.hot_x = min_u32(message->cursor.hot_x, LINK_CURSOR_SIDE - 1);
 	face->cursor.hot_y = min_u32(message->cursor.hot_y, LINK_CURSOR_SIDE - 1);
 	face->cursor.serial++;
-	if (!head || (which == PANEL_FACE_GUEST && worker->pointer.in_use))
+	if (!head || (which != PANEL_FACE_PLACEHOLDER && plane->in_use))
 		return; /* no picture changes */
 	struct rect now = worker_cursor_rect(face, head);
 	face->outstanding = true;
@@ -182,7 +183,7 @@ void worker_need_pages(struct worker *worker, struct link *link)
 {
 	const struct backend *backend = worker->config.backend;
 	/* The next card may show them where this one does not. */
-	if (!backend->ops->import_buffer || (!backend->ops->open_card && backend->copies[0]))
+	if (!backend->ops->import_buffer || (!backend->ops->open_card && backend->copies[0]) || worker->config.strip != PANEL_STRIP_OFF)
 		link_forget_pixels_fd(link);
 }
 

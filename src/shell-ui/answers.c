@@ -94,6 +94,13 @@ static void status_page(struct out *out, const struct answer_context *context)
 	}
 	say(out, "     %-9s%s\n", "Shown", status->presentation == PRESENTATION_PRESENTED ? "Linux desktop" : "this screen");
 	say(out, "     %-9s%d\n", "Desktop", status_desktop_number(status));
+	say(out, "     %-9s" MARK_INDENT MARK_ACCENT "%s" MARK_PLAIN " flips, " MARK_ACCENT "%s" MARK_PLAIN " shows Linux, " MARK_ACCENT "%s" MARK_PLAIN " comes back", "Keys",
+		context->toggle_key, context->show_key, context->hide_key);
+	if (context->pass_key)
+		say(out, "; with " MARK_ACCENT "%s" MARK_PLAIN " held they are typed", context->pass_key);
+	say(out, "\n");
+	if (context->way_out)
+		say(out, "     %-9s" MARK_INDENT "%s\n", "Way out", context->way_out);
 }
 
 static void uptime(struct out *out, unsigned long long seconds)

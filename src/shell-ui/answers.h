@@ -11,6 +11,7 @@ struct answer_context {
 	const char *hint;             /* how to configure a guest; NULL: one is configured */
 	const char *toggle_key, *show_key, *hide_key;
 	const char *pass_key; /* NULL: there is none */
+	const char *way_out;  /* for the person at the machine; NULL: nothing to say of it */
 	unsigned long long up_seconds; /* since the program started */
 };
 

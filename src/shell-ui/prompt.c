@@ -73,6 +73,15 @@ static bool move_to(struct prompt *prompt, uint32_t at)
 	return moved;
 }
 
+void prompt_place(struct prompt *prompt, uint32_t at)
+{
+	const struct prompt_line *line = &prompt->line;
+	at = at < line->length ? at : line->length;
+	while (at < line->length && code_width(line->code[at]) == 0)
+		at++;
+	prompt->cursor = at;
+}
+
 static bool go_back(struct prompt *prompt, uint32_t back)
 {
 	if (back > prompt->n_history || back == prompt->back)

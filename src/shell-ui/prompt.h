@@ -32,6 +32,8 @@ struct prompt {
 
 /* False when the line is full or the code point is a control. */
 bool prompt_insert(struct prompt *prompt, uint32_t code);
+/* The cursor goes there; no further than the end, and not between a character and its combining marks. */
+void prompt_place(struct prompt *prompt, uint32_t at);
 /* True when something changed. */
 bool prompt_edit(struct prompt *prompt, enum prompt_edit edit);
 /*

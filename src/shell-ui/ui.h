@@ -3,7 +3,9 @@
  * placeholder for a guest without a picture. One thread ("ui") with a wl_event_loop; draws with pixman and fcft into its own
  * memfd. May include base and link. Never touches DRM, devices or the machine; what it wants it asks for with LINK_ACTION.
  *
- *   ui.c         thread, link, keys -> prompt -> commands -> actions and answers
+ *   ui.c         thread, link, faces
+ *   ui_input.c   keys -> prompt -> commands -> actions and answers; the pointer
+ *   pointer.c    where it is and whether it is seen (pure)   cursor.c   its picture, and the link
  *   output.c     one head's buffers and frames          view.c     both faces as scenes
  *   scene.c      retained tree, damage, rendering       layout.c   where things stand (pure)
  *   text.c       fonts, cells, UTF-8                    prompt.c   line editor (pure)
@@ -25,6 +27,7 @@ struct ui_config {
 	const char *hint;    /* how to configure a guest; shown when none is, or NULL */
 	const char *toggle_key, *show_key, *hide_key; /* names for the help text, e.g. "`", "F11", "F12" */
 	const char *pass_key; /* held, it types those; NULL: there is none */
+	const char *way_out;  /* how the person at the machine ends this, for the status; a literal; NULL: nothing is said */
 	uint32_t max_width, max_height; /* largest output to expect, pixels: sizes the memfd (sparse); 0: 3840x2160 */
 	void (*keys_like)(const char *name, char *list, size_t size); /* names near a wrong one; NULL: none are told */
 	int (*key_code)(const char *name); /* evdev code of "KEY_ENTER" ..., -1: none (libevdev_event_code_from_name); NULL: no `press` */

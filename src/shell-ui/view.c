@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define SIDE_SLOTS STATUS_SLOTS
+#define NO_KEYBOARD "no keyboard: plug one in"
 
 struct view {
 	struct scene *scene;
@@ -354,8 +355,11 @@ static void update_lines(struct view *view, const struct status *status)
 static void update_state(struct view *view, const struct status *status)
 {
 	struct run *run = &view->run;
-	run_reset(run, TONE_DIM);
-	if (status->scanout_width > 0) {
+	bool no_keyboard = status_no_keyboard(status);
+	run_reset(run, no_keyboard ? TONE_BAD : TONE_DIM);
+	if (no_keyboard) {
+		run_text(run, NO_KEYBOARD);
+	} else if (status->scanout_width > 0) {
 		char text[64];
 		snprintf(text, sizeof(text), "Linux desktop %u\u00d7%u", status->scanout_width, status->scanout_height);
 		run_text(run, text);
@@ -364,7 +368,7 @@ static void update_state(struct view *view, const struct status *status)
 		if (status->vm != VM_NONE)
 			run_text(run, status_vm_name(status->vm));
 	}
-	enum tone tone = status->scanout_width > 0 || status->vm == VM_RUNNING ? TONE_GOOD
+	enum tone tone = no_keyboard ? TONE_BAD : status->scanout_width > 0 || status->vm == VM_RUNNING ? TONE_GOOD
 		: status->vm == VM_CRASHED ? TONE_BAD : status->vm == VM_NONE || status->vm == VM_STOPPED ? TONE_FAINT : TONE_BUSY;
 	put(run, tone, 0, " \u25cf");
 	size_t columns = (size_t)scene_text_columns(view->state), n = run->n;
@@ -406,7 +410,7 @@ static void update_transcript(struct view *view, struct transcript *transcript)
 }
 
 /* The prompt scrolls sideways so that the cursor, a filled block, is always in sight. */
-static void update_prompt(struct view *view, const struct prompt *prompt)
+static void update_prompt(struct view *view, const struct prompt *prompt, bool no_keyboard)
 {
 	struct run *run = &view->run;
 	run_reset(run, TONE_ACCENT);
@@ -442,7 +446,7 @@ static void update_prompt(struct view *view, const struct prompt *prompt)
 		cursor_at = run->n;
 	if (line->length == 0) {
 		run_code(run, ' ');
-		put(run, TONE_FAINT, 0, " type a command, or help");
+		put(run, no_keyboard ? TONE_BAD : TONE_FAINT, 0, no_keyboard ? " " NO_KEYBOARD : " type a command, or help");
 	} else if (cursor_at == run->n) {
 		run_code(run, ' ');
 	}
@@ -452,6 +456,22 @@ static void update_prompt(struct view *view, const struct prompt *prompt)
 		run->cell[at].tone = TONE_BACK;
 	}
 	scene_text_set(view->prompt_text, run->cell, run->n);
+}
+
+bool view_prompt_at(const struct view *view, const struct prompt *prompt, int x, int y, uint32_t *at)
+{
+	const struct box *box = &view->layout.prompt;
+	if (view->placeholder || x < box->x || y < box->y || x >= box->x + box->w || y >= box->y + box->h)
+		return false;
+	int cell = (x - box->x - view->layout.pad) / view->text.width - 2; /* behind the sign */
+	uint32_t i = view->prompt_from;
+	for (int cells = 0; i < prompt->line.length; i++) {
+		cells += code_width(prompt->line.code[i]);
+		if (cells > cell)
+			break;
+	}
+	*at = i;
+	return true;
 }
 
 /* A key's name on a key cap, and what it does. */
@@ -533,8 +553,12 @@ static void update_placeholder(struct view *view, const struct answer_context *c
 		scene_text_set(view->advice_row[row++], NULL, 0);
 
 	run_reset(run, TONE_DIM);
-	put_key(run, context->toggle_key, "or ");
-	put_key(run, context->hide_key, "goes back to the native screen");
+	if (status_no_keyboard(context->status)) {
+		put(run, TONE_BAD, 0, NO_KEYBOARD);
+	} else {
+		put_key(run, context->toggle_key, "or ");
+		put_key(run, context->hide_key, "goes back to the native screen");
+	}
 	set_row(view->key_row, run);
 
 	/* The card ends below what it says. */
@@ -564,6 +588,6 @@ void view_update(struct view *view, const struct view_model *model)
 	else
 		update_lines(view, status);
 	update_transcript(view, model->transcript);
-	update_prompt(view, model->prompt);
+	update_prompt(view, model->prompt, status_no_keyboard(status));
 	update_footer(view, model->context, transcript_below(model->transcript));
 }

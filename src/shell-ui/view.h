@@ -27,5 +27,7 @@ struct view *view_create_placeholder(int width, int height);
 void view_destroy(struct view *view);
 /* Brings the scene up to date; what changed is in its damage. */
 void view_update(struct view *view, const struct view_model *model);
+/* Whether a pixel is in the prompt's box, as it was last updated; *at: which code point of the line is there, its length behind the last. */
+bool view_prompt_at(const struct view *view, const struct prompt *prompt, int x, int y, uint32_t *at);
 struct scene *view_scene(struct view *view);
 const struct layout *view_layout(const struct view *view);

@@ -158,7 +158,16 @@ static void send_touchpad(struct evdev_packet *packet, uint64_t time_ns)
 		packet->last[i] = packet->abs[i];
 		packet->last_valid[i] = true;
 	}
-	input_send_motion(packet->device, delta[0], delta[1], time_ns);
+	input_send_motion(packet->device, delta, delta, time_ns);
+}
+
+static void send_mouse(struct evdev_packet *packet, uint64_t time_ns)
+{
+	double raw[2] = { packet->rel[0], packet->rel[1] };
+	double gain = input_pointer_gain(raw[0], raw[1], time_ns > packet->moved_ns ? time_ns - packet->moved_ns : 0);
+
+	packet->moved_ns = time_ns;
+	input_send_motion(packet->device, raw, (double[2]){ raw[0] * gain, raw[1] * gain }, time_ns);
 }
 
 static void send_keys(struct evdev_packet *packet, uint64_t time_ns)
@@ -172,7 +181,7 @@ static void finish(struct evdev_packet *packet, uint64_t time_ns)
 {
 	/* Motion first: a touch must land where the finger is, not where it was. */
 	if (packet->rel[0] != 0 || packet->rel[1] != 0)
-		input_send_motion(packet->device, packet->rel[0], packet->rel[1], time_ns);
+		send_mouse(packet, time_ns);
 	if (packet->touchpad)
 		send_touchpad(packet, time_ns);
 	else if (packet->touch)

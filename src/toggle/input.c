@@ -236,15 +236,32 @@ static int32_t whole_units(double *rest, double add)
 	return whole;
 }
 
-void input_send_motion(struct input_device *device, double dx, double dy, uint64_t time_ns)
+void input_send_motion(struct input_device *device, const double raw[2], const double fast[2], uint64_t time_ns)
 {
-	int32_t x = whole_units(&device->rest_x, dx);
-	int32_t y = whole_units(&device->rest_y, dy);
+	for (int i = 0; i < 2; i++) {
+		struct router_event event = { .time_ns = time_ns, .device = device->number, .type = EV_REL, .code = i == 0 ? REL_X : REL_Y,
+			.value = whole_units(&device->rest[i], raw[i]), .accelerated = whole_units(&device->rest_fast[i], fast[i]) };
+		if (event.value == 0 && event.accelerated == 0)
+			continue;
+		device->sent = true;
+		device->input->config.event(device->input->config.data, &event);
+	}
+}
 
-	if (x != 0)
-		input_send(device, EV_REL, REL_X, x, time_ns);
-	if (y != 0)
-		input_send(device, EV_REL, REL_Y, y, time_ns);
+#define SLOW 0.5        /* counts a millisecond */
+#define FAST 2.0
+#define MOST 2.0        /* the gain from FAST on */
+#define MIN_NS (NSEC_PER_MSEC)      /* packets that were read late come in a row */
+#define MAX_NS (20 * NSEC_PER_MSEC) /* the first motion after a rest */
+
+double input_pointer_gain(double dx, double dy, uint64_t elapsed_ns)
+{
+	uint64_t ns = elapsed_ns < MIN_NS ? MIN_NS : elapsed_ns > MAX_NS ? MAX_NS : elapsed_ns;
+	double speed = hypot(dx, dy) * NSEC_PER_MSEC / (double)ns;
+
+	if (!(speed > SLOW))
+		return 1;
+	return speed >= FAST ? MOST : 1 + (MOST - 1) * (speed - SLOW) / (FAST - SLOW);
 }
 
 void input_send_wheel(struct input_device *device, bool horizontal, double v120, uint64_t time_ns)

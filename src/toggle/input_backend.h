@@ -12,7 +12,7 @@ struct input_device {
 	bool used, keyboard, pointer;
 	bool sent;                   /* something in the present packet */
 	char name[64];
-	double rest_x, rest_y;       /* motion not yet sent, less than one unit */
+	double rest[2], rest_fast[2]; /* motion not yet sent, less than one unit; the same of accelerated motion. [0] x, [1] y */
 	double rest_wheel[2];        /* 1/120 detents not yet sent, less than one; [0] vertical, [1] horizontal */
 	int32_t rest_detent[2];      /* 1/120 detents sent that do not make a whole detent yet */
 };
@@ -59,8 +59,8 @@ enum input_touch { INPUT_TOUCH_DOWN, INPUT_TOUCH_MOVE, INPUT_TOUCH_UP };
 void input_send_touch(struct input_device *device, enum input_touch what, uint32_t slot, int32_t x, int32_t y, uint64_t time_ns);
 /* Ends the packet; a packet in which nothing was sent is none. */
 void input_frame(struct input_device *device, uint64_t time_ns);
-/* Relative motion with fractions: sends whole units, keeps the rest. */
-void input_send_motion(struct input_device *device, double dx, double dy, uint64_t time_ns);
+/* Relative motion with fractions, as it is and accelerated: sends whole units, keeps the rests. */
+void input_send_motion(struct input_device *device, const double raw[2], const double fast[2], uint64_t time_ns);
 /* Wheel in 1/120 of a detent, positive up and right: sends the fine event, and the coarse one for each whole detent. */
 void input_send_wheel(struct input_device *device, bool horizontal, double v120, uint64_t time_ns);
 
@@ -83,6 +83,7 @@ struct evdev_packet {
 	bool last_valid[2];
 	int32_t last[2];
 	/* the packet being read */
+	uint64_t moved_ns; /* of the last motion of a mouse */
 	int32_t rel[2];
 	int32_t wheel[2]; /* in the unit that fine_wheel says */
 	bool moved[2];

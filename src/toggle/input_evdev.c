@@ -61,8 +61,8 @@ static void device_close(struct evdev_device *device)
 /* Reads until nothing is left. False when the device is gone. */
 static bool device_read(struct evdev_device *device)
 {
+	struct input *input = device->backend->input;
 	unsigned flags = LIBEVDEV_READ_FLAG_NORMAL;
-
 	struct input_event dropped;
 
 	for (;;) {
@@ -87,6 +87,8 @@ static bool device_read(struct evdev_device *device)
 			flags = LIBEVDEV_READ_FLAG_SYNC;
 			continue;
 		}
+		if (event.type == EV_SW && event.code == SW_LID && input->config.lid)
+			input->config.lid(input->config.data, event.value != 0);
 		evdev_packet_event(&device->packet, &event);
 	}
 }
@@ -151,7 +153,7 @@ static void device_open(struct evdev_backend *backend, const char *node)
 	}
 	if (evdev_lies(device->evdev))
 		log_warn("%s (%s) has axes without a range: they are not used", path, libevdev_get_name(device->evdev));
-	if (!evdev_classify(device->evdev, &keyboard, &pointer)) {
+	if (!evdev_classify(device->evdev, &keyboard, &pointer) && !libevdev_has_event_code(device->evdev, EV_SW, SW_LID)) {
 		log_debug("%s (%s) has neither keys nor pointer", path, libevdev_get_name(device->evdev));
 		goto err_evdev;
 	}

@@ -147,7 +147,9 @@ static void pointer_event(struct input_device *device, enum libinput_event_type 
 
 	switch (type) {
 	case LIBINPUT_EVENT_POINTER_MOTION:
-		input_send_motion(device, libinput_event_pointer_get_dx_unaccelerated(event), libinput_event_pointer_get_dy_unaccelerated(event), time_ns);
+		input_send_motion(device,
+			(double[2]){ libinput_event_pointer_get_dx_unaccelerated(event), libinput_event_pointer_get_dy_unaccelerated(event) },
+			(double[2]){ libinput_event_pointer_get_dx(event), libinput_event_pointer_get_dy(event) }, time_ns);
 		break;
 	case LIBINPUT_EVENT_POINTER_MOTION_ABSOLUTE:
 		send_position(device, libinput_event_pointer_get_absolute_x_transformed(event, ABS_STEPS),
@@ -205,6 +207,15 @@ static void tool_event(struct input_device *device, enum libinput_event_type typ
 	input_frame(device, time_ns);
 }
 
+/* A switch is no device for the router. */
+static void switch_event(struct libinput_backend *backend, struct libinput_event_switch *event)
+{
+	const struct input_config *config = &backend->input->config;
+
+	if (libinput_event_switch_get_switch(event) == LIBINPUT_SWITCH_LID && config->lid)
+		config->lid(config->data, libinput_event_switch_get_switch_state(event) == LIBINPUT_SWITCH_STATE_ON);
+}
+
 static void handle(struct libinput_backend *backend, struct libinput_event *event)
 {
 	enum libinput_event_type type = libinput_event_get_type(event);
@@ -216,6 +227,10 @@ static void handle(struct libinput_backend *backend, struct libinput_event *even
 	}
 	if (type == LIBINPUT_EVENT_DEVICE_REMOVED) {
 		device_removed(backend, handle);
+		return;
+	}
+	if (type == LIBINPUT_EVENT_SWITCH_TOGGLE) {
+		switch_event(backend, libinput_event_get_switch_event(event));
 		return;
 	}
 	struct input_device *device = libinput_device_get_user_data(handle);

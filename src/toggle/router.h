@@ -30,6 +30,7 @@ struct router_event {
 	uint16_t code;    /* evdev code */
 	int32_t value;    /* EV_KEY: 0, 1, 2 (repeat); EV_REL: delta; EV_ABS: 0..65535 across the panel; ABS_MT_TRACKING_ID: 0 down, -1 up */
 	bool to_guest;    /* addressed to the guest whatever is shown (rayvmctl --guest): never toggles */
+	int32_t accelerated; /* REL_X, REL_Y: the same motion for a pointer of the host's own, pixels. One of the two may be 0, less than a unit. */
 	uint32_t slot;    /* ABS_MT_*: the finger. Any number of the device's; delivered as one below ROUTER_TOUCHES, of all devices' */
 };
 

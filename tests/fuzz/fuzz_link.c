@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "base/stats.h"
 #include "base/status.h"
+#include "kms/strip.h"
 #include "fuzz.h"
 
 #include <drm_fourcc.h>
@@ -92,6 +93,7 @@ struct scene {
 	struct worker *worker;
 	struct mailbox *events, *chatter;
 	struct face_news news[PANEL_FACES];
+	struct pointer_news pointer[POINTER_PRODUCERS];
 	uint64_t sequence;
 	uint32_t set;
 	uint64_t now_ns;
@@ -192,6 +194,21 @@ static void produce(struct scene *scene, const struct fuzz_op *op)
 
 /* --- the panel ------------------------------------------------------------------------------------------------------------- */
 
+static const char *const strip_text[PANEL_FACES] = { "HOST", "HOST", "GUEST" };
+
+/* The trusted strip's rows are the host's. */
+static void check_strip(const struct scene *scene, const struct worker_event *event)
+{
+	static uint32_t line[512 * 14];
+	const struct scanout_buffer *buffer = event->buffer;
+	const struct rect strip = strip_layout(scene->worker->config.strip, buffer->width, buffer->height).strip;
+	if (rect_empty(&strip))
+		return;
+	strip_draw(&(struct blit_target){ (uint8_t *)line, strip.w * 4, strip.w, strip.h }, event->face == PANEL_FACE_GUEST, strip_text[event->face]);
+	for (uint32_t y = 0; y < strip.h; y++)
+		FUZZ_CHECK(memcmp(buffer->pixels + (uint64_t)(strip.y + y) * buffer->pitch, line + y * strip.w, strip.w * 4) == 0, "row %u of the strip", y);
+}
+
 /* What the front does with the worker's news: the framebuffers go back, answers go to the producer. */
 static void front(struct scene *scene, bool give_back)
 {
@@ -206,6 +223,7 @@ static void front(struct scene *scene, bool give_back)
 		FUZZ_CHECK(event.index < FACE_BUFFERS, "framebuffer %u", event.index);
 		FUZZ_CHECK((uint64_t)event.damage.x + event.damage.w <= event.buffer->width && (uint64_t)event.damage.y + event.damage.h <= event.buffer->height,
 			"damage %u,%u %ux%u is outside the framebuffer", event.damage.x, event.damage.y, event.damage.w, event.damage.h);
+		check_strip(scene, &event);
 		if (give_back)
 			worker_post(scene->worker, &(struct front_event){ .type = FRONT_FREE, .set = event.set, .face = event.face, .index = event.index });
 	}
@@ -241,6 +259,7 @@ static void turn(struct scene *scene, bool give_back)
 		handle(worker, &event);
 	worker_read_producer(worker, 1);
 	worker_refresh_figures(worker, scene->now_ns);
+	worker_update_pointers(worker, scene->now_ns);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		worker_compose(worker, (enum panel_face)f, scene->now_ns);
 	front(scene, give_back);
@@ -343,6 +362,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 		.backend = &scene.backend, .link = { [PANEL_FACE_GUEST] = scene.link }, .stats = &stats,
 		.events = scene.events, .chatter = scene.chatter, .news = scene.news,
 		.bilinear = size > 0 && data[size - 1] & 1,
+		.strip = (enum panel_strip)(size > 0 ? (data[size - 1] >> 1) % 3 : 0), .strip_text = strip_text, .pointer = scene.pointer,
 	};
 	scene.worker = worker_create(&config);
 	FUZZ_CHECK(scene.worker != NULL && scene.events != NULL && scene.chatter != NULL, "no worker");

@@ -402,7 +402,7 @@ def text(*lines):
 def settings():
     return {
         "file": b"\x00" + text("# all of them", "kernel = /boot/vmlinuz", "initrd=/i", "append = root=/dev/vda console=ttyS0", "memory = 1G", "cpus = 2", "disk = /d,readonly",
-                               "disk = mem:64M,serial=x", "display = headless", "mode = 1280x800@60", "scaling = bilinear", "stats-chord = ctrl+alt+s", "serial = stdio", "features = vmm_hypervisor,dev_scanout",
+                               "disk = mem:64M,serial=x", "display = headless", "mode = 1280x800@60", "scaling = bilinear", "lid = blank", "trusted-strip = top", "power-key = ignore", "stats-chord = ctrl+alt+s", "serial = stdio", "features = vmm_hypervisor,dev_scanout",
                                "toggle-key = KEY_PAUSE", "show-key=F1", "hide-key = none", "on-poweroff = exit", "on-reboot=restart", "on-crash = stay", "control = /c", "log-level = debug"),
         "file-broken": b"\x00" + text("[section]", "kernel", "=x", "memory = 99999999999999999999T", "cpus = -1", "\x00\xff", "mode = 0x0@0", "features = none,all,,x", "x" * 400),
         "file-long-line": b"\x00append = " + b"y" * 3000 + b"\n",

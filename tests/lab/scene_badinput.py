@@ -131,6 +131,11 @@ def keyboards(rayvm, count):
     rayvm.machine.wait_for(lambda: rayvm.status()["keyboards"] == count, 20, f"{count} keyboards", lambda: str(rayvm.status()), interval=0.3)
 
 
+def says_no_keyboard(picture):
+    """Something at the right of the banner in the colour of what is wrong."""
+    return picture.crop(picture.width // 2, 0, picture.width // 2, 64).fraction((0xf2, 0x63, 0x5f), 3) > 0.001
+
+
 def test_a_seat_without_keyboard_is_a_state(machine):
     """It runs on and says so; a keyboard plugged in later works at once."""
     machine.device_del("keyboard0")
@@ -139,8 +144,11 @@ def test_a_seat_without_keyboard_is_a_state(machine):
         rayvm.ready()
         status = rayvm.status()
         assert status["keyboards"] == 0 and "no keyboard" in status["lines"]["input"]["text"], status
+        picture = machine.wait_screen(lambda p: is_ui(p) and says_no_keyboard(p), 10, "the UI to say that there is no keyboard")
+        picture.save(machine.results / "no-keyboard.png")
         machine.device_add("usb-kbd", "plugged")
         keyboards(rayvm, 1)
+        machine.wait_screen(lambda p: is_ui(p) and not says_no_keyboard(p), 10, "the UI to say no more that there is no keyboard")
         machine.press("KEY_F11")
         rayvm.marker("LINUX_PRESENTATION:PRESENTED", 10)
         machine.wait_screen(is_pattern, 10, "the pattern")

@@ -19,7 +19,7 @@ def setup(machine):
     machine.sh(f"modprobe uinput; rm -f {FIFO}; mkfifo {FIFO}", check=True)
     state["play"] = machine.spawn(["/bin/sh", "-c", f"exec {paths.SOURCE}/tests/lab/uinput-play <>{FIFO}"], log="uinput-play.log")
     state["play"].wait_log("^ready$", 30)
-    state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1",
+    state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "--lid", "blank",
                                      "-a", "console=ttyS0 quiet loglevel=3", "--serial", "file:/lab/guest.log"])
     state["rayvm"].ready()      # the log on the serial port is this run's from here on
     machine.wait_for(lambda: "TINY:READY" in serial(machine), 120, "the guest", lambda: serial(machine)[-1500:])
@@ -71,6 +71,57 @@ def show(machine, guest):
 def test_the_guest_has_each_kind_of_device(machine):
     names = re.findall(r"^TINY:DEV \S+ (rayvm .*)$", serial(machine), re.MULTILINE)
     assert sorted(names) == ["rayvm keyboard", "rayvm mouse", "rayvm tablet", "rayvm touch screen"], names
+
+
+def test_the_lid_switches_the_screen(machine):
+    rayvm = state["rayvm"]
+    play(machine, "lid cover")
+    machine.wait_for(lambda: "cover" in machine.sh("cat /proc/bus/input/devices", check=True).stdout, 20, "the lid")
+    for closed, screen in ((1, "off"), (0, "on"), (1, "off"), (0, "on")):
+        # Nobody says when the lid's device is open.
+        def told(closed=closed, screen=screen):
+            play(machine, f"cover 5 0 {closed}")
+            return rayvm.status()["display"] == screen
+        machine.wait_for(told, 20, f"the screen to be {screen}", interval=0.3)
+    play(machine, "unplug cover")
+    machine.wait_screen(is_ui, 10, "the UI")
+
+
+def test_devices_that_lie_or_vanish(machine):
+    """A tablet that spans nothing is left out with a line; a keyboard that is pulled out in the midst of its event leaves nothing behind."""
+    rayvm = state["rayvm"]
+    play(machine, "liar crooked")
+    rayvm.job.wait_log("crooked", 20)
+    show(machine, True)
+    plug(machine, "keyboard", "brittle")
+    before = len(events(machine, 1))
+    play(machine, f"brittle 1 {KEY_A} 1")
+    saw(machine, 1, before, [(KEY_A, 1)])
+    play(machine, f"vanish brittle 1 {KEY_LEFTSHIFT} 1")
+    rayvm.job.wait_log("brittle is gone", 20)
+    machine.wait_for(lambda: (KEY_A, 0) in events(machine, 1, before), 20, "the release of what it held")
+    pairs = events(machine, 1, before)
+    assert pairs.count((KEY_LEFTSHIFT, 1)) == pairs.count((KEY_LEFTSHIFT, 0)), pairs
+    machine.press("KEY_B")
+    machine.wait_for(lambda: events(machine, 1, len(pairs) + before)[-2:] == [(48, 1), (48, 0)], 20, "another keyboard to work on")
+    play(machine, "unplug crooked")
+    warned = [line for line in rayvm.job.log_text().splitlines() if "crooked" in line and " warn " in line]
+    assert len(warned) == 1, warned
+    show(machine, False)
+
+
+def test_sysrq_is_the_kernels(machine):
+    """While rayvm has the panel and the console's keyboard is off."""
+    machine.sh("echo 1 >/proc/sys/kernel/sysrq; dmesg -C", check=True)
+    plug(machine, "keyboard", "sysrq")
+    play(machine, "sysrq 1 56 1")
+    play(machine, "sysrq 1 99 1")
+    play(machine, "sysrq 1 35 1")
+    play(machine, "sysrq 1 35 0")
+    play(machine, "sysrq 1 99 0")
+    play(machine, "sysrq 1 56 0")
+    machine.wait_for(lambda: "sysrq: HELP" in machine.sh("dmesg", check=True).stdout, 10, "the kernel's answer", lambda: machine.sh("dmesg | tail", check=True).stdout)
+    play(machine, "unplug sysrq")
 
 
 def test_two_keyboards_hold_one_key(machine):

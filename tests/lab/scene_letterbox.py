@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A guest that chose another mode than the panel's: its picture is centred, in proportion, on black, scaled as asked; and the figures over it."""
+"""A guest that chose another mode than the panel's: its picture is centred, in proportion, on black, scaled as asked; the figures over it; and the trusted strip beside it."""
 
 import time
 
@@ -13,10 +13,11 @@ PAPER = (0x10, 0x14, 0x18)      # of the figures' box
 state = {}
 
 
-def start(machine, append, *options):
+def start(machine, append, *options, ready=True):
     files = guest_files("make-tiny")
     state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "-a", f"quiet loglevel=3 {append}", *options])
-    state["rayvm"].ready()
+    if ready:
+        state["rayvm"].ready()
 
 
 def setup(machine):
@@ -93,4 +94,39 @@ def test_figures_over_either_face(machine):
     machine.wait_screen(lambda p: figures(p) and p.pixel(2, 2) == (0, 0, 0), 10, "the figures over the guest again")
     machine.press("KEY_LEFTCTRL", "KEY_LEFTALT", "KEY_S")
     machine.wait_screen(scaled, 10, "the guest alone, whole")
+    assert rayvm.quit() == 0
+
+
+STRIP = 28                      # rows, on a panel of 800
+INK, ORANGE, GREEN = (255, 255, 255), (0xa6, 0x3a, 0x00), (0x1d, 0x6b, 0x3a)
+
+
+def strip(picture, paper):
+    """Whether the panel's first rows are the host's strip in that colour, with letters on it, and nothing else."""
+    colours = picture.crop(0, 0, picture.width, STRIP).colours()
+    return set(colours) == {paper, INK} and 500 < colours[INK] < colours[paper]
+
+
+def test_beside_the_trusted_strip(machine):
+    """Linux takes what is left of the panel for its mode and fills it; the strip says whose picture it is, and never mixes with it."""
+    start(machine, "tiny.fps=10", "--trusted-strip", "top", ready=False)
+    rayvm = state["rayvm"]
+    rayvm.listening()
+    picture = machine.wait_screen(lambda p: strip(p, GREEN), 20, "the strip over the UI")
+    picture.save(machine.results / "strip-ui.png")
+    rayvm.wait("scanout", 120)
+    machine.press("KEY_GRAVE")
+    machine.wait_screen(lambda p: strip(p, ORANGE), 30, "the strip over the guest")
+    picture = machine.wait_screen(lambda p: tinypic.find(tinypic.Picture(p.width, p.height, p.data)) is not None, 30, "the guest's picture")
+    picture.save(machine.results / "strip-guest.png")
+    where = tinypic.find(tinypic.Picture(picture.width, picture.height, picture.data))
+    assert where == (0, STRIP, picture.width, picture.height - STRIP), where
+    scanout = rayvm.status()["scanout"]
+    assert (scanout["width"], scanout["height"]) == where[2:], scanout
+    for number in range(12):
+        machine.press("KEY_GRAVE")
+        for picture in machine.burst(3):
+            assert strip(picture, GREEN) or strip(picture, ORANGE), f"toggle {number}: neither strip, or a mixture"
+    machine.wait_screen(lambda p: strip(p, ORANGE), 10, "the guest again")
+    assert rayvm.stats()["modesets"] == 1
     assert rayvm.quit() == 0

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The guest's hardware pointer on real cards: on the cursor plane where there is one, to the pixel and with its hot spot; drawn into the picture elsewhere."""
+"""The guest's hardware pointer and the UI's on real cards: on the cursor plane where there is one, to the pixel and with its hot spot; drawn into the picture elsewhere."""
 
 import time
 
+from lab.picture import Picture
 from lab.rayvm import Rayvm, guest_files, is_ui, tiny
 
 DISPLAYS = ("virtio-vga", "bochs-display")
@@ -129,6 +130,62 @@ def test_another_terminal_and_back(machine):
     machine.press("KEY_LEFTCTRL", "KEY_LEFTALT", "KEY_F1")
     machine.wait_screen(tiny, 20, "the guest's picture again")
     pointed(machine, PLACES[0])
+
+
+def with_cursor(machine, picture):
+    """The picture as a person sees it, who sees the plane as well."""
+    (left, top), (_hot_x, _hot_y, width, height, pixels) = machine.cursor_plane(), machine.cursor()
+    data = bytearray(picture.data)
+    for i in range(width * height):
+        x, y = left + i % width, top + i // width
+        red, green, blue, alpha = pixels[4 * i:4 * i + 4]
+        if 0 <= x < picture.width and 0 <= y < picture.height:
+            at = 3 * (y * picture.width + x)
+            # QEMU hands on what the kernel has, which is premultiplied.
+            data[at:at + 3] = bytes(min(255, over + under * (255 - alpha) // 255) for over, under in zip((red, green, blue), data[at:at + 3]))
+    return Picture(picture.width, picture.height, data)
+
+
+def ui_pointer_at(machine, place, what):
+    machine.wait_for(lambda: near(machine.cursor_plane(), place), 5, f"the UI's pointer at {place}, {what}", lambda: f"it is at {machine.cursor_plane()}", interval=0.05)
+
+
+def test_the_ui_has_one_of_its_own(machine):
+    """Tablet and mouse move it without a redraw, each toggle shows the right one where it was, typing and time hide it."""
+    if machine.options.display != "virtio-vga":
+        return      # one card will do: who draws it is the panel, as above
+    rayvm = state["rayvm"]
+    show(machine)
+    pointed(machine, PLACES[0])
+    machine.press("KEY_F12")
+    machine.wait_screen(is_ui, 10, "the UI")
+    assert machine.cursor_plane() is None, "nobody has used the UI's pointer yet"
+    time.sleep(1)
+    drawn = machine.screendump()
+    for place in ((0, 0), (1279, 799), (700, 300)):
+        machine.move(*place)
+        ui_pointer_at(machine, place, "by the tablet")
+    machine.move_by(-40, 25)
+    machine.wait_for(lambda: (machine.cursor_plane() or (700, 0))[0] < 690, 5, "the mouse to move it")
+    time.sleep(0.3)
+    x, y = machine.cursor_plane()
+    assert 540 <= x <= 680 and 310 <= y <= 400, f"40 counts left and 25 down, by the mouse, took it from 700,300 to {x},{y}"
+    with_cursor(machine, machine.screendump()).save(machine.results / "ui-pointer.png")
+    assert machine.screendump() == drawn, "the UI draws nothing for a move"
+    hot_x, hot_y, _width, _height, pixels = machine.cursor()
+    assert (hot_x, hot_y) == (0, 0) and 0 < sum(pixels[3::4]) < 255 * 600, "an arrow whose tip is the corner, on nothing"
+    for _ in range(3):
+        show(machine)
+        machine.wait_for(lambda: near(machine.cursor_plane(), corner(machine, PLACES[0])), 5, "the guest's where it was left", lambda: f"it is at {machine.cursor_plane()}")
+        machine.press("KEY_F12")
+        machine.wait_screen(is_ui, 10, "the UI")
+        ui_pointer_at(machine, (x, y), "where it was left")
+    machine.type("w")
+    machine.wait_for(lambda: machine.cursor_plane() is None, 3, "typing to hide it", interval=0.05)
+    machine.move(200, 200)
+    ui_pointer_at(machine, (200, 200), "again")
+    machine.wait_for(lambda: machine.cursor_plane() is None, 15, "five seconds to hide it")
+    assert rayvm.stats()["modesets"] == 2, "the first picture's, and the terminal's"
 
 
 def test_the_end_leaves_nothing_of_it(machine):

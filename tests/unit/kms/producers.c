@@ -7,14 +7,14 @@ struct link *ui, *guest;
 int memory = -1;
 uint32_t *pixels;
 uint64_t ui_sequence, ui_presented, guest_sequence, guest_presented;
-uint32_t display_w;
+uint32_t display_w, display_h;
 struct link_buffer_id released[64];
 uint32_t n_released;
 
 void producers_open(bool with_guest)
 {
 	ui_sequence = ui_presented = guest_sequence = guest_presented = 0;
-	display_w = n_released = 0;
+	display_w = display_h = n_released = 0;
 	panel_rig_turned = hear;
 	pixels = pixels_make(PRODUCERS_MEMORY, &memory);
 	ui = link_create(memory, PRODUCERS_MEMORY);
@@ -45,8 +45,10 @@ void hear(void)
 	while (link_receive_for_producer(ui, &message)) {
 		if (message.type == LINK_PRESENTED && message.head == 0)
 			ui_presented = message.presented.sequence;
-		else if (message.type == LINK_DISPLAY)
+		else if (message.type == LINK_DISPLAY) {
 			display_w = message.display.width;
+			display_h = message.display.height;
+		}
 	}
 	while (guest && link_receive_for_producer(guest, &message)) {
 		if (message.type == LINK_PRESENTED)

@@ -14,7 +14,7 @@ extern int memory;
 extern uint32_t *pixels;
 /* Numbers of the last frame sent (by the helpers that count) and of the last one shown; the UI's of head 0. */
 extern uint64_t ui_sequence, ui_presented, guest_sequence, guest_presented;
-extern uint32_t display_w; /* as the UI was told */
+extern uint32_t display_w, display_h; /* as the UI was told */
 extern struct link_buffer_id released[64]; /* the guest's, the latest ones */
 extern uint32_t n_released;
 

@@ -13,6 +13,8 @@
 
 static struct stats stats;
 static struct worker *worker;
+static const struct backend_ops ops;
+static struct backend backend = {.ops = &ops};
 static uint32_t *pixels; /* the producer's */
 static struct link_segment segment = {0, SIDE * SIDE * 4};
 static struct link_buffer buffer = {.width = SIDE, .height = SIDE, .stride = SIDE * 4, .format = DRM_FORMAT_XRGB8888, .segment = &segment, .n_segments = 1};
@@ -27,8 +29,6 @@ static void setup(void)
 	int fd;
 	pixels = pixels_make(SIDE * SIDE * 4, &fd);
 	worker = calloc(1, sizeof(*worker));
-	static const struct backend_ops nothing;
-	static struct backend backend = {.ops = &nothing};
 	worker->config.stats = &stats;
 	worker->config.backend = &backend;
 	worker->producer[1].link = link_create(fd, SIDE * SIDE * 4);

@@ -232,7 +232,7 @@ START_TEST(faces_and_toggles)
 	free(p.pixels);
 	uint32_t w, h;
 	struct rect at;
-	panel_geometry(panel, &w, &h, &at);
+	panel_geometry(panel, PANEL_FACE_GUEST, &w, &h, &at);
 	ck_assert(w == W && h == H && at.x == 20 && at.y == 10 && at.w == 600 && at.h == 460);
 
 	/* damage: what is outside of it is not read again */

@@ -272,7 +272,7 @@ START_TEST(move_after_a_toggle)
 		UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
 		settle(QUIET);
 		point(0, 10, i, true); /* the front is told, and would not be again for a while */
-		UNTIL(panel->pointer.y == i && panel->pointer.x == 10);
+		UNTIL(panel->pointer[1].y == i && panel->pointer[1].x == 10);
 		present(PRESENTATION_PRESENTED);
 		UNTIL(plane_shows(RED, 10, i));
 		uint64_t begin = clock_now_ns();
@@ -640,10 +640,10 @@ START_TEST(machines_change_in_the_dark)
 		const uint32_t picture = round % 2 ? POINTER_RED : POINTER_BLUE;
 		panel_session(panel, false);
 		/* One more, which the front hears of and cannot show. */
-		uint32_t slot = panel->pointer.slot;
+		uint32_t slot = panel->pointer[1].slot;
 		announce(guest, POINTER_BLUE + 1, SIDE, SIDE, DRM_FORMAT_ARGB8888);
 		point(POINTER_BLUE + 1, 1, 1, true);
-		UNTIL(panel->pointer.slot != slot);
+		UNTIL(panel->pointer[1].slot != slot);
 		struct link *fresh = link_create(memory, PRODUCERS_MEMORY);
 		guest = NULL;
 		panel_join_guest(panel, fresh);

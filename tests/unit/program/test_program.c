@@ -70,6 +70,8 @@ START_TEST(refusals)
 		{ { "--mode", "1280" }, "--mode" },
 		{ { "--mode", "1280x800@0" }, "--mode" },
 		{ { "--scaling", "cubic" }, "bilinear" },
+		{ { "--lid", "close" }, "none of ignore, blank, powerdown" },
+		{ { "--trusted-strip", "left" }, "none of off, top, bottom" },
 		{ { "--features", "dev_scanout,nonsense" }, "nonsense" },
 		{ { "--features", "dev_scanout,vmm_hypervisor" }, "exclude" },
 		{ { "--toggle-key", "KEY_NOSUCH" }, "KEY_NOSUCH" },
@@ -160,9 +162,10 @@ START_TEST(settings_file)
 	options_finish(&options);
 	unlink(path);
 
-	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\n");
+	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\nlid = blank\ntrusted-strip = bottom\n");
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
 	ck_assert(options.bilinear);
+	ck_assert(options.lid == LID_BLANK && options.strip == TRUSTED_STRIP_BOTTOM);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].code, KEY_F9);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].with[0], KEY_LEFTMETA);
 	options_finish(&options);
@@ -227,7 +230,7 @@ END_TEST
 
 /* A receiver that can be full. */
 struct sink {
-	bool full;
+	bool full, ui;
 	uint32_t n;
 	struct link_message got[64];
 };
@@ -235,7 +238,7 @@ struct sink {
 static bool sink_send(void *data, bool to_guest, const struct link_message *message)
 {
 	struct sink *sink = data;
-	ck_assert(to_guest);
+	ck_assert(to_guest == !sink->ui);
 	ck_assert_uint_eq(message->type, LINK_INPUT);
 	ck_assert_uint_eq(message->input.event[message->input.count - 1].type, EV_SYN);
 	if (sink->full)
@@ -368,11 +371,13 @@ START_TEST(one_finger_a_packet)
 	got_touch(&sink, n + 1, 9, ABS_MT_TRACKING_ID, -1, 3);
 	ck_assert(!packer_flush(&packer));
 	ck_assert_uint_eq(sink.n, n + 2);
-	/* The UI has nothing to touch. */
+	/* The UI's are the same. */
+	sink.ui = true;
 	packer_init(&packer, false, sink_send, &sink, &stats);
 	touch(&packer, 0, ABS_MT_TRACKING_ID, 0);
 	ck_assert(!packer_flush(&packer));
-	ck_assert_uint_eq(sink.n, n + 2);
+	ck_assert_uint_eq(sink.n, n + 3);
+	got_touch(&sink, n + 2, 0, ABS_MT_TRACKING_ID, 0, 3);
 }
 END_TEST
 

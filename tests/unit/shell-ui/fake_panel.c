@@ -47,6 +47,7 @@ void fake_panel_close(struct fake_panel *panel)
 	ui_stop(panel->ui);
 	ui_destroy(panel->ui);
 	link_table_destroy(panel->table);
+	free(panel->cursor_image);
 	status_board_destroy(panel->board);
 }
 
@@ -95,6 +96,15 @@ void fake_panel_key(struct fake_panel *panel, uint32_t code, int value)
 	link_send_to_producer(panel->link, &message);
 }
 
+void fake_panel_packet(struct fake_panel *panel, enum link_device device, const struct link_event *event, uint32_t n)
+{
+	struct link_message message = { .type = LINK_INPUT, .input = { .device = device, .count = n + 1 } };
+	for (uint32_t i = 0; i < n; i++)
+		message.input.event[i] = event[i];
+	message.input.event[n] = (struct link_event){ EV_SYN, SYN_REPORT, 0 };
+	link_send_to_producer(panel->link, &message);
+}
+
 void fake_panel_tap(struct fake_panel *panel, uint32_t code)
 {
 	fake_panel_key(panel, code, 1);
@@ -119,6 +129,19 @@ void fake_panel_type(struct fake_panel *panel, const char *text)
 	}
 }
 
+static void take_cursor(struct fake_panel *panel, const struct link_message *message)
+{
+	panel->cursor = *message;
+	panel->cursors++;
+	if (message->cursor.buffer.id == 0)
+		return;
+	const struct link_buffer *buffer = link_table_find(panel->table, message->cursor.buffer);
+	if (!panel->cursor_image)
+		panel->cursor_image = malloc(LINK_CURSOR_SIDE * LINK_CURSOR_SIDE * 4);
+	if (panel->cursor_image)
+		memcpy(panel->cursor_image, link_pixels(panel->link) + buffer->segment[0].offset, LINK_CURSOR_SIDE * LINK_CURSOR_SIDE * 4);
+}
+
 static void take(struct fake_panel *panel, const struct link_message *message)
 {
 	const char *why = "";
@@ -136,6 +159,8 @@ static void take(struct fake_panel *panel, const struct link_message *message)
 			panel->action[panel->n_actions++] = *message;
 		else if (message->type == LINK_LEDS)
 			panel->leds = message->leds.leds;
+		else if (message->type == LINK_CURSOR)
+			take_cursor(panel, message);
 		break;
 	case LINK_CHANGE_REFUSED:
 		panel->refused++;
@@ -208,5 +233,23 @@ uint32_t *fake_panel_picture(struct fake_panel *panel, uint32_t head, uint32_t *
 	const uint8_t *from = link_pixels(panel->link) + buffer->segment[0].offset + buffer->offset;
 	for (uint32_t y = 0; pixels && y < buffer->height; y++)
 		memcpy(pixels + (size_t)y * buffer->width, from + (size_t)y * buffer->stride, (size_t)buffer->width * 4);
+	return pixels;
+}
+
+uint32_t *fake_panel_pointed_picture(struct fake_panel *panel, uint32_t *width, uint32_t *height)
+{
+	uint32_t *pixels = fake_panel_picture(panel, 0, width, height);
+	if (!pixels || !panel->cursor.cursor.visible || !panel->cursor_image)
+		return pixels;
+	for (int64_t i = 0; i < LINK_CURSOR_SIDE * LINK_CURSOR_SIDE; i++) {
+		int64_t x = panel->cursor.cursor.x + i % LINK_CURSOR_SIDE, y = panel->cursor.cursor.y + i / LINK_CURSOR_SIDE;
+		uint32_t over = panel->cursor_image[i], clear = 255 - (over >> 24);
+		if (x < 0 || y < 0 || x >= *width || y >= *height)
+			continue;
+		uint32_t *under = &pixels[y * *width + x], sum = 0;
+		for (uint32_t shift = 0; shift < 24; shift += 8)
+			sum |= ((over >> shift & 255) + (*under >> shift & 255) * clear / 255) << shift;
+		*under = sum;
+	}
 	return pixels;
 }

@@ -23,6 +23,9 @@ struct fake_panel {
 	struct link_message action[16];
 	uint32_t n_actions;
 	uint32_t leds;
+	struct link_message cursor;        /* the last one, of head 0 */
+	uint32_t cursors;                  /* received */
+	uint32_t *cursor_image;            /* LINK_CURSOR_SIDE squared, as last read; NULL: none yet */
 	uint32_t room;                     /* of the empty ring towards the UI */
 };
 
@@ -46,5 +49,9 @@ void fake_panel_settle(struct fake_panel *panel);
 bool fake_panel_wait_size(struct fake_panel *panel, uint32_t width, uint32_t height);
 /* A copy of the head's picture, width * height pixels, to be freed; NULL without one. */
 uint32_t *fake_panel_picture(struct fake_panel *panel, uint32_t head, uint32_t *width, uint32_t *height);
+/* The same with the pointer over it, where it is visible, as a panel without a cursor plane shows it. */
+uint32_t *fake_panel_pointed_picture(struct fake_panel *panel, uint32_t *width, uint32_t *height);
+/* One packet of up to 6 events, SYN_REPORT apart. */
+void fake_panel_packet(struct fake_panel *panel, enum link_device device, const struct link_event *event, uint32_t n);
 /* evdev codes of a few names, as libevdev would give them. */
 int fake_key_code(const char *name);

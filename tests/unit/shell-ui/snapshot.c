@@ -1,4 +1,4 @@
-/* Draws both faces of the native UI as they stand after some typing and writes PNG files: ui-snapshot DIR WIDTHxHEIGHT [LINE...] */
+/* Draws both faces of the native UI as they stand after some typing and writes PNG files: [UI_POINTER=X,Y] [UI_HINT=TEXT] [UI_NO_KEYBOARD=1] ui-snapshot DIR WIDTHxHEIGHT [LINE...] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +21,13 @@ static bool write_png(const char *path, const uint32_t *pixels, uint32_t width, 
 	return written;
 }
 
+static void no_keyboard(struct status *status, void *data)
+{
+	(void)data;
+	status->plugged = true;
+	status->session = SESSION_ACTIVE;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned width, height;
@@ -35,6 +42,10 @@ int main(int argc, char **argv)
 	status_board_line(panel.board, STATUS_INPUT, STATUS_BUSY, "2 keyboards, waiting for a pointer");
 	status_board_line(panel.board, STATUS_DISK, STATUS_OFF, "none: --disk FILE gives the machine one");
 	status_board_line(panel.board, STATUS_MEMORY, STATUS_BAD, "2048 MiB for the machine, 310 MiB left for everything else on this computer");
+	if (getenv("UI_NO_KEYBOARD")) {
+		status_board_line(panel.board, STATUS_INPUT, STATUS_OFF, "no keyboard: plug one in");
+		status_board_update(panel.board, no_keyboard, NULL);
+	}
 	fake_panel_vm(&panel, VM_STARTING);
 	fake_panel_display(&panel, width, height);
 	if (!getenv("UI_HINT"))
@@ -48,9 +59,16 @@ int main(int argc, char **argv)
 			fake_panel_tap(&panel, KEY_ENTER);
 		fake_panel_settle(&panel);
 	}
+	int x, y;
+	if (getenv("UI_POINTER") && sscanf(getenv("UI_POINTER"), "%d,%d", &x, &y) == 2) {
+		fake_panel_visible(&panel, 0, true);
+		fake_panel_packet(&panel, LINK_POINTER_RELATIVE, (struct link_event[]){ { EV_REL, REL_X, -100000 }, { EV_REL, REL_Y, -100000 } }, 2);
+		fake_panel_packet(&panel, LINK_POINTER_RELATIVE, (struct link_event[]){ { EV_REL, REL_X, x }, { EV_REL, REL_Y, y } }, 2);
+		fake_panel_settle(&panel);
+	}
 	for (uint32_t head = 0; head < 2; head++) {
 		char path[512];
-		uint32_t w, h, *pixels = fake_panel_picture(&panel, head, &w, &h);
+		uint32_t w, h, *pixels = head == 0 ? fake_panel_pointed_picture(&panel, &w, &h) : fake_panel_picture(&panel, head, &w, &h);
 		snprintf(path, sizeof(path), "%s/%s-%ux%u.png", argv[1], head == 0 ? "ui" : "placeholder", width, height);
 		if (!pixels || !write_png(path, pixels, w, h)) {
 			fprintf(stderr, "cannot write %s\n", path);

@@ -213,10 +213,28 @@ START_TEST(test_help_names_the_keys)
 }
 END_TEST
 
+/* The page names the keys, as they are set, and the way out where there is one. */
+START_TEST(test_status_keys)
+{
+	char text[ANSWER_MAX];
+	struct status status = { .vm = VM_RUNNING };
+	struct answer_context context = { .status = &status, .toggle_key = "PAUSE", .show_key = "F11", .hide_key = "LEFTMETA+TAB", .pass_key = "RIGHTCTRL", .way_out = "through the door" };
+	struct command command = { .kind = COMMAND_STATUS };
+	answer_command(&command, &context, text, sizeof(text));
+	static const char *const wanted[] = { "PAUSE", "F11", "LEFTMETA+TAB", "RIGHTCTRL", "Way out", "through the door" };
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		ck_assert_msg(strstr(text, wanted[i]) != NULL, "%s is not in %s", wanted[i], text);
+	context.pass_key = context.way_out = NULL;
+	answer_command(&command, &context, text, sizeof(text));
+	ck_assert(strstr(text, "PAUSE") != NULL && strstr(text, "held") == NULL && strstr(text, "Way out") == NULL);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("commands");
 	TCase *tcase = tcase_create("commands");
+	tcase_add_test(tcase, test_status_keys);
 	tcase_add_loop_test(tcase, test_lines, 0, (int)ARRAY_LEN(lines));
 	tcase_add_loop_test(tcase, test_machine, 0, (int)ARRAY_LEN(machine));
 	tcase_add_test(tcase, test_guess);

@@ -300,6 +300,79 @@ START_TEST(test_main_text)
 }
 END_TEST
 
+/* Said on both faces while it is so, and only where a keyboard is expected. Narrow screens say it in the prompt. */
+START_TEST(test_no_keyboard)
+{
+	struct transcript *transcript = transcript_create();
+	static struct prompt prompt;
+	struct status status = { .vm = VM_RUNNING, .plugged = true, .session = SESSION_ACTIVE };
+	struct answer_context context = { .status = &status, .toggle_key = "`", .show_key = "F11", .hide_key = "F12" };
+	struct view_model model = { .context = &context, .transcript = transcript, .prompt = &prompt };
+	struct view *views[] = { view_create_main(sizes[_i].width, sizes[_i].height, transcript), view_create_placeholder(sizes[_i].width, sizes[_i].height) };
+	for (size_t v = 0; v < ARRAY_LEN(views); v++) {
+		static const struct {
+			uint32_t keyboards;
+			bool plugged;
+			enum session_state session;
+			bool said;
+		} table[] = { { 0, true, SESSION_ACTIVE, true }, { 1, true, SESSION_ACTIVE, false }, { 0, true, SESSION_ACTIVE, true },
+			{ 0, false, SESSION_ACTIVE, false }, { 0, true, SESSION_INACTIVE, false } };
+		for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+			status.keyboards = table[i].keyboards;
+			status.plugged = table[i].plugged;
+			status.session = table[i].session;
+			view_update(views[v], &model);
+			ck_assert_msg((strstr(dump(views[v]), "no keyboard") != NULL) == table[i].said, "row %zu, face %zu, %dx%d", i, v, sizes[_i].width, sizes[_i].height);
+		}
+		view_destroy(views[v]);
+	}
+	transcript_destroy(transcript);
+}
+END_TEST
+
+/* Each cell of the prompt names the character that stands there; beside the box nothing is named. */
+START_TEST(test_prompt_at)
+{
+	struct transcript *transcript = transcript_create();
+	static struct prompt prompt;
+	struct status status = { 0 };
+	struct answer_context context = { .status = &status, .toggle_key = "`", .show_key = "F11", .hide_key = "F12" };
+	struct view_model model = { .context = &context, .transcript = transcript, .prompt = &prompt };
+	struct view *view = view_create_main(800, 600, transcript);
+	const struct layout *layout = view_layout(view);
+	struct fonts fonts;
+	ck_assert(fonts_load(&fonts, layout_font_size(800, 600)));
+	uint32_t at;
+	prompt_set(&prompt, "a\xe6\xbc\xa2" "b\xcc\x81" "c"); /* a wide one in two cells, and one with a mark on it */
+	view_update(view, &model);
+	int y = layout->prompt.y + layout->prompt.h / 2, x = layout->prompt.x + layout->pad + 2 * fonts.width + fonts.width / 2;
+	static const uint32_t wanted[] = { 0, 1, 1, 2, 4, 5, 5 };
+	for (int cell = 0; cell < (int)ARRAY_LEN(wanted); cell++) {
+		ck_assert(view_prompt_at(view, &prompt, x + cell * fonts.width, y, &at));
+		ck_assert_msg(at == wanted[cell], "cell %d is %u", cell, at);
+	}
+	ck_assert(view_prompt_at(view, &prompt, layout->prompt.x, y, &at));
+	ck_assert_uint_eq(at, 0);
+	ck_assert(!view_prompt_at(view, &prompt, x, layout->prompt.y - 1, &at));
+	ck_assert(!view_prompt_at(view, &prompt, x, layout->prompt.y + layout->prompt.h, &at));
+	ck_assert(!view_prompt_at(view, &prompt, layout->prompt.x - 1, y, &at));
+	ck_assert(!view_prompt_at(view, &prompt, layout->prompt.x + layout->prompt.w, y, &at));
+	/* Scrolled sideways what is in sight counts. */
+	for (int i = 0; i < 300; i++)
+		prompt_insert(&prompt, 'x');
+	view_update(view, &model);
+	ck_assert(view_prompt_at(view, &prompt, x, y, &at));
+	ck_assert_uint_gt(at, 200);
+	prompt_place(&prompt, 3); /* between b and its mark */
+	ck_assert_uint_eq(prompt.cursor, 4);
+	prompt_place(&prompt, 100000);
+	ck_assert_uint_eq(prompt.cursor, prompt.line.length);
+	fonts_unload(&fonts);
+	view_destroy(view);
+	transcript_destroy(transcript);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("view");
@@ -310,6 +383,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, test_transcript_bounded);
 	tcase_add_loop_test(tcase, test_layout, 0, (int)ARRAY_LEN(sizes));
 	tcase_add_loop_test(tcase, test_main_text, 0, 8);
+	tcase_add_loop_test(tcase, test_no_keyboard, 0, 8);
+	tcase_add_test(tcase, test_prompt_at);
 	tcase_add_loop_test(tcase, test_damage, 0, 5);
 	tcase_add_loop_test(tcase, test_damage, 9, (int)ARRAY_LEN(sizes));
 	suite_add_tcase(suite, tcase);

@@ -2,9 +2,11 @@
 #include <libevdev/libevdev.h>
 #include <limits.h>
 #include <linux/input.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "toggle/input_backend.h"
 #include "unit.h"
 
@@ -12,6 +14,8 @@ static struct libevdev *model;
 static struct input input;
 static struct evdev_packet packet;
 static char trace[8192];
+static int32_t fast_x; /* accelerated */
+static uint64_t later_ns;
 
 static void on_event(void *data, const struct router_event *event)
 {
@@ -19,7 +23,9 @@ static void on_event(void *data, const struct router_event *event)
 
 	(void)data;
 	ck_assert_uint_eq(event->device, 7);
-	ck_assert_uint_eq(event->time_ns, 3000000500000ull);
+	ck_assert_uint_eq(event->time_ns, 3000000500000ull + later_ns);
+	if (event->type == EV_REL && event->code == REL_X)
+		fast_x += event->accelerated;
 	if (event->type == EV_ABS && event->code >= ABS_MT_SLOT)
 		used += (size_t)snprintf(trace + used, sizeof(trace) - used, "%u:", event->slot);
 	snprintf(trace + used, sizeof(trace) - used, "%s=%d ", libevdev_event_code_get_name(event->type, event->code), event->value);
@@ -29,7 +35,7 @@ static void on_frame(void *data, uint32_t device, uint64_t time_ns)
 {
 	(void)data;
 	ck_assert_uint_eq(device, 7);
-	ck_assert_uint_eq(time_ns, 3000000500000ull);
+	ck_assert_uint_eq(time_ns, 3000000500000ull + later_ns);
 	strcat(trace, ". ");
 }
 
@@ -40,6 +46,8 @@ static void setup(void)
 	input.config.event = on_event;
 	input.config.frame = on_frame;
 	trace[0] = '\0';
+	fast_x = 0;
+	later_ns = 0;
 }
 
 static void teardown(void)
@@ -76,7 +84,7 @@ static void feed(uint16_t type, uint16_t code, int32_t value)
 	struct input_event event = { .type = type, .code = code, .value = value };
 
 	event.input_event_sec = 3000;
-	event.input_event_usec = 500;
+	event.input_event_usec = 500 + (long)(later_ns / NSEC_PER_USEC);
 	evdev_packet_event(&packet, &event);
 }
 
@@ -147,6 +155,54 @@ START_TEST(mouse)
 	feed(EV_REL, REL_HWHEEL, 1);
 	sync_expect("REL_WHEEL_HI_RES=-240 REL_WHEEL=-2 REL_HWHEEL_HI_RES=120 REL_HWHEEL=1 . ");
 	sync_expect("");
+}
+END_TEST
+
+/* The guest gets every count as it is, the host's own pointer gets more of the fast ones. */
+START_TEST(motion_is_accelerated_beside)
+{
+	make_mouse();
+	classified(true, false, true);
+	for (int i = 0; i < 50; i++) { /* 1 count in 8 ms */
+		later_ns += 8 * NSEC_PER_MSEC;
+		feed(EV_REL, REL_X, 1);
+		sync_expect("REL_X=1 . ");
+	}
+	ck_assert_int_eq(fast_x, 50);
+	fast_x = 0;
+	for (int i = 0; i < 50; i++) { /* 5 counts a millisecond */
+		later_ns += 8 * NSEC_PER_MSEC;
+		feed(EV_REL, REL_X, -40);
+		sync_expect("REL_X=-40 . ");
+	}
+	ck_assert_int_eq(fast_x, -50 * 80);
+	fast_x = 0;
+	for (int i = 0; i < 50; i++) { /* 1.25: half way; fractions are kept */
+		later_ns += 4 * NSEC_PER_MSEC;
+		feed(EV_REL, REL_X, 5);
+		sync_expect("REL_X=5 . ");
+	}
+	ck_assert_int_eq(fast_x, 50 * 15 / 2);
+}
+END_TEST
+
+START_TEST(gain)
+{
+	ck_assert(input_pointer_gain(0, 0, 0) == 1);
+	ck_assert(input_pointer_gain(4, 0, 8 * NSEC_PER_MSEC) == 1);
+	ck_assert(input_pointer_gain(16, 0, 8 * NSEC_PER_MSEC) == 2);
+	ck_assert(input_pointer_gain(0, -10000, 8 * NSEC_PER_MSEC) == 2);
+	ck_assert(input_pointer_gain(6, 8, 8 * NSEC_PER_MSEC) == 1.5);
+	/* Of packets read at once each counts as a millisecond, and the first after a rest as 20. */
+	ck_assert(input_pointer_gain(1, 0, 0) == input_pointer_gain(1, 0, NSEC_PER_MSEC));
+	ck_assert(input_pointer_gain(25, 0, 3600 * NSEC_PER_SEC) == 1.5);
+	ck_assert(input_pointer_gain(NAN, 0, 1) == 1);
+	double last = 1;
+	for (int counts = 1; counts < 100; counts++) {
+		double now = input_pointer_gain(counts, 0, 8 * NSEC_PER_MSEC);
+		ck_assert(now >= last && now <= 2);
+		last = now;
+	}
 }
 END_TEST
 
@@ -449,6 +505,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, keyboard);
 	tcase_add_test(tcase, more_keys_than_a_packet_holds_are_all_sent_in_order);
 	tcase_add_test(tcase, mouse);
+	tcase_add_test(tcase, motion_is_accelerated_beside);
+	tcase_add_test(tcase, gain);
 	tcase_add_test(tcase, fine_wheel_makes_whole_detents);
 	tcase_add_test(tcase, tablet);
 	tcase_add_test(tcase, axes_of_the_widest_range);
