@@ -44,7 +44,7 @@ void start_shown(void)
 
 void rig_end(void)
 {
-	ck_assert_uint_eq(card.pulled, 0);
+	ck_assert_uint_eq(card.pulled + card.pulled_beside, 0);
 	panel_rig_close();
 	ck_assert_uint_eq(fake_drm_leaks(), 0);
 	ck_assert_uint_eq(card.strays, 0);

@@ -96,7 +96,8 @@ struct fake_drm {
 	uint32_t overtaken;                /* flips that were asked for while one was in flight that its program waits for */
 	uint32_t strays;                   /* framebuffers and handles freed that this card does not have */
 	uint32_t closed_mapped;            /* mappings that were there when it was closed: they keep the file open */
-	uint32_t pulled;                   /* framebuffers removed while they were on the screen: it goes dark */
+	uint32_t pulled;                   /* framebuffers removed while they were on the first connector's screen: it goes dark */
+	uint32_t pulled_beside;            /* or elsewhere */
 };
 
 extern struct fake_drm card;

@@ -198,10 +198,12 @@ int fake_rm_fb(uint32_t id)
 	for (uint32_t i = FAKE_PRIMARY; i < FAKE_OBJECTS; i++) {
 		if (fake_state[i].value[FAKE_FB_ID] != id)
 			continue;
+		bool seen = fake_state[i].value[FAKE_CRTC_ID] == fake_state[FAKE_CONNECTOR].value[FAKE_CRTC_ID];
+		card.pulled += seen;
+		card.pulled_beside += !seen;
 		fake_plane_shows(&fake_state[i], 0, 0, 0, 0);
 		if (i == FAKE_PRIMARY || i == FAKE_PRIMARY_1)
 			fake_state[FAKE_CRTC + i - FAKE_PRIMARY].value[FAKE_ACTIVE] = 0;
-		card.pulled++;
 	}
 	return 0;
 }

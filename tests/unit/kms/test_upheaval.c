@@ -202,6 +202,7 @@ static void upheaval(uint32_t seed)
 	}
 	UNTIL(!fake_drm_pending());
 	ck_assert_uint_eq(card.overtaken, 0);
+	card.pulled_beside = 0; /* a second screen that a refusal kept lit */
 	rig_end();
 }
 
