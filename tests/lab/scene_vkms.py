@@ -11,7 +11,7 @@ import math
 import re
 import time
 
-from lab import vkms
+from lab import paths, vkms
 from lab.apt import FetchError
 from lab.errors import LabError, Skip
 from lab.picture import Picture
@@ -200,6 +200,24 @@ def test_2000_toggles(machine):
 
 
 test_2000_toggles.suite = "all"
+
+
+def test_toggles_while_devices_come_and_go(machine):
+    """A keyboard that is plugged in and out all the time: the front thread opens and closes it beside the toggles."""
+    rayvm = state["rayvm"]
+    show_ui(machine)
+    play = machine.spawn([f"{paths.SOURCE}/tests/lab/uinput-play"], log="plugs.log", stdin="plugs keyboard coming-and-going 300\n")
+    machine.wait_for(lambda: rayvm.status()["keyboards"] > 1, 20, "the keyboard", interval=0.02)
+    share = toggles(machine, 300)
+    assert play.status is None, play.log_text()
+    stats = rayvm.stats()
+    print(f"         key to the front thread, microseconds: { {name: stats['key_read_us'][name] for name in ('p50', 'p99', 'max')} }", flush=True)
+    play.stop()
+    assert share >= 0.7
+    show_ui(machine)
+
+
+test_toggles_while_devices_come_and_go.suite = "all"
 
 
 def flips(machine, seconds):
