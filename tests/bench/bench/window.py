@@ -58,11 +58,11 @@ def said(machine):
 
 
 def count(machine):
-    """What hostcpu found, with the frames that the guest flipped a second meanwhile."""
+    """What hostcpu found, with the frames that the guest made a second meanwhile."""
     at = len(said(machine))
     used = json.loads(machine.run(["/usr/bin/python3", str(HOSTCPU), str(SECONDS)], SECONDS + 60, check=True).stdout)
-    flips = [(int(n), int(ms)) for n, ms in re.findall(r"^TINY:FLIPS (\d+) ms=(\d+)\s*$", said(machine)[at:], re.MULTILINE)]
-    used["guest_fps"] = 1000 * sum(n for n, _ in flips) / max(1, sum(ms for _, ms in flips))
+    counts = [int(n) for n in re.findall(r"^TINY:COUNT (\d+)\s*$", said(machine)[at:], re.MULTILINE)]
+    used["guest_fps"] = (counts[-1] - counts[0]) / (len(counts) - 1) if len(counts) > 1 else 0.0
     return used
 
 
@@ -122,7 +122,7 @@ def tell(results, side):
     """For a person: what was shown a second, and who used the time."""
     last = results[-1][side]
     return {"fps": round(statistics.median(r[side]["flips"] / r[side]["seconds"] for r in results), 1),
-            "ms": {name: round(ns / last["flips"] / 1e6, 2) for name, ns in list(last["processes"].items())[:6]}}
+            "ms": {name: round(ns / last["flips"] / 1e6, 2) for name, ns in list(last["threads"].items())[:8]}}
 
 
 def figure(name, other, bound, results, sides):
