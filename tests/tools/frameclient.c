@@ -20,14 +20,17 @@
 
 #define BUFFERS 3
 
-/* Objects, by the number that we gave them. */
-enum { DISPLAY = 1, REGISTRY, COMPOSITOR, SHM, WM, SURFACE, XDG_SURFACE, TOPLEVEL, POOL, BUFFER, CALLBACK = BUFFER + BUFFERS };
+/* Objects, by the number that we gave them: one after the other, as the protocol wants it. */
+enum { DISPLAY = 1, REGISTRY, CALLBACK, FIRST_GLOBAL, SURFACE = FIRST_GLOBAL + 3, XDG_SURFACE, TOPLEVEL, POOL, BUFFER };
 
 static int wayland = -1;
+static uint32_t compositor, shm, wm, globals; /* in whatever order they are announced */
 static uint32_t width, height, frame;
 static bool configured, free_buffer[BUFFERS];
 static bool due; /* the compositor wants a frame */
 static uint32_t *pixels;
+
+static void listen_once(void);
 
 static void die(const char *what)
 {
@@ -55,8 +58,10 @@ static void request(uint32_t object, uint32_t opcode, const uint32_t *words, uin
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	}
-	if (sendmsg(wayland, &header, MSG_NOSIGNAL) != (ssize_t)data.iov_len)
-		die("a request");
+	if (sendmsg(wayland, &header, MSG_NOSIGNAL) == (ssize_t)data.iov_len)
+		return;
+	for (;;)
+		listen_once(); /* it has said why, before it hung up */
 }
 #define REQUEST(object, opcode, ...) request(object, opcode, (const uint32_t[]){ __VA_ARGS__ }, sizeof((const uint32_t[]){ __VA_ARGS__ }) / 4, -1)
 
@@ -74,11 +79,13 @@ static void global(const uint32_t *words)
 {
 	static const struct {
 		const char *name;
-		uint32_t version, id;
-	} wanted[] = { { "wl_compositor", 4, COMPOSITOR }, { "wl_shm", 1, SHM }, { "xdg_wm_base", 1, WM } };
+		uint32_t version, *id;
+	} wanted[] = { { "wl_compositor", 4, &compositor }, { "wl_shm", 1, &shm }, { "xdg_wm_base", 1, &wm } };
 	for (uint32_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		if (strcmp((const char *)(words + 2), wanted[i].name) == 0)
-			bind_global(words[0], wanted[i].name, wanted[i].version, wanted[i].id);
+		if (strcmp((const char *)(words + 2), wanted[i].name) == 0 && *wanted[i].id == 0) {
+			*wanted[i].id = FIRST_GLOBAL + globals++;
+			bind_global(words[0], wanted[i].name, wanted[i].version, *wanted[i].id);
+		}
 }
 
 static void event(uint32_t object, uint32_t opcode, const uint32_t *words)
@@ -88,8 +95,8 @@ static void event(uint32_t object, uint32_t opcode, const uint32_t *words)
 		exit(1);
 	} else if (object == REGISTRY && opcode == 0) {
 		global(words);
-	} else if (object == WM) {
-		REQUEST(WM, 3, words[0]); /* pong */
+	} else if (object == wm) {
+		REQUEST(wm, 3, words[0]); /* pong */
 	} else if (object == TOPLEVEL && opcode == 0 && words[0] > 0) {
 		width = words[0];
 		height = words[1];
@@ -133,12 +140,16 @@ static void connect_display(void)
 	REQUEST(DISPLAY, 0, CALLBACK); /* sync: all globals are known when it comes */
 	while (!due)
 		listen_once();
+	if (globals != 3) {
+		fprintf(stderr, "frameclient: the compositor lacks wl_compositor, wl_shm or xdg_wm_base\n");
+		exit(1);
+	}
 }
 
 static void make_surface(void)
 {
-	REQUEST(COMPOSITOR, 0, SURFACE);
-	REQUEST(WM, 2, XDG_SURFACE, SURFACE);
+	REQUEST(compositor, 0, SURFACE);
+	REQUEST(wm, 2, XDG_SURFACE, SURFACE);
 	REQUEST(XDG_SURFACE, 1, TOPLEVEL);
 	REQUEST(TOPLEVEL, 11, 0); /* set_fullscreen */
 	request(SURFACE, 6, NULL, 0, -1);
@@ -155,7 +166,7 @@ static void make_buffers(void)
 	pixels = mmap(NULL, (size_t)each * BUFFERS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (pixels == MAP_FAILED)
 		die("memory");
-	request(SHM, 0, (const uint32_t[]){ POOL, each * BUFFERS }, 2, fd);
+	request(shm, 0, (const uint32_t[]){ POOL, each * BUFFERS }, 2, fd);
 	for (uint32_t i = 0; i < BUFFERS; i++) {
 		REQUEST(POOL, 0, BUFFER + i, i * each, width, height, width * 4, 1); /* XRGB8888 */
 		free_buffer[i] = true;
