@@ -65,14 +65,15 @@ def test_a_minute_of_frames(lab):
             picture.save(lab.results / f"mixed-{len(mixed)}.png")
         else:
             seen.append(number)
-    after = rayvm.stats()
     last = int(desktop.said(lab, r"^FRAMES last=(\d+)", 60)[1])
+    time.sleep(1)
+    after = rayvm.stats()
     flushed, presented, dropped = (after[name] - before[name] for name in ("frames_flushed", "frames_presented", "frames_dropped"))
     print(f"         {len(seen)} pictures of frames {seen[0]} to {seen[-1]} of {last}, {len(set(seen))} different, {len(mixed)} mixed; the guest flushed {flushed}, "
           f"{presented} were presented, {dropped} left out", flush=True)
     assert not mixed, f"pictures {mixed} of {len(seen)} are made of more than one frame (mixed-*.png)"
     assert seen == sorted(seen), "a frame came back"
     assert len(set(seen)) > 50 and last > 200, "the client hardly drew"
-    # What the guest flushed is on the panel, and those are the client's frames: what is under way at either end is one or two.
+    # All that the guest flushed was on the panel (one or two are under way at either end), and that is at least what the client drew.
     assert dropped == 0 and abs(flushed - presented) <= 2, (flushed, presented, dropped)
-    assert abs(presented - (seen[-1] - seen[0])) <= 5, (presented, seen[0], seen[-1])
+    assert presented >= last - seen[0] - 2, (presented, seen[0], last)
