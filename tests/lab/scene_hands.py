@@ -8,8 +8,8 @@ from lab.rayvm import Rayvm, guest_files, is_ui, tiny
 
 DISPLAYS = ("bochs-display",)
 MACHINE = {"memory": 2560}
-FIFO = "/run/uinput-play"
-KEY_A, KEY_LEFTSHIFT, KEY_GRAVE, KEY_F11, KEY_F12, KEY_RIGHTCTRL = 30, 42, 41, 87, 88, 97
+FIFO, COM1 = "/run/uinput-play", "/run/com1"
+KEY_A, KEY_B, KEY_C, KEY_LEFTSHIFT, KEY_LEFTCTRL, KEY_GRAVE, KEY_F11, KEY_F12, KEY_RIGHTCTRL, BTN_LEFT = 30, 48, 46, 42, 29, 41, 87, 88, 97, 272
 TOGGLE = {KEY_GRAVE: lambda shown: not shown, KEY_F11: lambda shown: True, KEY_F12: lambda shown: False}
 state = {}
 
@@ -23,11 +23,28 @@ def setup(machine):
                                      "-a", "console=ttyS0 quiet loglevel=3", "--serial", "file:/lab/guest.log"])
     state["rayvm"].ready()      # the log on the serial port is this run's from here on
     machine.wait_for(lambda: "TINY:READY" in serial(machine), 120, "the guest", lambda: serial(machine)[-1500:])
+    machine.sh(f"rm -f {COM1}; mkfifo {COM1}", check=True)
+    machine.spawn(["/bin/sh", "-c", f"exec {paths.built('src/rayvmctl')} -s /run/rayvm.sock console com1 <>{COM1} >/dev/null"], log="console.log")
 
 
 def serial(machine):
     path = machine.results / "guest.log"
-    return path.read_text(errors="replace") if path.exists() else ""
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return text[:text.rfind("\n") + 1]     # whole lines
+
+
+def ask(machine, command, answer, timeout=30):
+    """Tells the guest a command; the match of what it answers."""
+    before = len(serial(machine))
+    machine.sh(f"echo '{command}' >{COM1}", check=True)
+    machine.wait_for(lambda: re.search(answer, serial(machine)[before:], re.MULTILINE), timeout, f"/{answer}/ of the guest",
+                     lambda: f"it said:\n{serial(machine)[before:][-1500:]}")
+    return re.search(answer, serial(machine)[before:], re.MULTILINE)
+
+
+def down(machine):
+    """The keys and buttons that the guest's kernel counts as down."""
+    return sorted(int(code) for code in re.findall(r":(\d+)", ask(machine, "keys", r"^TINY:KEYS (.*)")[1]))
 
 
 def play(machine, line, timeout=30):
@@ -121,8 +138,7 @@ def lit(machine):
 def test_lights_follow_the_face(machine):
     """The guest lights its LEDs: they are on the keyboards while it is shown, and only then."""
     show(machine, True)
-    said = machine.sh(f"(echo leds; exec sleep 3) | {paths.built('src/rayvmctl')} -s /run/rayvm.sock console com1", timeout=60)
-    assert "TINY:LEDS" in said.stdout, said
+    ask(machine, "leds", "^TINY:LEDS .*")
     machine.wait_for(lambda: lit(machine), 20, "Caps Lock lit on a keyboard")
     show(machine, False)
     machine.wait_for(lambda: not lit(machine), 20, "Caps Lock dark in the UI")
@@ -145,9 +161,9 @@ def test_mouse_of_1000_hz(machine):
     assert 0 < moved <= 1000 and (moved + lost >= 1000 or behind > 0), (moved, lost, behind)
 
 
-def expected(log):
+def expected(log, shown=False):
     """What the guest gets of the (code, value) that a reader of the device saw: the rules, once more."""
-    shown, owner, out = False, {}, []
+    owner, out = {}, []
     for code, value in log:
         if value == 0:
             if owner.pop(code, None):
@@ -189,6 +205,157 @@ def storm(machine, count, seed):
 
 def test_random_keys_and_toggles(machine):
     storm(machine, 600, 1)
+
+
+def devices_named(machine, since):
+    return len(re.findall(r"^TINY:DEV \S+ rayvm ", serial(machine)[since:], re.MULTILINE))
+
+
+def hold(machine):
+    """Shift, a letter and a button, which the guest counts as down."""
+    keys = len(events(machine, 1))
+    play(machine, f"typist 1 {KEY_LEFTSHIFT} 1")
+    play(machine, f"typist 1 {KEY_A} 1")
+    play(machine, f"tail 1 {BTN_LEFT} 1")
+    # Two devices, two readers.
+    machine.wait_for(lambda: len(events(machine, 1, keys)) >= 3, 20, "three presses in the guest", lambda: f"it saw {events(machine, 1, keys)}")
+    assert down(machine) == [KEY_A, KEY_LEFTSHIFT, BTN_LEFT]
+
+
+def all_are_up(machine):
+    """
+    For a driver that has just come all keys are up, also those that a person still holds: nobody presses them now, and nothing in virtio-input tells a driver
+    what is held. Typing works; the old releases go nowhere; pressed anew they count.
+    """
+    assert down(machine) == []
+    keys = len(events(machine, 1))
+    play(machine, f"typist 1 {KEY_B} 1")
+    play(machine, f"typist 1 {KEY_B} 0")
+    for name, code in (("typist", KEY_A), ("typist", KEY_C), ("typist", KEY_LEFTSHIFT), ("tail", BTN_LEFT)):
+        play(machine, f"{name} 1 {code} 0")
+    wanted = [(KEY_B, 1), (KEY_B, 0)]
+    for value in (1, 0):
+        for code in (KEY_LEFTSHIFT, KEY_A):
+            play(machine, f"typist 1 {code} {value}")
+            wanted.append((code, value))
+    saw(machine, 1, keys, wanted)
+    play(machine, f"tail 1 {BTN_LEFT} 1")
+    play(machine, f"tail 1 {BTN_LEFT} 0")
+    saw(machine, 1, keys, [*wanted, (BTN_LEFT, 1), (BTN_LEFT, 0)])
+    assert down(machine) == []
+
+
+def test_driver_unloaded_and_loaded_with_keys_held(machine):
+    plug(machine, "keyboard", "typist")
+    plug(machine, "mouse", "tail")
+    show(machine, True)
+    hold(machine)
+    ask(machine, "unload", "^TINY:UNLOADED")
+    keys, said = len(events(machine, 1)), len(serial(machine))
+    play(machine, f"typist 1 {KEY_C} 1")        # held over the driver's start, as the others
+    play(machine, f"typist 1 {KEY_B} 1")
+    play(machine, f"typist 1 {KEY_B} 0")
+    ask(machine, "load", "^TINY:LOADED")
+    machine.wait_for(lambda: devices_named(machine, said) == 4, 20, "four devices in the guest again", lambda: serial(machine)[said:])
+    assert events(machine, 1, keys) == [], "what was typed without a driver came later"
+    all_are_up(machine)
+
+
+def test_driver_unloaded_and_loaded_while_typing(machine):
+    """Keys arrive all the time, some of them while the rings come up: each press that the new driver hears of has its release."""
+    show(machine, True)
+    ask(machine, "hang", "^TINY:HANG")          # it would paint a picture for each key
+    said = len(serial(machine))
+    tap = f"tick typist 200 25 1 {KEY_A} 1 0 0 0 1 {KEY_A} 0"
+    machine.sh(f"echo '{tap}' >{FIFO}", check=True)
+    for _ in range(2):
+        machine.wait_for(lambda: re.search(r"^TINY:EV \S+ 1 30 0$", serial(machine)[said:], re.MULTILINE), 20, "the typing in the guest")
+        ask(machine, "unload", "^TINY:UNLOADED")
+        said = len(serial(machine))
+        ask(machine, "load", "^TINY:LOADED")
+    state["play"].wait_log(f"^ok {re.escape(tap)}$", 60)
+    assert down(machine) == []
+    ask(machine, "go", "^TINY:GO")
+    heard = re.findall(r"^TINY:EV \S+ 1 30 ([01])$", serial(machine)[said:], re.MULTILINE)
+    assert heard and heard == ["1", "0"] * (len(heard) // 2), heard
+    print(f"# of 200 taps the last driver heard {len(heard) // 2}")
+
+
+def test_reboot_with_keys_held(machine):
+    show(machine, True)
+    hold(machine)
+    said = len(serial(machine))
+    machine.sh(f"echo reboot >{COM1}", check=True)
+    machine.wait_for(lambda: "TINY:INIT" in serial(machine)[said:], 120, "the guest's next start", lambda: serial(machine)[said:][-1500:])
+    play(machine, f"typist 1 {KEY_C} 1")
+    machine.wait_for(lambda: "TINY:READY" in serial(machine)[said:], 120, "the guest again", lambda: serial(machine)[said:][-1500:])
+    all_are_up(machine)
+
+
+# In what order a modifier is pressed (P), released (R), and the face changes (T); a letter is typed before, after, and in between.
+ORDERS = ("PTRT", "PTTR", "TPTR", "TPRT", "PRTT", "TTPR")
+MODIFIERS = {"KEY_LEFTSHIFT": str.upper, "KEY_LEFTCTRL": lambda letter: ""}     # and what a letter with it is in the prompt
+
+
+def prompt(picture):
+    """Where the line being typed stands in the UI."""
+    return picture.crop(32, picture.height - 92, 600, 40)
+
+
+def clear(machine):
+    machine.press("KEY_LEFTCTRL", "KEY_U")
+
+
+def written(machine, texts):
+    """What the prompt looks like with each of these in it."""
+    found = {}
+    for text in texts:
+        clear(machine)
+        before = prompt(machine.wait_screen(lambda p: is_ui(p) and (not found or prompt(p) == found[""]), 20, "an empty prompt"))
+        found.setdefault("", before)
+        if text:
+            state["rayvm"].ctl("type", text)
+            found[text] = prompt(machine.wait_screen(lambda p: is_ui(p) and prompt(p) not in found.values(), 20, f"{text} in the prompt"))
+    clear(machine)
+    return found
+
+
+def by_hand(machine, modifier, order, shown):
+    """Does it; returns what the prompt and the guest have to have of it, by the rules."""
+    held, letters, log = None, "", []           # held: the face that has the modifier
+    code = {"KEY_LEFTSHIFT": KEY_LEFTSHIFT, "KEY_LEFTCTRL": KEY_LEFTCTRL}[modifier]
+    for step in ["", *order]:
+        if step == "T":
+            machine.press("KEY_GRAVE", hold=0.02)
+            log += [(KEY_GRAVE, 1), (KEY_GRAVE, 0)]
+            shown, held = not shown, None
+        elif step:
+            machine.key(modifier, step == "P")
+            log.append((code, int(step == "P")))
+            held = shown if step == "P" else None
+        machine.press("KEY_Q", hold=0.02)
+        log += [(16, 1), (16, 0)]
+        if not shown:
+            letters += MODIFIERS[modifier]("q") if held is False else "q"
+    return letters, log
+
+
+def test_modifiers_across_toggles(machine):
+    show(machine, False)
+    looks = written(machine, ["", *(text for length in range(1, 5) for text in {"q" * length, *("q" * at + "Q" + "q" * (length - 1 - at) for at in range(length)),
+                                                                                *("q" * at + "QQ" + "q" * (length - 2 - at) for at in range(length - 1))})])
+    for modifier in MODIFIERS:
+        for order in ORDERS:
+            for begins in (False, True):
+                show(machine, begins)
+                keys = len(events(machine, 1))
+                letters, log = by_hand(machine, modifier, order, begins)
+                saw(machine, 1, keys, expected(log, begins))
+                show(machine, False)
+                machine.wait_for(lambda: prompt(machine.screendump()) == looks[letters], 10, f"{letters!r} in the prompt ({modifier}, {order}, {'guest' if begins else 'UI'} first)",
+                                 lambda: f"it has {[text for text, look in looks.items() if look == prompt(machine.screendump())] or 'something else'}")
+                clear(machine)
+    assert down(machine) == []
 
 
 def test_touch_screen(machine):

@@ -110,12 +110,26 @@ def quiet(_panel):
     yield
 
 
+@contextlib.contextmanager
+def deaf(panel, *words):
+    """Typing into a guest that never empties its event queue. The queue must have been full; WORDS: a command before."""
+    if words:
+        panel.ctl(*words)
+    with repeating(panel, "type", "--guest", "the quick brown fox jumps over the lazy dog "):
+        yield
+    if not json.loads(panel.ctl("stats", "--json"))["input_dropped"]:
+        raise LabError("the guest took all that was typed: nothing was measured")
+
+
 def loads(folder):
     """(name, arguments, what goes on beside the toggles)."""
+    wedged = ["-k", paths.built("tests/payload/wedged"), "-m", "64M", "-s", "1"]
     return (
         ("idle", [], quiet),
         ("animated", PATTERN, quiet),
         ("vcpu-flood", ["-k", spinning_kernel(folder / "spin.elf"), "-m", "64M", "-s", "1"], quiet),
+        ("full-queue", wedged, deaf),
+        ("paused", wedged, lambda panel: deaf(panel, "vm", "pause")),
         ("ui-redraw", PATTERN, lambda panel: repeating(panel, "type", "the quick brown fox jumps over the lazy dog ")),
         ("screenshot", PATTERN, lambda panel: repeating(panel, "screenshot", folder / "shot.png")),
         ("blocked-markers", PATTERN, quiet),
@@ -160,7 +174,7 @@ def measure(name, arguments, beside, options, folder):
             "flip_p50_us": flips["p50"], "flip_p99_us": flips["p99"], "flip_max_us": flips["max"], "commit_p99_us": stats["toggle_commit_us"]["p99"]}
 
 
-NAMES = tuple(f"first-vblank-{name}" for name in ("idle", "animated", "vcpu-flood", "ui-redraw", "screenshot", "blocked-markers"))
+NAMES = tuple(f"first-vblank-{name}" for name in ("idle", "animated", "vcpu-flood", "full-queue", "paused", "ui-redraw", "screenshot", "blocked-markers"))
 
 
 def bench_latch(wanted, options):
