@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define QUEUE_SIZE 64 /* what Linux' driver fills at most (drivers/virtio/virtio_input.c, evts[64]) */
+#define UNREAD_MOST 32 /* events of keys in the queue that the driver has not taken */
 
 /* Section 5.8.4. */
 enum { CFG_UNSET = 0x00, CFG_ID_NAME = 0x01, CFG_ID_SERIAL = 0x02, CFG_ID_DEVIDS = 0x03, CFG_PROP_BITS = 0x10, CFG_EV_BITS = 0x11, CFG_ABS_INFO = 0x12 };
@@ -178,7 +179,19 @@ uint32_t vinput_room(struct vinput *input, uint32_t want)
 			break;
 		have = now;
 	}
+	if (have > input->most_room)
+		input->most_room = have;
 	return have;
+}
+
+/*
+ * Buffers that have to be there before n events are delivered in turn. A guest's CPU that was stopped takes all that was written meanwhile in one interrupt,
+ * before any reader runs, and a reader has room for 63 events (drivers/input/evdev.c): so keys do not fill the queue, but wait before it.
+ */
+static uint32_t room_in_turn(const struct vinput *input, uint32_t n)
+{
+	const uint32_t unread = n > UNREAD_MOST ? n : UNREAD_MOST;
+	return input->kind == LINK_KEYBOARD && input->most_room > unread ? n + input->most_room - unread : n;
 }
 
 /* --- keys and pointers --------------------------------------------------------------------------------------------------- */
@@ -315,7 +328,8 @@ bool vinput_has_room(struct vinput *input, const struct link_message *message)
 		bool clear = input->ops->pay(input);
 		uint32_t n = input->ops->filter(input, message, event);
 		/* A ring that turned out broken takes nothing any more: no reason to wait for it. */
-		result = !device->live || n == 0 || (clear && vinput_room(input, n + 1) >= n + 1);
+		uint32_t want = room_in_turn(input, n + 1);
+		result = !device->live || n == 0 || (clear && vinput_room(input, want) >= want);
 	}
 	pthread_mutex_unlock(&device->lock);
 	return result;
@@ -394,6 +408,7 @@ static void input_reset(struct virtio_device *device)
 	/* The next driver knows of no key; its lights start dark. */
 	input->leds_changed |= input->state.leds != 0;
 	input->state = (struct vinput_state){ .kind = (uint32_t)input->kind };
+	input->most_room = 0;
 }
 
 static uint32_t input_save(struct virtio_device *device, void *to, uint32_t size)

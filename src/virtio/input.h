@@ -40,8 +40,8 @@ struct virtio_device *vinput_device(struct vinput *input);
  */
 void vinput_packet(struct vinput *input, const struct link_message *message);
 /*
- * Whether vinput_packet() would deliver this packet now (or, without a driver and while paused, has nothing to wait for). If
- * not, the guest is asked to kick the event queue when it has given more buffers.
+ * Whether this packet's turn is now: vinput_packet() would deliver it (or, without a driver and while paused, has nothing to wait for), and the guest
+ * has taken what came before, but for as many keys as its readers have room for. If not, the guest is asked to kick the event queue when it has given more buffers.
  */
 bool vinput_has_room(struct vinput *input, const struct link_message *message);
 /* LEDs the guest asked for since the last call (bit per LED_*); false when nothing changed. */

@@ -42,6 +42,7 @@ struct vinput {
 	bool paused;
 	struct vinput_state state;
 	bool leds_changed; /* since they were last asked for */
+	uint32_t most_room; /* event buffers seen at once, of this driver */
 	struct virtq_chain chain; /* scratch */
 };
 

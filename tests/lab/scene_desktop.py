@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The acceptance scene with the real thing: a Debian with Weston behind the native UI, on a real card, by pixels and by what the guest says."""
 
+import re
 import time
 
-from lab import desktop
+from lab import desktop, paths
 from lab.desktop import below_panel, clock, has_terminal, is_weston
 from lab.qemu import Drive
 from lab.rayvm import Rayvm, is_ui
 
 DISPLAYS = ("virtio-vga",)
 ISOLATED_ALL = ("virtio-vga",)
+FIFO = "/run/uinput-play"
 UI_LINE = "echo ui-$((6*7)) >/dev/ttyS0"
 state = {}
 
@@ -123,6 +125,80 @@ def test_the_pointer_moves_the_cursor(lab):
                                   f"the cursor at {here} and not at {there}")
         picture.save(lab.results / f"cursor-{here[0]}-{here[1]}.png")
         assert picture.difference(empty) < 3000, "more changed than a cursor and the clock"
+    show_ui(lab)
+
+
+def lit(lab):
+    return "1" in lab.sh("cat /sys/class/leds/*capslock/brightness", check=True).stdout.split()
+
+
+def test_caps_lock_lights_the_keyboard(lab):
+    """Weston and the UI each have a Caps Lock of their own; the keyboard shows that of the face which is shown."""
+    def light(on, what):
+        lab.wait_for(lambda: lit(lab) == on, 20, f"the light {'on' if on else 'off'}: {what}")
+
+    show_guest(lab)
+    light(False, "nothing is locked yet")
+    lab.press("KEY_CAPSLOCK")
+    light(True, "locked in the guest")
+    show_ui(lab)
+    light(False, "the UI's is not locked")
+    show_guest(lab)
+    light(True, "locked in the guest, shown again")
+    lab.press("KEY_CAPSLOCK")
+    light(False, "unlocked in the guest")
+    show_ui(lab)
+    lab.press("KEY_CAPSLOCK")
+    light(True, "locked in the UI")
+    show_guest(lab)
+    light(False, "the guest's is not locked")
+    show_ui(lab)
+    light(True, "locked in the UI, shown again")
+    lab.press("KEY_CAPSLOCK")
+    light(False, "unlocked in the UI")
+
+
+def play(lab, line):
+    lab.sh(f"echo '{line}' >{FIFO}", check=True)
+    state["play"].wait_log(f"^ok {re.escape(line)}$", 30)
+
+
+def test_libinput_in_the_guest_sees_sane_devices(lab):
+    """What a program in the guest that knows libinput makes of them: what they are and what each does, to the corners."""
+    lab.sh(f"modprobe uinput; rm -f {FIFO}; mkfifo {FIFO}", check=True)
+    state["play"] = lab.spawn(["/bin/sh", "-c", f"exec {paths.SOURCE}/tests/lab/uinput-play <>{FIFO}"], log="uinput-play.log")
+    play(lab, "touch glass")
+    state["rayvm"].job.wait_log("glass: device", 20, again=True)
+    show_guest(lab)
+    state["rayvm"].ctl("type", "--guest", "/usr/libexec/libinput/libinput-debug-events --show-keycodes >/dev/ttyS0 2>&1 &\n")
+    for name, can in (("keyboard", "k"), ("mouse", "p"), ("tablet", "p"), ("touch screen", "t")):
+        said(lab, rf"DEVICE_ADDED +rayvm {name} .*cap:{can}\b", 60)
+    node = {name: said(lab, rf"^[ -]*(event\d+) +DEVICE_ADDED +rayvm {name} ", 10)[1] for name in ("keyboard", "mouse", "tablet", "touch screen")}
+
+    def heard(name, pattern):
+        return said(lab, rf"^[ -]*{node[name]} +{pattern}", 20)
+
+    lab.press("KEY_LEFTSHIFT")
+    heard("keyboard", r"KEYBOARD_KEY .*KEY_LEFTSHIFT \(42\) pressed")
+    heard("keyboard", r"KEYBOARD_KEY .*KEY_LEFTSHIFT \(42\) released")
+    lab.move_by(30, -20)
+    heard("mouse", r"POINTER_MOTION .*30\.00/-20\.00\)")
+    lab.move(640, 400)      # what does not change is no event
+    for x, y, where in ((0, 0, "0.00/ *0.00"), (1279, 0, "100.00/ *0.00"), (1279, 799, "100.00/ *100.00"), (0, 799, "0.00/ *100.00")):
+        lab.move(x, y)
+        heard("tablet", rf"POINTER_MOTION_ABSOLUTE .*\s{where}\b")
+    lab.click("wheel-up")
+    said(lab, r"POINTER_SCROLL_WHEEL .*vert -15\.00/-120\.0", 20)
+    lab.click()
+    said(lab, r"POINTER_BUTTON .*BTN_LEFT \(272\) pressed", 20)
+    said(lab, r"POINTER_BUTTON .*BTN_LEFT \(272\) released", 20)
+    play(lab, "glass 3 47 0 3 57 5 3 53 1024 3 54 2048 1 330 1")
+    heard("touch screen", r"TOUCH_DOWN .*\s25\.\d+/ *50\.\d+\b")
+    play(lab, "glass 3 53 4095 3 54 4095")
+    heard("touch screen", r"TOUCH_MOTION .*\s100\.00/ *100\.00\b")
+    play(lab, "glass 3 57 -1 1 330 0")
+    heard("touch screen", r"TOUCH_UP ")
+    state["rayvm"].ctl("type", "--guest", "kill %1\n")
     show_ui(lab)
 
 

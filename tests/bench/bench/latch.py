@@ -99,12 +99,26 @@ def quiet(_panel):
     yield
 
 
+@contextlib.contextmanager
+def deaf(panel, action=None):
+    """Typing into a guest that never empties its event queue. The queue must have been full; ACTION: of the VM, before."""
+    if action:
+        panel("vm", action=action)
+    with repeating(panel, lambda client: client("type", text=TEXT, guest=True)):
+        yield
+    if not panel("stats")["input_dropped"]:
+        raise LabError("the guest took all that was typed: nothing was measured")
+
+
 def loads(folder):
     """name -> function: (arguments, what goes on beside the toggles)."""
+    wedged = ["-k", paths.built("tests/payload/wedged"), "-m", "64M", "-s", "1"]
     return {
         "idle": lambda: ([], quiet),
         "animated": lambda: (PATTERN, quiet),
         "vcpu-flood": lambda: (["-k", spinning_kernel(folder / "spin.elf"), "-m", "64M", "-s", "1"], quiet),
+        "full-queue": lambda: (wedged, deaf),
+        "paused": lambda: (wedged, lambda panel: deaf(panel, "pause")),
         "import-storm": lambda: (kernel("flood-imports"), lambda panel: growing(panel, "frames_flushed", 100)),
         "disk-flood": lambda: ([*kernel("flood-disk"), "-d", disk(folder / "disk.img")], lambda panel: growing(panel, "disk_requests", 1000)),
         "ui-redraw": lambda: (PATTERN, lambda panel: repeating(panel, lambda client: client("type", text=TEXT))),

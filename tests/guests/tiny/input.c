@@ -114,3 +114,21 @@ void input_leds(struct input *input)
 		say("LEDS event%d %s", device->number, input->leds_on ? "on" : "off");
 	}
 }
+
+void input_keys(const struct input *input)
+{
+	char list[400] = "";
+	size_t used = 0;
+
+	for (unsigned int i = 0; i < INPUT_MAX; i++) {
+		const struct input_device *device = &input->devices[i];
+		unsigned char bits[KEY_CNT / 8] = {0};
+
+		if (device->fd < 0 || ioctl(device->fd, EVIOCGKEY(sizeof(bits)), bits) < 0)
+			continue;
+		for (unsigned int code = 0; code < KEY_CNT && used < sizeof(list) - 20; code++)
+			if (bits[code / 8] >> (code % 8) & 1)
+				used += (size_t)snprintf(list + used, sizeof(list) - used, " event%d:%u", device->number, code);
+	}
+	say("KEYS%s", used ? list : " none");
+}

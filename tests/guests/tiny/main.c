@@ -258,6 +258,15 @@ static void obey(struct tiny *tiny, const char *command)
 		end(command);
 	} else if (!strcmp(command, "leds")) {
 		input_leds(&tiny->input);
+	} else if (!strcmp(command, "keys")) {
+		input_keys(&tiny->input);
+	} else if (!strcmp(command, "unload") || !strcmp(command, "load")) {
+		if (!(command[0] == 'u' ? driver_unload() : driver_load()))
+			complain(command, errno);
+		else
+			say(command[0] == 'u' ? "UNLOADED" : "LOADED");
+	} else if (!strcmp(command, "deaf") || !strcmp(command, "hear")) {
+		say("%s %d", command[0] == 'd' ? "DEAF" : "HEAR", driver_deaf(command[0] == 'd'));
 	} else if (!strcmp(command, "disktest")) {
 		disk_test();
 	} else if (!strcmp(command, "hang")) {

@@ -7,6 +7,7 @@
  * picture.c  the pixels, nothing else
  * screen.c   the card: modes, buffers, flips, by DRM ioctls
  * input.c    event devices
+ * driver.c   their driver
  * disk.c     virtio disks
  * modules.c  kernel modules (shared with root.c, the /init of the desktop guest)
  *
@@ -108,6 +109,16 @@ void input_scan(struct input *input);
 void input_read(struct input *input, struct input_device *device);
 /* Turns the keyboards' LEDs over by writing EV_LED to them. */
 void input_leds(struct input *input);
+/* Prints the keys and buttons that the kernel counts as down, "eventN:CODE" each. */
+void input_keys(const struct input *input);
+
+/* ---- driver.c: virtio_input ---- */
+
+/* As rmmod and insmod do. False with errno. */
+bool driver_unload(void);
+bool driver_load(void);
+/* Its devices' interrupts off, or on again: off, it never refills an event queue. Returns the number of devices. */
+int driver_deaf(bool deaf);
 
 /* ---- disk.c ---- */
 

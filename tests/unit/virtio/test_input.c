@@ -369,11 +369,44 @@ START_TEST(backlog_paces_keys)
 	}
 	ck_assert_uint_eq(next, UINT64_MAX);
 	/* A hand is never held up. */
+	give(24);
+	driver_run(&d, EVENTS);
 	for (uint16_t i = 0; i < 12; i++) {
 		backlog_now += 15 * NSEC_PER_MSEC;
 		type_key(backlog, (uint16_t)(1 + i), 0);
 		expect_key((uint16_t)(1 + i), 0);
 	}
+	vinput_backlog_destroy(backlog);
+}
+END_TEST
+
+START_TEST(backlog_does_not_fill_the_queue)
+{
+	struct vinput_backlog *backlog = vinput_backlog_create(input);
+	give(RING);
+	for (uint16_t i = 0; i < 40; i++, backlog_now += 100 * NSEC_PER_MSEC) /* typed while the guest's CPU stands still */
+		type_key(backlog, (uint16_t)(1 + i), 1);
+	for (uint16_t i = 0; i < 16; i++)
+		expect_key((uint16_t)(1 + i), 1);
+	expect_nothing();
+	/* Each buffer that it gives back is room for more. */
+	for (uint16_t i = 16; i < 40; i++) {
+		give(2);
+		ck_assert(would_kick(2));
+		driver_run(&d, EVENTS);
+		vinput_backlog_run(backlog, backlog_now);
+		expect_key((uint16_t)(1 + i), 1);
+		expect_nothing();
+		backlog_now += 20 * NSEC_PER_MSEC;
+	}
+	ck_assert_uint_eq(stats.input_dropped, 0);
+	/* The next driver has a smaller queue. */
+	driver_start(&d, DRIVER_ALL_FEATURES, RING);
+	give(4);
+	type_key(backlog, KEY_A, 1);
+	type_key(backlog, KEY_B, 1);
+	expect_key(KEY_A, 1);
+	expect_key(KEY_B, 1);
 	vinput_backlog_destroy(backlog);
 }
 END_TEST
@@ -488,6 +521,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tc, never_filled);
 	tcase_add_test(tc, backlog_waits_in_order);
 	tcase_add_test(tc, backlog_paces_keys);
+	tcase_add_test(tc, backlog_does_not_fill_the_queue);
 	tcase_add_test(tc, backlog_that_overflows_leaves_no_key_down);
 	tcase_add_test(tc, bad_buffers);
 	tcase_add_test(tc, lights);
