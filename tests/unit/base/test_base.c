@@ -189,6 +189,36 @@ START_TEST(held_lines)
 }
 END_TEST
 
+/* What people need at once is not held; what was held before comes when it is released. */
+START_TEST(a_line_at_once)
+{
+	int fds[2];
+	ck_assert_int_eq(pipe(fds), 0);
+	pid_t pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		dup2(fds[1], STDERR_FILENO);
+		if (log_hold() < 0)
+			_exit(1);
+		log_line(LOG_WARN, "test", "held");
+		log_at_once(LOG_WARN, "test", "at\nonce");
+		log_at_once(LOG_DEBUG, "test", "not at this level");
+		log_release();
+		_exit(0);
+	}
+	close(fds[1]);
+	int status;
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	char text[200] = { 0 };
+	ck_assert_int_gt(read(fds[0], text, sizeof text - 1), 0);
+	const char *once = strstr(text, " warn test: at?once\n"), *held = strstr(text, " warn test: held\n");
+	ck_assert(once != NULL && held != NULL && once < held);
+	ck_assert_ptr_null(strstr(text, "level"));
+	close(fds[0]);
+}
+END_TEST
+
 START_TEST(limited_lines)
 {
 	struct log_limit limit = { 0 };
@@ -257,6 +287,7 @@ static Suite *suite(void)
 	tcase_add_test(c, markers_never_block);
 	tcase_add_test(c, one_line_stays_one_line);
 	tcase_add_test(c, held_lines);
+	tcase_add_test(c, a_line_at_once);
 	tcase_add_test(c, limited_lines);
 	tcase_add_test(c, status_board);
 	tcase_add_test(c, desktop_numbers);

@@ -256,6 +256,40 @@ static void run_vm(struct status *status, void *data)
 	status->vm = *(enum vm_state *)data;
 }
 
+static void card_goes(struct status *status, void *data)
+{
+	status->card = *(enum status_card *)data;
+}
+
+/* A card that goes is told, and is in the status. */
+START_TEST(card_in_status_and_events)
+{
+	static const char *const names[] = { [STATUS_CARD_NONE] = "none", [STATUS_CARD_HERE] = "present", [STATUS_CARD_GONE] = "gone" };
+	int fd = dial(), other = dial();
+	char error[256];
+	say(other, "{\"command\":\"subscribe\"}\n");
+	ck_assert(ok(other, error));
+	for (int i = STATUS_CARD_HERE; i <= STATUS_CARD_GONE; i++) {
+		enum status_card card = (enum status_card)i;
+		status_board_update(f.board, card_goes, &card);
+		json_object *event = hear(other), *value;
+		ck_assert(json_object_object_get_ex(event, "event", &value));
+		ck_assert_str_eq(json_object_get_string(value), "card");
+		ck_assert(json_object_object_get_ex(event, "state", &value));
+		ck_assert_str_eq(json_object_get_string(value), names[i]);
+		json_object_put(event);
+		say(fd, "{\"command\":\"status\"}\n");
+		json_object *answer = hear(fd), *result;
+		ck_assert(json_object_object_get_ex(answer, "result", &result));
+		ck_assert(json_object_object_get_ex(result, "card", &value));
+		ck_assert_str_eq(json_object_get_string(value), names[i]);
+		json_object_put(answer);
+	}
+	close(fd);
+	close(other);
+}
+END_TEST
+
 START_TEST(wait_and_events)
 {
 	int fd = dial(), other = dial();
@@ -448,6 +482,7 @@ static Suite *suite(void)
 	tcase_add_test(c, press_is_ordered_and_answered_after_the_front_did_it);
 	tcase_add_test(c, refused_whole_when_the_front_is_busy);
 	tcase_add_test(c, wait_and_events);
+	tcase_add_test(c, card_in_status_and_events);
 	tcase_add_test(c, screenshot_is_a_png);
 	tcase_add_test(c, screenshot_descriptors_are_looked_at);
 	tcase_add_test(c, flood_and_long_lines);

@@ -28,6 +28,16 @@ void fake_drm_reset(void)
 	card.overlay_format = DRM_FORMAT_XRGB8888;
 }
 
+void fake_drm_lock(void)
+{
+	pthread_mutex_lock(&fake_lock);
+}
+
+void fake_drm_unlock(void)
+{
+	pthread_mutex_unlock(&fake_lock);
+}
+
 int fake_drm_open(void)
 {
 	int ends[2];
@@ -87,7 +97,9 @@ uint64_t fake_drm_value(enum fake_object o, enum fake_prop prop)
 
 void fake_drm_leave(enum fake_object o, enum fake_prop prop, uint64_t value)
 {
+	pthread_mutex_lock(&fake_lock);
 	fake_state[o].value[prop] = value;
+	pthread_mutex_unlock(&fake_lock);
 }
 
 uint32_t fake_drm_leaks(void)

@@ -91,8 +91,8 @@ struct fake_drm {
 	uint32_t refused;                  /* commits of all kinds that failed */
 	bool clipped;                      /* the last commit (or DIRTYFB) carried damage: clip */
 	struct drm_mode_rect clip;
-	uint32_t cards;                    /* put in after the first one */
-	uint32_t opens;                    /* attempts */
+	_Atomic uint32_t cards;            /* put in after the first one */
+	_Atomic uint32_t opens;            /* attempts */
 	uint32_t overtaken;                /* flips that were asked for while one was in flight that its program waits for */
 	uint32_t strays;                   /* framebuffers and handles freed that this card does not have */
 	uint32_t closed_mapped;            /* mappings that were there when it was closed: they keep the file open */
@@ -102,6 +102,9 @@ struct fake_drm {
 
 extern struct fake_drm card;
 
+/* Around what a test writes into `card` while the panel runs, where nothing else orders that and what its threads read. */
+void fake_drm_lock(void);
+void fake_drm_unlock(void);
 /* A new card with a monitor of 64x48, nothing on the screen. Ends what was there before. */
 void fake_drm_reset(void);
 /* Its device file, made new; the session's open. -1 with errno. */

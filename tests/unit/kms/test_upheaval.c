@@ -54,22 +54,17 @@ static void card_step(void)
 
 static void outputs_step(void)
 {
-	switch (rnd(4)) {
-	case 0:
+	uint32_t what = rnd(4);
+	if (what == 2 && !card.gone)
+		fake_drm_leave(FAKE_CONNECTOR, FAKE_LINK_STATUS, 1);
+	fake_drm_lock();
+	if (what == 0)
 		card.second = !card.second;
-		break;
-	case 1:
+	else if (what == 1)
 		card.width = card.width == W ? 2 * W : W;
-		card.connected = true;
-		break;
-	case 2:
-		if (!card.gone)
-			fake_drm_leave(FAKE_CONNECTOR, FAKE_LINK_STATUS, 1);
-		break;
-	default:
-		card.connected = !card.connected;
-		break;
-	}
+	if (what == 1 || what == 3)
+		card.connected = what == 1 || !card.connected;
+	fake_drm_unlock();
 	if (rnd(5))
 		fake_hotplug();
 }
@@ -79,24 +74,28 @@ static void refuse_step(void)
 	static const int errors[] = {EINVAL, EINVAL, EBUSY, EBUSY, EACCES, ENOSPC, ENOMEM};
 	static const uint32_t objects[] = {0, 0, FAKE_ID(FAKE_CURSOR), FAKE_ID(FAKE_PRIMARY_1), FAKE_ID(FAKE_OVERLAY)};
 	static const unsigned long requests[] = {DRM_IOCTL_MODE_ATOMIC, DRM_IOCTL_MODE_PAGE_FLIP, DRM_IOCTL_MODE_SETCRTC, DRM_IOCTL_MODE_ADDFB2};
-	struct fake_script *s = &card.script[rnd(ARRAY_LEN(card.script))];
-	*s = (struct fake_script){.request = way == ATOMIC && rnd(5) ? DRM_IOCTL_MODE_ATOMIC : requests[rnd(ARRAY_LEN(requests))],
+	uint32_t slot = rnd(ARRAY_LEN(card.script));
+	struct fake_script s = (struct fake_script){.request = way == ATOMIC && rnd(5) ? DRM_IOCTL_MODE_ATOMIC : requests[rnd(ARRAY_LEN(requests))],
 		.error = errors[rnd(ARRAY_LEN(errors))], .skip = rnd(3), .count = 1 + rnd(3), .with = objects[rnd(ARRAY_LEN(objects))], .shows = rnd(2), .imported = rnd(4) == 0};
-	if (s->request == DRM_IOCTL_MODE_ADDFB2)
-		s->count = 1; /* of the worker's, which does not try again for a mode: see set.failed */
+	if (s.request == DRM_IOCTL_MODE_ADDFB2)
+		s.count = 1; /* the next try is a second away */
+	fake_drm_lock();
+	card.script[slot] = s;
+	fake_drm_unlock();
 }
 
 static void seat_step(void)
 {
 	is.away = !is.away;
+	if (is.away)
+		panel_session(panel, false);
+	fake_drm_lock();
+	card.inactive = is.away;
+	fake_drm_unlock();
+	if (is.away && !card.gone && rnd(2))
+		fake_drm_leave(FAKE_CRTC, FAKE_GAMMA_LUT, 77);
 	if (!is.away)
-		card.inactive = false;
-	panel_session(panel, !is.away);
-	if (is.away) {
-		card.inactive = true;
-		if (!card.gone && rnd(2))
-			fake_drm_leave(FAKE_CRTC, FAKE_GAMMA_LUT, 77);
-	}
+		panel_session(panel, true);
 }
 
 static void step(void)
@@ -150,8 +149,11 @@ static void step(void)
 /* The card is there and does what it is told, with one monitor, and it is our turn. */
 static void calm_down(void)
 {
+	fake_drm_lock();
 	memset(card.script, 0, sizeof(card.script));
 	card.hold_flips = card.inactive = card.second = false;
+	card.connected = true;
+	fake_drm_unlock();
 	fake_drm_flip();
 	if (card.gone) {
 		fake_removed();
@@ -159,8 +161,7 @@ static void calm_down(void)
 		fake_drm_put_in();
 	}
 	if (is.away)
-		seat_step(), card.inactive = false;
-	card.connected = true;
+		seat_step();
 	fake_added();
 	fake_hotplug();
 	if (is.blanked)
