@@ -2,7 +2,7 @@
 #define LOG_MODULE "test"
 #include "drm_rig.h"
 
-static uint32_t step, steps;
+static _Atomic uint32_t step, steps; /* counted on two threads */
 static enum { MONITOR, CARD } what_goes;
 
 static void goes(unsigned long request)
@@ -11,10 +11,13 @@ static void goes(unsigned long request)
 		return; /* names of properties: hundreds, one like the other */
 	steps++;
 	if (step > 0 && --step == 0) {
-		if (what_goes == MONITOR)
+		if (what_goes == MONITOR) {
+			fake_drm_lock();
 			card.connected = false;
-		else
+			fake_drm_unlock();
+		} else {
 			fake_drm_take_out();
+		}
 	}
 }
 
