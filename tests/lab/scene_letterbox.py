@@ -130,3 +130,6 @@ def test_beside_the_trusted_strip(machine):
     machine.wait_screen(lambda p: strip(p, ORANGE), 10, "the guest again")
     assert rayvm.stats()["modesets"] == 1
     assert rayvm.quit() == 0
+
+
+test_beside_the_trusted_strip.suite = "all"      # two guests' starts; the strip's rows are the unit tests' and a fuzz target's business
