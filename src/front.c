@@ -168,13 +168,13 @@ static void power_key(void *data)
 		power_button(front);
 }
 
-/* A lid that was closed before the start, or is told to be once more after a session's return, has done nothing. */
+/* A lid that was closed before the start, or while the session was another's, has done nothing. */
 static void lid(void *data, bool closed)
 {
 	struct front *front = data;
 	bool changed = closed != front->lid_closed;
 	front->lid_closed = closed;
-	if (!changed || !front->running)
+	if (!changed || !front->running || front->lid_learning)
 		return;
 	log_info("the lid was %s", closed ? "closed" : "opened");
 	if (front->config.options->lid == LID_BLANK)
@@ -249,8 +249,12 @@ static void session_changed(void *data, bool active)
 	/* Away from a session that has no devices, back to one that has them: at no moment a keyboard is missing. */
 	if (!active)
 		status_board_update(front->config.board, set_session, &state);
+	if (active)
+		front->lid_closed = false; /* told now if it is not so */
+	front->lid_learning = true;
 	if (front->input != NULL)
 		active ? input_resume(front->input) : input_suspend(front->input);
+	front->lid_learning = false;
 	if (active)
 		status_board_update(front->config.board, set_session, &state);
 	if (active)
@@ -259,6 +263,8 @@ static void session_changed(void *data, bool active)
 		panel_session(front->panel, active);
 	if (!active)
 		front_blank_session(front, false);
+	else if (front->lid_closed && front->config.options->lid == LID_BLANK)
+		front_blank_lid(front, true);
 }
 
 /* Events with one time are one packet. */

@@ -44,6 +44,7 @@ struct front {
 	struct wl_event_source *deadline; /* of the guest's shutdown */
 	char strip_text[PANEL_FACES][160];
 	bool lid_closed; /* as last heard */
+	bool lid_learning; /* devices are being opened: what is told of it is how it is, and nothing that happened */
 	bool running;    /* front_run() has begun */
 	bool ending; /* the guest was asked to power off; the end follows it */
 	bool quit;

@@ -253,8 +253,8 @@ static int prepare_ui(struct program *program, bool guest, char *error, size_t e
 		.hide_key = hide,
 		.pass_key = keys->pass != 0 ? pass : NULL,
 		.way_out = program->options.display != DISPLAY_KMS ? NULL
-			: program->options.vt_switch ? "Ctrl+Alt+F2 is another terminal; rayvmctl quit ends this from there. SysRq works"
-			: "none from the keyboard (--vt-switch off). SysRq works",
+			: program->options.vt_switch ? "Ctrl+Alt+Fn are the other terminals, where there are some; rayvmctl quit ends this from there"
+			: "none from the keyboard (--vt-switch off)",
 		.keys_like = key_names_like,
 		.max_width = PANEL_MAX_WIDTH,
 		.max_height = PANEL_MAX_HEIGHT,

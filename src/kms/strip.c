@@ -36,22 +36,20 @@ struct rect strip_letterbox(enum panel_strip where, uint32_t source_w, uint32_t 
 	return (struct rect){at.x + content.x, at.y + content.y, at.w, at.h};
 }
 
-static const char *in_letters(const char *key)
-{
-	return strcmp(key, "`") == 0 ? "BACKTICK" : key;
-}
-
 void strip_write(char *text, size_t size, enum panel_face face, const char *show_key, const char *hide_key)
 {
 	static const char *const said[PANEL_FACES] = {
-		[PANEL_FACE_GUEST] = "GUEST MAIN: LINUX DRAWS THE REST. %s: BACK TO THE HOST",
-		[PANEL_FACE_PLACEHOLDER] = "HOST: GUEST MAIN HAS NO PICTURE. %s: BACK",
-		[PANEL_FACE_UI] = "HOST: RAYVM DRAWS THIS SCREEN. %s: GUEST MAIN",
+		[PANEL_FACE_GUEST] = "GUEST. %s: BACK TO THE HOST. GUEST MAIN: LINUX DRAWS THE REST",
+		[PANEL_FACE_PLACEHOLDER] = "HOST. %s: BACK. GUEST MAIN HAS NO PICTURE",
+		[PANEL_FACE_UI] = "HOST. %s: GUEST MAIN. RAYVM DRAWS THIS SCREEN",
 	};
-	const char *key = in_letters(face == PANEL_FACE_UI ? show_key : hide_key), *rest = strstr(said[face], "%s");
-	snprintf(text, size, "%.*s%s%s", (int)(rest - said[face]), said[face], key, rest + 2);
+	/* The key comes early: a narrow panel cuts the end. The one of a chord that acts is its last, and the letters have no backtick. */
+	const char *key = face == PANEL_FACE_UI ? show_key : hide_key, *rest = strstr(said[face], "%s");
+	size_t length = strlen(key);
+	bool tick = length > 0 && key[length - 1] == '`';
+	snprintf(text, size, "%.*s%.*s%s%s", (int)(rest - said[face]), said[face], (int)(length - tick), key, tick ? "BACKTICK" : "", rest + 2);
 	for (char *c = text; *c != '\0'; c++)
-		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
+		*c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c == '_' ? '-' : *c;
 }
 
 void strip_draw(const struct blit_target *strip, bool guests, const char *text)

@@ -139,8 +139,10 @@ static void take_message(struct ui *ui, const struct link_message *message)
 		if (message->head != HEAD_MAIN)
 			break;
 		ui_pointer_face(&ui->pointer, message->visible.visible != 0, clock_now_ns());
-		if (!message->visible.visible)
+		if (!message->visible.visible) {
 			keyboard_release_all(ui->keyboard);
+			ui->finger.first = -1; /* lifted, as far as this side is concerned */
+		}
 		break;
 	case LINK_PRESENTED:
 		if (message->head < HEADS)
@@ -289,6 +291,7 @@ struct ui *ui_create(const struct ui_config *config, char *error, size_t error_s
 		return NULL;
 	}
 	ui->config = *config;
+	ui->finger.first = -1;
 	ui->pixels_fd = ui->stop_fd = ui->status_fd = -1;
 	ui->started_ns = clock_now_ns();
 	ui->max_width = config->max_width ? config->max_width : 3840;

@@ -284,10 +284,15 @@ static void take_place(struct ui *ui, const struct link_event *event, uint64_t n
 {
 	switch (event->code) {
 	case ABS_MT_SLOT:
-		ui->finger.other = event->value != 0;
+		ui->finger.slot = event->value;
 		break;
 	case ABS_MT_TRACKING_ID:
-		ui->finger.touched = event->value >= 0 && !ui->finger.other;
+		if (event->value >= 0 && ui->finger.first < 0) {
+			ui->finger.first = ui->finger.slot;
+			ui->finger.touched = true;
+		} else if (event->value < 0 && ui->finger.first == ui->finger.slot) {
+			ui->finger.first = -1;
+		}
 		break;
 	case ABS_X:
 	case ABS_Y:
@@ -295,7 +300,7 @@ static void take_place(struct ui *ui, const struct link_event *event, uint64_t n
 		break;
 	case ABS_MT_POSITION_X:
 	case ABS_MT_POSITION_Y:
-		if (!ui->finger.other)
+		if (ui->finger.first == ui->finger.slot)
 			ui_pointer_place(&ui->pointer, event->code == ABS_MT_POSITION_Y, event->value, now);
 		break;
 	default:

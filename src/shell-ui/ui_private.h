@@ -49,7 +49,8 @@ struct ui {
 	struct ui_pointer pointer;
 	struct cursor cursor;
 	struct {
-		bool other;   /* the next events are of another finger than the first */
+		int32_t slot;  /* of the finger that the next events are of */
+		int32_t first; /* slot of the one that is a pointer: the first that touched; -1: none does */
 		bool touched; /* it has touched with this packet */
 	} finger;
 	uint64_t started_ns;

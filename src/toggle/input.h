@@ -26,7 +26,7 @@ struct input_config {
 	void (*frame)(void *data, uint32_t device, uint64_t time_ns);
 	/* Devices came or went; counts are current. Called once by input_create too. */
 	void (*devices)(void *data, uint32_t keyboards, uint32_t pointers);
-	/* A laptop's lid was closed or opened; may be told again. NULL: nobody wants to know. */
+	/* A laptop's lid was closed or opened; may be told again, and is told when its device is opened and it is closed. NULL: nobody wants to know. */
 	void (*lid)(void *data, bool closed);
 	/* A device went away (unplugged, suspended, revoked): nothing more comes from this number until it is given again. */
 	void (*gone)(void *data, uint32_t device, uint64_t time_ns);

@@ -172,6 +172,8 @@ static void device_open(struct evdev_backend *backend, const char *node)
 	wl_list_insert(&backend->devices, &device->link);
 	if (keyboard)
 		write_leds(device, input->leds);
+	if (libevdev_get_event_value(device->evdev, EV_SW, SW_LID) && input->config.lid)
+		input->config.lid(input->config.data, true); /* an open one is no news */
 	return;
 
 err_source:

@@ -68,11 +68,20 @@ static void present_and_wait(enum presentation presentation)
 	UNTIL(panel->now.valid && panel->now.face == face && !fake.pending);
 }
 
+/* The pictures are there that came with pointers going onto the plane: from now on only moves come. */
+static void without_pictures_of_pointers(void)
+{
+	for (enum panel_face f = PANEL_FACE_UI; f <= PANEL_FACE_GUEST; f++)
+		UNTIL(!panel->face[f].complete || (!panel->face[f].drawn[panel->face[f].latest] && !fake.pending));
+	settle(QUIET);
+}
+
 /* A move over the UI is one commit of the plane alone; the UI draws nothing for it. */
 START_TEST(a_move_of_the_ui)
 {
 	point(ui, 0, POINTER_GREEN, 10, 20, true);
 	UNTIL(plane_shows(GREEN, 10, 20) && !fake.pending);
+	without_pictures_of_pointers();
 	for (int32_t i = 0; i < 8; i++) {
 		uint32_t commits = fake.commits, alone = fake.cursor_alone;
 		point(ui, 0, 0, 3 * i, i, true);
@@ -127,7 +136,7 @@ START_TEST(hidden_sides)
 {
 	point(ui, 0, POINTER_GREEN, 10, 20, true);
 	point(guest, 0, POINTER_RED, 30, 40, true);
-	settle(QUIET);
+	without_pictures_of_pointers();
 	uint32_t commits = fake.commits;
 	point(guest, 0, 0, 31, 41, true);
 	settle(QUIET);

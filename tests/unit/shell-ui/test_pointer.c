@@ -320,6 +320,15 @@ START_TEST(click_into_the_prompt)
 	ck_assert_uint_eq(caret(), start + 5 * cell);
 	expect(true, 0, y);
 
+	/* A palm that was there before this face was shown has a slot of its own, and is not told of: the next finger is the first here. */
+	fake_panel_packet(&panel, LINK_TOUCH, (struct link_event[]){ { EV_ABS, ABS_MT_SLOT, 1 }, { EV_ABS, ABS_MT_TRACKING_ID, -1 } }, 2);
+	fake_panel_packet(&panel, LINK_TOUCH, (struct link_event[]){ { EV_ABS, ABS_MT_SLOT, 0 }, { EV_ABS, ABS_MT_TRACKING_ID, -1 } }, 2);
+	touch[0].value = 1;
+	touch[2].value = (int32_t)((start + 2 * cell + 2) * 65535 / 799);
+	fake_panel_packet(&panel, LINK_TOUCH, touch, 4);
+	fake_panel_settle(&panel);
+	ck_assert_uint_eq(caret(), start + 2 * cell);
+
 	struct link_event tablet[] = { { EV_ABS, ABS_X, 65535 * 3 / 4 }, { EV_ABS, ABS_Y, y * 65535 / 599 } };
 	fake_panel_packet(&panel, LINK_POINTER_ABSOLUTE, tablet, 2);
 	fake_panel_packet(&panel, LINK_POINTER_ABSOLUTE, (struct link_event[]){ { EV_KEY, BTN_LEFT, 1 } }, 1);

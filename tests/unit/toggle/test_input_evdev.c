@@ -366,6 +366,25 @@ START_TEST(lid)
 }
 END_TEST
 
+/* Closed while the session is another's, or opened: how it is is told when its device is opened again, if it is closed. */
+START_TEST(lid_of_another_session)
+{
+	struct node *cover = add_node("cover");
+	has(cover, EV_SW, SW_LID);
+	start();
+	ck_assert_str_eq(trace, "");
+	for (int closed = 1; closed >= 0; closed--) {
+		input_suspend(input);
+		cover->model = libevdev_new(); /* the old one went with the backend's */
+		has(cover, EV_SW, SW_LID);
+		ck_assert_int_eq(libevdev_set_event_value(cover->model, EV_SW, SW_LID, closed), 0);
+		trace[0] = '\0';
+		input_resume(input);
+		ck_assert_str_eq(trace, closed ? "closed " : "");
+	}
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("input-evdev");
@@ -376,6 +395,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, lies_about_its_axes);
 	tcase_add_test(tcase, sends_what_it_does_not_have);
 	tcase_add_test(tcase, lid);
+	tcase_add_test(tcase, lid_of_another_session);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
