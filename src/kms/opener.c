@@ -15,7 +15,7 @@ struct opener {
 	pthread_t thread;
 	struct mailbox *questions; /* enum question */
 	struct mailbox *answers;   /* bool */
-	char why[512];             /* the asker's from the answer to the next question */
+	char why[OPENER_WHY];             /* the asker's from the answer to the next question */
 };
 
 static void *run(void *arg)

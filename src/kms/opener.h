@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define OPENER_WHY 512 /* bytes of a reason */
+
 struct backend;
 struct opener;
 

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "kms/latch.h"
+#include "kms/opener.h"
 #include "kms/outbox.h"
 #include "kms/panel.h"
 #include "kms/pointer.h"
@@ -67,7 +68,7 @@ struct panel {
 	bool look_again;     /* when the card thread is done */
 	uint32_t soon_looks; /* a card was announced: so often it is looked for at short intervals */
 	uint64_t card_ns;    /* it is looked for then; 0: never */
-	char card_why[160];  /* as logged last */
+	char card_why[OPENER_WHY]; /* as logged last */
 
 	struct output output; /* as last known; connected tells whether it is there now */
 	struct latch latch;

@@ -59,6 +59,7 @@ bool pointer_on_plane(const struct pointer_case *what, struct pointer *pointer);
 /* The worker's side, of one producer's. */
 struct pointer_plane {
 	uint32_t producer;
+	uint32_t set;  /* of framebuffers that the place last said is for */
 	bool allowed;  /* by the front */
 	bool in_use;   /* it shows the producer's pointer, which is not drawn into pictures */
 	bool failed;   /* no buffers could be made */

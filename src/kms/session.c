@@ -265,8 +265,8 @@ void session_close_device(struct session *session, int fd)
 		session->device[i] = session->device[--session->n_devices];
 		break;
 	}
-	close(fd);
 	unlock(session);
+	close(fd); /* a card's last one may wait for its hardware, and nobody else with it */
 }
 
 int session_switch(struct session *session, int vt)

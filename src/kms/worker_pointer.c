@@ -69,6 +69,11 @@ static void update(struct worker *worker, uint32_t p, enum panel_face which, uin
 		face->cursor.serial++;
 		face->outstanding = true;
 	}
+	/* A place on another mode's screen is none on this one: it may be off it, or on the strip. */
+	if (load == POINTER_WAITS && plane->set != worker->current)
+		pointer_say(plane, &worker->config.pointer[p], (struct pointer){0});
+	else if (load != POINTER_WAITS)
+		plane->set = worker->current;
 	/* The plane shows what it showed until there is a picture with the pointer in it. */
 	if (load != POINTER_WAITS && (!seen || plane->in_use || face->cursor.drawn))
 		pointer_say(plane, &worker->config.pointer[p], plane->in_use ? pointer : (struct pointer){0});
