@@ -182,8 +182,12 @@ void worker_read_producer(struct worker *worker, uint32_t p)
 void worker_need_pages(struct worker *worker, struct link *link)
 {
 	const struct backend *backend = worker->config.backend;
-	/* The next card may show them where this one does not. */
-	if (!backend->ops->import_buffer || (!backend->ops->open_card && backend->copies[0]) || worker->config.strip != PANEL_STRIP_OFF)
+	/*
+	 * The next card may show them where this one does not. Of a machine apart that is no reason to keep what a dma-buf that can be written might be made
+	 * of: its next start is shown so.
+	 */
+	bool later = backend->ops->open_card && !link_is_apart(link);
+	if (!backend->ops->import_buffer || (backend->copies[0] && !later) || worker->config.strip != PANEL_STRIP_OFF)
 		link_forget_pixels_fd(link);
 }
 

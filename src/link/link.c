@@ -237,6 +237,11 @@ int link_pixels_fd(const struct link *link)
 	return link->pixels_fd;
 }
 
+bool link_is_apart(const struct link *link)
+{
+	return link->apart;
+}
+
 void link_forget_pixels_fd(struct link *link)
 {
 	if (link->pixels_fd >= 0)

@@ -184,6 +184,8 @@ const uint8_t *link_pixels(const struct link *link);
 uint64_t link_pixels_size(const struct link *link);
 /* Its memfd, for handing pages of it to a display driver; in the panel's half of a link between processes an opening that cannot write. Owned by the link. -1 in the producer's half. */
 int link_pixels_fd(const struct link *link);
+/* Whether the producer is another process. */
+bool link_is_apart(const struct link *link);
 /* Nobody needs that descriptor: closes it. The mapping stays. */
 void link_forget_pixels_fd(struct link *link);
 

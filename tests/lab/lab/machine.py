@@ -31,7 +31,7 @@ from .picture import Picture
 from .qmp import Qmp
 
 PANIC = re.compile(r"Kernel panic - not syncing.*")
-BOOT_TIMEOUT = float(os.environ.get("RAYVM_LAB_BOOT_TIMEOUT", "240"))
+BOOT_TIMEOUT = float(os.environ.get("RAYVM_LAB_BOOT_TIMEOUT", "120"))
 PR_SET_PDEATHSIG = 1
 TABLET_RANGE = 0x7FFF   # QEMU's absolute axes (INPUT_EVENT_ABS_MAX)
 
@@ -169,14 +169,15 @@ class Machine:
         return qemu.command(self.options, self._folder, self.results)
 
     def start(self, timeout=BOOT_TIMEOUT):
-        """Boot and wait until programs can be run. A kernel that panics on the way is QEMU's software CPU's fault now and then: once more, then."""
+        """Boot and wait until programs can be run. A kernel that panics or stands still on the way is QEMU's software CPU's fault now and then: once more, then."""
         private = self.results is None
         try:
             return self._start(timeout)
-        except LabError:
-            if not PANIC.search(self.serial()):
+        except LabError as error:
+            panic = PANIC.search(self.serial())
+            if not panic and not isinstance(error, LabTimeout):
                 raise
-        print(f"       -- L1's kernel panicked while it booted, once more: {PANIC.search(self.serial())[0]}", flush=True)
+            print(f"       -- L1 did not boot, once more: {panic[0] if panic else str(error).splitlines()[0]}", flush=True)
         self.kill()
         self.results = None if private else self.results
         self.process = self.qmp = self._agent = None
