@@ -192,23 +192,19 @@ uint64_t log_dropped(void)
 	return atomic_load(&the_log.dropped);
 }
 
-/* One line stays one line, whatever a guest or a file put into it. */
-static void finish(struct line *line, size_t length)
+/* at_once: not after others that are held, where nobody writes yet. */
+static void emit(struct line *line, size_t length, bool at_once)
 {
 	if (length > sizeof line->text - 1)
 		length = sizeof line->text - 1;
+	/* One line stays one line, whatever a guest or a file put into it. */
 	for (size_t i = 0; i < length; i++)
 		if ((unsigned char)line->text[i] < 0x20 || line->text[i] == 0x7f)
 			line->text[i] = '?';
 	line->text[length] = '\n';
 	line->length = (uint16_t)(length + 1);
 	line->stop = 0;
-}
-
-static void emit(struct line *line, size_t length)
-{
-	finish(line, length);
-	if (atomic_load(&the_log.running)) {
+	if (atomic_load(&the_log.running) && (!at_once || the_log.draining)) {
 		if (!mailbox_post(the_log.lines, line))
 			atomic_fetch_add(&the_log.dropped, 1);
 		return;
@@ -216,43 +212,32 @@ static void emit(struct line *line, size_t length)
 	write_line(line->marker ? the_log.markers_fd : the_log.log_fd, line->text, line->length);
 }
 
-/* Its length, which may be more than it has room for. */
-static size_t format_line(struct line *line, enum log_level level, const char *module, const char *format, va_list arguments)
+static void log_formatted(enum log_level level, bool at_once, const char *module, const char *format, va_list arguments)
 {
+	if ((int)level > atomic_load_explicit(&the_log.level, memory_order_relaxed))
+		return;
+	struct line line = { 0 };
 	uint64_t now = clock_now_ns();
-	int head = snprintf(line->text, sizeof line->text, "%llu.%06llu %s %s: ", (unsigned long long)(now / NSEC_PER_SEC),
+	int head = snprintf(line.text, sizeof line.text, "%llu.%06llu %s %s: ", (unsigned long long)(now / NSEC_PER_SEC),
 		(unsigned long long)(now % NSEC_PER_SEC / 1000), level_names[level], module);
-	int body = vsnprintf(line->text + head, sizeof line->text - (size_t)head, format, arguments);
-	return (size_t)head + (body > 0 ? (size_t)body : 0);
+	int body = vsnprintf(line.text + head, sizeof line.text - (size_t)head, format, arguments);
+	emit(&line, (size_t)head + (body > 0 ? (size_t)body : 0), at_once);
 }
 
 void log_line(enum log_level level, const char *module, const char *format, ...)
 {
-	if ((int)level > atomic_load_explicit(&the_log.level, memory_order_relaxed))
-		return;
-	struct line line = { 0 };
 	va_list arguments;
 	va_start(arguments, format);
-	size_t length = format_line(&line, level, module, format, arguments);
+	log_formatted(level, false, module, format, arguments);
 	va_end(arguments);
-	emit(&line, length);
 }
 
 void log_at_once(enum log_level level, const char *module, const char *format, ...)
 {
-	if ((int)level > atomic_load_explicit(&the_log.level, memory_order_relaxed))
-		return;
-	struct line line = { 0 };
 	va_list arguments;
 	va_start(arguments, format);
-	size_t length = format_line(&line, level, module, format, arguments);
+	log_formatted(level, true, module, format, arguments);
 	va_end(arguments);
-	if (the_log.draining) {
-		emit(&line, length);
-	} else {
-		finish(&line, length);
-		write_line(the_log.log_fd, line.text, line.length);
-	}
 }
 
 void log_marker(const char *format, ...)
@@ -262,7 +247,7 @@ void log_marker(const char *format, ...)
 	va_start(arguments, format);
 	int body = vsnprintf(line.text, sizeof line.text, format, arguments);
 	va_end(arguments);
-	emit(&line, body > 0 ? (size_t)body : 0);
+	emit(&line, body > 0 ? (size_t)body : 0, false);
 }
 
 int log_limit_pass(struct log_limit *limit, uint32_t *left_out)

@@ -152,17 +152,18 @@ struct backend {
 	void *data;
 };
 
-struct session;
-
-/* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
-struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
-struct choose_wish;
+/* backend_ops.draw, where there is one. */
 static inline void backend_draw(struct backend *backend, const struct scanout_buffer *buffer, bool begins)
 {
 	if (backend->ops->draw)
 		backend->ops->draw(backend, buffer, begins);
 }
 
+struct session;
+
+/* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
+struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
+struct choose_wish;
 /*
  * The card; see panel_create() for card, wishes (their texts are borrowed), errors. legacy: without atomic commits, also where there are some. gbm:
  * framebuffers by libgbm, also where there are dumb ones.

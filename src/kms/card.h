@@ -1,6 +1,7 @@
 /*
- * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (the backend, framebuffers), drm_atomic.c and drm_legacy.c (commits), drm_plane.c
- * (planes), drm_gbm.c (framebuffers of cards without dumb buffers), drm_card.c (which card), drm_news.c (what the kernel says of cards), drm_output.c (which connector) and drm_import.c (others' memory).
+ * The card behind a panel (not drm.h: that is the kernel's). Shared by drm.c (the backend, framebuffers), drm_gbm.c (framebuffers of cards without dumb buffers),
+ * drm_import.c (others' memory), drm_atomic.c and drm_legacy.c (commits), drm_plane.c (planes), drm_output.c (which connector), drm_card.c (which card) and
+ * drm_news.c (what the kernel says of cards).
  */
 #pragma once
 
@@ -96,6 +97,9 @@ struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
 bool drm_output_exists(int fd, const char *connector, char *error, size_t error_size);
 /* Planes and capabilities, for backend_ops.survey. Worker. */
 void drm_output_survey(int fd, const struct drm_output *output, struct survey *survey);
+
+/* drm.c: a framebuffer of a buffer's size and pitch over its handle, from `offset` (bytes) on: fills buffer->fb. 0, or -1 with errno. Worker. */
+int drm_add_framebuffer(int fd, uint32_t format, uint32_t offset, struct scanout_buffer *buffer);
 
 /* A property's id by name, 0 when the object has none; its present value in *value. properties may be NULL. */
 uint32_t drm_property_id(int fd, drmModeObjectProperties *properties, const char *name, uint64_t *value);

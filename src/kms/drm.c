@@ -174,6 +174,16 @@ static void drm_free_buffer(struct backend *backend, struct scanout_buffer *buff
 	memset(buffer, 0, sizeof(*buffer));
 }
 
+int drm_add_framebuffer(int fd, uint32_t format, uint32_t offset, struct scanout_buffer *buffer)
+{
+	uint32_t handles[4] = {buffer->handle}, pitches[4] = {buffer->pitch}, offsets[4] = {offset};
+	int result = drmModeAddFB2(fd, buffer->width, buffer->height, format, handles, pitches, offsets, &buffer->fb, 0);
+	if (result == 0)
+		return 0;
+	errno = -result;
+	return -1;
+}
+
 static int make_framebuffer(struct backend *backend, uint32_t width, uint32_t height, uint32_t format, struct scanout_buffer *buffer)
 {
 	if (from(backend)->gbm)
@@ -184,9 +194,7 @@ static int make_framebuffer(struct backend *backend, uint32_t width, uint32_t he
 	if (drmModeCreateDumbBuffer(backend->fd, width, height, 32, 0, &buffer->handle, &buffer->pitch, &buffer->size) != 0)
 		return -1;
 	uint64_t offset;
-	uint32_t handles[4] = {buffer->handle}, pitches[4] = {buffer->pitch}, offsets[4] = {0};
-	if (drmModeAddFB2(backend->fd, width, height, format, handles, pitches, offsets, &buffer->fb, 0) != 0 ||
-	    drmModeMapDumbBuffer(backend->fd, buffer->handle, &offset) != 0)
+	if (drm_add_framebuffer(backend->fd, format, 0, buffer) != 0 || drmModeMapDumbBuffer(backend->fd, buffer->handle, &offset) != 0)
 		goto fail;
 	void *pixels = mmap(NULL, buffer->size, PROT_READ | PROT_WRITE, MAP_SHARED, backend->fd, (off_t)offset);
 	if (pixels == MAP_FAILED)

@@ -84,10 +84,11 @@ static int try_card(struct session *session, const char *path, bool *no_atomic, 
 		return -1;
 	}
 	uint64_t has_dumb = 0;
+	*dumb = drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &has_dumb) == 0 && has_dumb != 0;
 	drmModeRes *resources = drmModeGetResources(fd);
 	if (!resources || resources->count_crtcs == 0 || resources->count_connectors == 0)
 		snprintf(why, why_size, "%.120s: has no outputs", path);
-	else if (!(*dumb = drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &has_dumb) == 0 && has_dumb != 0) && !RAYVM_GBM)
+	else if (!*dumb && !RAYVM_GBM)
 		snprintf(why, why_size, "%.120s: makes no dumb buffers, and this rayvm was built without libgbm (meson -Dgbm=enabled)", path);
 	else if (drmSetClientCap(fd, DRM_CLIENT_CAP_UNIVERSAL_PLANES, 1) != 0)
 		snprintf(why, why_size, "%.120s: its driver shows no planes", path);

@@ -74,11 +74,8 @@ int drm_gbm_make(struct drm_gbm *gbm, uint32_t width, uint32_t height, uint32_t 
 	if (pixels == MAP_FAILED)
 		goto fail;
 	buffer->pixels = pixels;
-	uint32_t handles[4] = {buffer->handle}, pitches[4] = {buffer->pitch}, offsets[4] = {0};
-	int result = drmModeAddFB2(gbm->card, width, height, format, handles, pitches, offsets, &buffer->fb, 0);
-	if (result == 0)
+	if (drm_add_framebuffer(gbm->card, format, 0, buffer) == 0)
 		return 0;
-	errno = -result;
 fail:;
 	int error = errno;
 	drm_gbm_free(gbm, buffer);

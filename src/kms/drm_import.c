@@ -81,19 +81,15 @@ int drm_import_buffer(int card, int udmabuf, const struct backend_pages *pages, 
 	int fd = make_dmabuf(udmabuf, pages, &offset);
 	if (fd < 0)
 		return -1;
-	uint32_t handles[4] = {0}, pitches[4] = {buffer->pitch}, offsets[4] = {(uint32_t)offset};
-	int result = drmPrimeFDToHandle(card, fd, &handles[0]);
-	int error = errno;
+	int result = drmPrimeFDToHandle(card, fd, &buffer->handle), error = errno;
 	close(fd);
-	buffer->handle = handles[0];
-	if (result == 0) {
-		result = drmModeAddFB2(card, buffer->width, buffer->height, DRM_FORMAT_XRGB8888, handles, pitches, offsets, &buffer->fb, 0);
-		error = result < 0 ? -result : 0;
-	}
-	if (result != 0)
-		drm_forget_import(card, buffer);
 	errno = error;
-	return result == 0 ? 0 : -1;
+	if (result == 0 && drm_add_framebuffer(card, DRM_FORMAT_XRGB8888, (uint32_t)offset, buffer) == 0)
+		return 0;
+	error = errno;
+	drm_forget_import(card, buffer);
+	errno = error;
+	return -1;
 }
 
 void drm_forget_import(int card, struct scanout_buffer *buffer)

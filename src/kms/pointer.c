@@ -71,7 +71,8 @@ enum pointer_load pointer_load(struct pointer_plane *plane, struct backend *back
 	if (i == POINTER_BUFFERS)
 		return POINTER_WAITS;
 	struct scanout_buffer *buffer = &news->buffer[i];
-	if (!plane->made[i]) {
+	bool fresh = !plane->made[i];
+	if (fresh) {
 		if (plane->failed || backend->ops->make_cursor(backend, buffer) != 0) {
 			if (!plane->failed)
 				log_info("no buffer for the cursor plane (%s): the pointer is drawn into the picture", strerror(errno));
@@ -79,12 +80,10 @@ enum pointer_load pointer_load(struct pointer_plane *plane, struct backend *back
 			return POINTER_FAILED;
 		}
 		plane->made[i] = true;
-		backend_draw(backend, buffer, true);
-		for (uint32_t y = 0; y < buffer->height; y++)
-			memset(buffer->pixels + (uint64_t)y * buffer->pitch, 0, (uint64_t)buffer->width * 4);
-		backend_draw(backend, buffer, false);
 	}
 	backend_draw(backend, buffer, true);
+	for (uint32_t y = 0; fresh && y < buffer->height; y++)
+		memset(buffer->pixels + (uint64_t)y * buffer->pitch, 0, (uint64_t)buffer->width * 4);
 	/* Its first LINK_CURSOR_SIDE rows and columns; the rest of a larger one stays transparent. */
 	for (uint32_t y = 0; y < LINK_CURSOR_SIDE; y++)
 		memcpy(buffer->pixels + (uint64_t)y * buffer->pitch, image + (uint64_t)y * LINK_CURSOR_SIDE, LINK_CURSOR_SIDE * 4);

@@ -58,25 +58,28 @@ static void update(struct worker *worker, uint32_t p, enum panel_face which, uin
 {
 	struct face *face = &worker->face[which];
 	struct pointer_plane *plane = &worker->pointer[p];
+	struct pointer_news *news = &worker->config.pointer[p];
 	const struct set *set = worker_find_set(worker, worker->current);
 	const struct link_head *head = worker_head(worker, which);
 	struct pointer pointer = {0};
 	bool seen = set && head && worker_cursor_seen(face);
 	enum pointer_load load = seen ? place(worker, p, face, set, head, &pointer) : POINTER_FAILED;
-	if (seen && load != POINTER_WAITS && plane->in_use != (load == POINTER_LOADED)) {
-		/* Out of the picture or into it: drawn anew. */
-		plane->in_use = load == POINTER_LOADED;
-		face->cursor.serial++;
-		face->outstanding = true;
-	}
-	/* A place on another mode's screen is none on this one: it may be off it, or on the strip. */
-	if (load == POINTER_WAITS && plane->set != worker->current)
-		pointer_say(plane, &worker->config.pointer[p], (struct pointer){0});
-	else if (load != POINTER_WAITS)
+	if (load == POINTER_WAITS) {
+		/* A place on another mode's screen is none on this one: it may be off it, or on the strip. */
+		if (plane->set != worker->current)
+			pointer_say(plane, news, (struct pointer){0});
+	} else {
 		plane->set = worker->current;
-	/* The plane shows what it showed until there is a picture with the pointer in it. */
-	if (load != POINTER_WAITS && (!seen || plane->in_use || face->cursor.drawn))
-		pointer_say(plane, &worker->config.pointer[p], plane->in_use ? pointer : (struct pointer){0});
+		if (seen && plane->in_use != (load == POINTER_LOADED)) {
+			/* Out of the picture or into it: drawn anew. */
+			plane->in_use = load == POINTER_LOADED;
+			face->cursor.serial++;
+			face->outstanding = true;
+		}
+		/* The plane shows what it showed until there is a picture with the pointer in it. */
+		if (!seen || plane->in_use || face->cursor.drawn)
+			pointer_say(plane, news, plane->in_use ? pointer : (struct pointer){0});
+	}
 	tell(worker, p, which, now);
 }
 

@@ -78,7 +78,7 @@ void cursor_scale(struct cursor *cursor, int font_size)
 
 bool cursor_tell(struct cursor *cursor, const struct ui_pointer *pointer)
 {
-	bool visible = pointer->shown && pointer->used && cursor->height != 0;
+	bool visible = pointer->shown && cursor->height != 0;
 	bool moved = pointer->x != cursor->told.x || pointer->y != cursor->told.y;
 	/* Where an unseen one is matters to nobody. */
 	if (visible == cursor->told.visible && (!visible || (!moved && !cursor->fresh)))

@@ -239,7 +239,7 @@ static void keys_dropped(struct vinput *input, const struct wire_event *event, u
 	}
 }
 
-/* Releases that found no room: all that there is room for now are one packet. */
+/* Releases that found no room, as many in one packet as there is room for. */
 static bool keys_pay(struct vinput *input)
 {
 	for (;;) {

@@ -70,6 +70,7 @@ START_TEST(another_card)
 	fake_drm_put_in();
 	fake_added();
 	UNTIL(strstr(panel->card_why, "by libgbm") != NULL);
+	ck_assert_ptr_nonnull(strstr(panel->card_why, "start rayvm again")); /* the whole of it: a part would be news each time */
 	ck_assert_int_eq(panel->card, PANEL_CARD_NONE);
 	fake_gbm.no_device = false;
 	UNTIL(screen_shows(UI_COLOUR));

@@ -189,6 +189,33 @@ START_TEST(move_during_a_flip)
 }
 END_TEST
 
+/*
+ * Another mode while both buffers are the front's, and so a third picture waits: nothing is shown where the second one was, which is another place on
+ * the new screen. (The guest's picture has its size there too, with bars beside it.)
+ */
+START_TEST(another_mode_while_a_picture_waits)
+{
+	present_with_pointer();
+	point(0, 0, 1, true);
+	UNTIL(plane_shows(RED, 0, 1) && !fake.pending);
+	fake.hold_flips = true;
+	point(0, 0, 2, true);
+	UNTIL(fake.pending);
+	point(POINTER_GREEN, 0, 3, true);
+	settle(QUIET);
+	point(POINTER_BLUE, 0, 4, true);
+	settle(QUIET);
+	uint32_t full = fake.full;
+	fake.width = 2 * W;
+	eventfd_write(fake.base.hotplug_fd, 1);
+	UNTIL(fake.full > full);
+	ck_assert(!fake.plane.buffer || fake.plane.x == W / 2);
+	fake.hold_flips = false;
+	eventfd_write(fake.base.fd, 1);
+	UNTIL(plane_shows(BLUE, W / 2, 4) && !fake.pending);
+}
+END_TEST
+
 START_TEST(flood_of_moves)
 {
 	present_with_pointer();
@@ -669,6 +696,7 @@ static Suite *make_suite(void)
 	tcase_add_checked_fixture(direct, setup, fake_panel_close);
 	tcase_add_test(direct, moves_cost_no_picture);
 	tcase_add_test(direct, move_during_a_flip);
+	tcase_add_test(direct, another_mode_while_a_picture_waits);
 	tcase_add_test(direct, flood_of_moves);
 	tcase_add_test(direct, hidden_guest);
 	tcase_add_test(direct, toggle_takes_the_newest);
