@@ -168,13 +168,10 @@ static void power_key(void *data)
 		power_button(front);
 }
 
-/* A lid that was closed before the start, or while the session was another's, has done nothing. */
 static void lid(void *data, bool closed)
 {
 	struct front *front = data;
-	bool changed = closed != front->lid_closed;
-	front->lid_closed = closed;
-	if (!changed || !front->running || front->lid_learning)
+	if (!lid_heard(&front->lid, closed))
 		return;
 	log_info("the lid was %s", closed ? "closed" : "opened");
 	if (front->config.options->lid == LID_BLANK)
@@ -249,21 +246,19 @@ static void session_changed(void *data, bool active)
 	/* Away from a session that has no devices, back to one that has them: at no moment a keyboard is missing. */
 	if (!active)
 		status_board_update(front->config.board, set_session, &state);
-	if (active)
-		front->lid_closed = false; /* told now if it is not so */
-	front->lid_learning = true;
+	lid_lost(&front->lid);
 	if (front->input != NULL)
 		active ? input_resume(front->input) : input_suspend(front->input);
-	front->lid_learning = false;
-	if (active)
+	if (active) {
+		lid_learned(&front->lid);
 		status_board_update(front->config.board, set_session, &state);
-	if (active)
 		front_blank_session(front, true);
+	}
 	if (front->panel != NULL)
 		panel_session(front->panel, active);
 	if (!active)
 		front_blank_session(front, false);
-	else if (front->lid_closed && front->config.options->lid == LID_BLANK)
+	else if (front->lid.closed && front->config.options->lid == LID_BLANK)
 		front_blank_lid(front, true);
 }
 
@@ -548,6 +543,7 @@ struct front *front_create(const struct front_config *config, char *error, size_
 		return NULL;
 	front->config = *config;
 	front->signal_fd = -1;
+	lid_lost(&front->lid);
 	packer_init(&front->guest, true, send_packet, front, config->stats);
 	packer_init(&front->ui, false, send_packet, front, config->stats);
 	struct router_output output = { .deliver = deliver, .present = present, .stats = toggle_stats, .switch_vt = config->options->vt_switch ? switch_vt : NULL,
@@ -602,7 +598,7 @@ int front_run(struct front *front)
 		return EXIT_FAILED;
 	}
 	front_idle_begins(front);
-	front->running = true;
+	lid_learned(&front->lid);
 	if (front->has_vm)
 		front_vm_starts(front);
 	if (front->isolated != NULL)

@@ -10,6 +10,7 @@
 #include "kms/panel.h"
 #include "packet.h"
 #include "toggle/blank.h"
+#include "toggle/lid.h"
 
 struct input;
 struct isolated;
@@ -43,9 +44,7 @@ struct front {
 	uint64_t woke_ns;
 	struct wl_event_source *deadline; /* of the guest's shutdown */
 	char strip_text[PANEL_FACES][160];
-	bool lid_closed; /* as last heard */
-	bool lid_learning; /* devices are being opened: what is told of it is how it is, and nothing that happened */
-	bool running;    /* front_run() has begun */
+	struct lid lid;
 	bool ending; /* the guest was asked to power off; the end follows it */
 	bool quit;
 	int exit_status;

@@ -7,6 +7,7 @@
 
 #include "base/exit_status.h"
 #include "base/log.h"
+#include "toggle/lid.h"
 #include "toggle/router.h"
 
 #define OPTIONS_DISKS 16
@@ -14,7 +15,6 @@
 enum display_kind { DISPLAY_KMS, DISPLAY_HEADLESS, DISPLAY_NONE };
 enum serial_kind { SERIAL_DEFAULT, SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE };
 enum power_key { POWER_KEY_KEY, POWER_KEY_POWERDOWN, POWER_KEY_IGNORE };
-enum lid { LID_IGNORE, LID_BLANK, LID_POWERDOWN };
 enum trusted_strip { TRUSTED_STRIP_OFF, TRUSTED_STRIP_TOP, TRUSTED_STRIP_BOTTOM };
 enum policy { POLICY_DEFAULT, POLICY_EXIT, POLICY_RESTART, POLICY_STAY };
 
@@ -38,7 +38,7 @@ struct options {
 	uint32_t blank_after; /* seconds without input after which the screen goes off; 0: never */
 	struct router_keys keys;
 	enum power_key power_key; /* what this machine's power key is */
-	enum lid lid; /* what its lid does when it is closed */
+	enum lid_policy lid; /* what its lid does when it is closed */
 	enum trusted_strip strip; /* rows that say whose picture the rest is */
 	bool vt_switch; /* Ctrl+Alt+Fn switches virtual terminals */
 	char *control;

@@ -171,7 +171,7 @@ static bool set_choice(const char *name, struct options *options, const struct o
 			options->power_key = (enum power_key)which;
 	} else if (strcmp(name, "lid") == 0) {
 		if ((good = set_word(&which, lid, ARRAY_LEN(lid), origin, value)))
-			options->lid = (enum lid)which;
+			options->lid = (enum lid_policy)which;
 	} else if (strcmp(name, "trusted-strip") == 0) {
 		if ((good = set_word(&which, strip, ARRAY_LEN(strip), origin, value)))
 			options->strip = (enum trusted_strip)which;
