@@ -470,8 +470,6 @@ static int requests_arrived(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
-_Static_assert((int)PANEL_STRIP_TOP == TRUSTED_STRIP_TOP && (int)PANEL_STRIP_BOTTOM == TRUSTED_STRIP_BOTTOM, "one for each");
-
 static void write_strip(struct front *front)
 {
 	const struct router_keys *keys = &front->config.options->keys;
@@ -498,7 +496,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.legacy_kms = options->legacy_kms,
 		.gbm_buffers = options->gbm_buffers,
 		.bilinear = options->bilinear,
-		.strip = (enum panel_strip)options->strip,
+		.strip = options->strip,
 		.strip_text = { front->strip_text[0], front->strip_text[1], front->strip_text[2] },
 		.session = front->session,
 		.board = front->config.board,

@@ -7,6 +7,7 @@
 
 #include "base/exit_status.h"
 #include "base/log.h"
+#include "kms/panel.h"
 #include "toggle/lid.h"
 #include "toggle/router.h"
 
@@ -15,7 +16,6 @@
 enum display_kind { DISPLAY_KMS, DISPLAY_HEADLESS, DISPLAY_NONE };
 enum serial_kind { SERIAL_DEFAULT, SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE };
 enum power_key { POWER_KEY_KEY, POWER_KEY_POWERDOWN, POWER_KEY_IGNORE };
-enum trusted_strip { TRUSTED_STRIP_OFF, TRUSTED_STRIP_TOP, TRUSTED_STRIP_BOTTOM };
 enum policy { POLICY_DEFAULT, POLICY_EXIT, POLICY_RESTART, POLICY_STAY };
 
 struct options {
@@ -39,7 +39,7 @@ struct options {
 	struct router_keys keys;
 	enum power_key power_key; /* what this machine's power key is */
 	enum lid_policy lid; /* what its lid does when it is closed */
-	enum trusted_strip strip; /* rows that say whose picture the rest is */
+	enum panel_strip strip; /* rows that say whose picture the rest is */
 	bool vt_switch; /* Ctrl+Alt+Fn switches virtual terminals */
 	char *control;
 	char *markers;

@@ -174,7 +174,7 @@ static bool set_choice(const char *name, struct options *options, const struct o
 			options->lid = (enum lid_policy)which;
 	} else if (strcmp(name, "trusted-strip") == 0) {
 		if ((good = set_word(&which, strip, ARRAY_LEN(strip), origin, value)))
-			options->strip = (enum trusted_strip)which;
+			options->strip = (enum panel_strip)which;
 	} else {
 		*known = false;
 	}

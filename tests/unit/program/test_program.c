@@ -165,7 +165,7 @@ START_TEST(settings_file)
 	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\nlid = blank\ntrusted-strip = bottom\n");
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
 	ck_assert(options.bilinear);
-	ck_assert(options.lid == LID_BLANK && options.strip == TRUSTED_STRIP_BOTTOM);
+	ck_assert(options.lid == LID_BLANK && options.strip == PANEL_STRIP_BOTTOM);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].code, KEY_F9);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].with[0], KEY_LEFTMETA);
 	options_finish(&options);
