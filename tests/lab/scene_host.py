@@ -145,27 +145,30 @@ def test_impossible_machines_are_refused():
     assert "at least" in _error(memory=16)
 
 
+class _Counted(Machine):
+    """How often it was started."""
+    starts = 0
+
+    def _start(self, timeout):
+        self.starts += 1
+        return super()._start(timeout)
+
+
 def test_boot_deadline_and_early_death_are_told():
-    machine = Machine(memory=512)
+    machine = _Counted(memory=512)
     try:
         machine.start(timeout=1 / host.scale())
         raise AssertionError("up within a second?")
     except LabTimeout as error:
         assert "L1 to come up" in str(error), error
+        assert machine.starts == 2, machine.starts
     finally:
         machine.kill()
     assert "no-such-device" in _error(memory=512, qemu=["-device", "no-such-device"])
 
 
 def test_kernel_that_panics_gets_a_second_try():
-    class Counted(Machine):
-        starts = 0
-
-        def _start(self, timeout):
-            self.starts += 1
-            return super()._start(timeout)
-
-    machine = Counted(memory=512, append="rdinit=/nowhere root=/dev/nothing")
+    machine = _Counted(memory=512, append="rdinit=/nowhere root=/dev/nothing")
     try:
         machine.start()
         raise AssertionError("up without a program to begin with?")
