@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: MIT
 """The acceptance scene with the real thing: a Debian with Weston behind the native UI, on a real card, by pixels and by what the guest says."""
 
-import re
 import time
 
-from lab import desktop, paths
+from lab import desktop
 from lab.desktop import below_panel, clock, has_terminal, is_weston
 from lab.qemu import Drive
 from lab.rayvm import Rayvm, is_ui
+from lab.uinput import Player
 
 DISPLAYS = ("virtio-vga",)
 ISOLATED_ALL = ("virtio-vga",)
-FIFO = "/run/uinput-play"
 UI_LINE = "echo ui-$((6*7)) >/dev/ttyS0"
 state = {}
 
@@ -158,16 +157,10 @@ def test_caps_lock_lights_the_keyboard(lab):
     light(False, "unlocked in the UI")
 
 
-def play(lab, line):
-    lab.sh(f"echo '{line}' >{FIFO}", check=True)
-    state["play"].wait_log(f"^ok {re.escape(line)}$", 30)
-
-
 def test_libinput_in_the_guest_sees_sane_devices(lab):
     """What a program in the guest that knows libinput makes of them: what they are and what each does, to the corners."""
-    lab.sh(f"modprobe uinput; rm -f {FIFO}; mkfifo {FIFO}", check=True)
-    state["play"] = lab.spawn(["/bin/sh", "-c", f"exec {paths.SOURCE}/tests/lab/uinput-play <>{FIFO}"], log="uinput-play.log")
-    play(lab, "touch glass")
+    player = Player(lab)
+    player.play("touch glass")
     state["rayvm"].job.wait_log("glass: device", 20, again=True)
     show_guest(lab)
     state["rayvm"].ctl("type", "--guest", "/usr/libexec/libinput/libinput-debug-events --show-keycodes >/dev/ttyS0 2>&1 &\n")
@@ -192,11 +185,11 @@ def test_libinput_in_the_guest_sees_sane_devices(lab):
     lab.click()
     said(lab, r"POINTER_BUTTON .*BTN_LEFT \(272\) pressed", 20)
     said(lab, r"POINTER_BUTTON .*BTN_LEFT \(272\) released", 20)
-    play(lab, "glass 3 47 0 3 57 5 3 53 1024 3 54 2048 1 330 1")
+    player.play("glass 3 47 0 3 57 5 3 53 1024 3 54 2048 1 330 1")
     heard("touch screen", r"TOUCH_DOWN .*\s25\.\d+/ *50\.\d+\b")
-    play(lab, "glass 3 53 4095 3 54 4095")
+    player.play("glass 3 53 4095 3 54 4095")
     heard("touch screen", r"TOUCH_MOTION .*\s100\.00/ *100\.00\b")
-    play(lab, "glass 3 57 -1 1 330 0")
+    player.play("glass 3 57 -1 1 330 0")
     heard("touch screen", r"TOUCH_UP ")
     state["rayvm"].ctl("type", "--guest", "kill %1\n")
     show_ui(lab)

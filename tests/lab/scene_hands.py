@@ -6,21 +6,21 @@ import time
 
 from lab import paths
 from lab.rayvm import Rayvm, guest_files, is_ui, tiny
+from lab.uinput import Player
 
 DISPLAYS = ("bochs-display",)
 MACHINE = {"memory": 2560}
-FIFO, COM1 = "/run/uinput-play", "/run/com1"
+COM1 = "/run/com1"
 STORM_MS = 25       # between events: what a guest on a busy software CPU still reads in time
-KEY_Q, KEY_A, KEY_B, KEY_C, KEY_LEFTSHIFT, KEY_LEFTCTRL, KEY_GRAVE, KEY_F11, KEY_F12, KEY_RIGHTCTRL, BTN_LEFT = 16, 30, 48, 46, 42, 29, 41, 87, 88, 97, 272
+KEY_Q, KEY_A, KEY_B, KEY_C, KEY_H, KEY_F11, KEY_F12, KEY_GRAVE, BTN_LEFT = 16, 30, 48, 46, 35, 87, 88, 41, 272
+KEY_LEFTSHIFT, KEY_LEFTCTRL, KEY_RIGHTCTRL, KEY_LEFTALT, KEY_SYSRQ = 42, 29, 97, 56, 99
 TOGGLE = {KEY_GRAVE: lambda shown: not shown, KEY_F11: lambda shown: True, KEY_F12: lambda shown: False}
 state = {}
 
 
 def setup(machine):
     files = guest_files("make-tiny")
-    machine.sh(f"modprobe uinput; rm -f {FIFO}; mkfifo {FIFO}", check=True)
-    state["play"] = machine.spawn(["/bin/sh", "-c", f"exec {paths.SOURCE}/tests/lab/uinput-play <>{FIFO}"], log="uinput-play.log")
-    state["play"].wait_log("^ready$", 30)
+    state["player"] = Player(machine)
     state["rayvm"] = Rayvm(machine, ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", "256M", "-s", "1", "--lid", "blank",
                                      "-a", "console=ttyS0 quiet loglevel=3", "--serial", "file:/lab/guest.log"])
     state["rayvm"].ready()      # the log on the serial port is this run's from here on
@@ -49,15 +49,14 @@ def down(machine):
     return sorted(int(code) for code in re.findall(r":(\d+)", ask(machine, "keys", r"^TINY:KEYS (.*)")[1]))
 
 
-def play(machine, line, timeout=30):
-    machine.sh(f"echo '{line}' >{FIFO}", check=True)
-    state["play"].wait_log(f"^ok {re.escape(line)}$", timeout)
+def play(line, timeout=30):
+    state["player"].play(line, timeout)
 
 
 def plug(machine, kind, *names):
     for name in names:
         status = state["rayvm"].status()
-        play(machine, f"{kind} {name}")
+        play(f"{kind} {name}")
         what = "keyboards" if kind == "keyboard" else "pointers"
         if "pointers" in status or what == "keyboards":
             machine.wait_for(lambda: state["rayvm"].status()[what] > status[what], 20, f"{name} in rayvm")
@@ -94,36 +93,36 @@ def test_the_guest_has_each_kind_of_device(machine):
 
 def test_the_lid_switches_the_screen(machine):
     rayvm = state["rayvm"]
-    play(machine, "lid cover")
+    play("lid cover")
     machine.wait_for(lambda: "cover" in machine.sh("cat /proc/bus/input/devices", check=True).stdout, 20, "the lid")
     for closed, screen in ((1, "off"), (0, "on"), (1, "off"), (0, "on")):
         # Nobody says when the lid's device is open.
         def told(closed=closed, screen=screen):
-            play(machine, f"cover 5 0 {closed}")
+            play(f"cover 5 0 {closed}")
             return rayvm.status()["display"] == screen
         machine.wait_for(told, 20, f"the screen to be {screen}", interval=0.3)
-    play(machine, "unplug cover")
+    play("unplug cover")
     machine.wait_screen(is_ui, 10, "the UI")
 
 
 def test_devices_that_lie_or_vanish(machine):
     """A tablet that spans nothing is left out with a line; a keyboard that is pulled out in the midst of its event leaves nothing behind."""
     rayvm = state["rayvm"]
-    play(machine, "liar crooked")
+    play("liar crooked")
     rayvm.job.wait_log("crooked", 20)
     show(machine, True)
     plug(machine, "keyboard", "brittle")
     before = len(events(machine, 1))
-    play(machine, f"brittle 1 {KEY_A} 1")
+    play(f"brittle 1 {KEY_A} 1")
     saw(machine, 1, before, [(KEY_A, 1)])
-    play(machine, f"vanish brittle 1 {KEY_LEFTSHIFT} 1")
+    play(f"vanish brittle 1 {KEY_LEFTSHIFT} 1")
     rayvm.job.wait_log("brittle is gone", 20)
     machine.wait_for(lambda: (KEY_A, 0) in events(machine, 1, before), 20, "the release of what it held")
     pairs = events(machine, 1, before)
     assert pairs.count((KEY_LEFTSHIFT, 1)) == pairs.count((KEY_LEFTSHIFT, 0)), pairs
     machine.press("KEY_B")
-    machine.wait_for(lambda: events(machine, 1, len(pairs) + before)[-2:] == [(48, 1), (48, 0)], 20, "another keyboard to work on")
-    play(machine, "unplug crooked")
+    machine.wait_for(lambda: events(machine, 1, len(pairs) + before)[-2:] == [(KEY_B, 1), (KEY_B, 0)], 20, "another keyboard to work on")
+    play("unplug crooked")
     warned = [line for line in rayvm.job.log_text().splitlines() if "crooked" in line and " warn " in line]
     assert len(warned) == 1, warned
     show(machine, False)
@@ -133,38 +132,34 @@ def test_sysrq_is_the_kernels(machine):
     """While rayvm has the panel and the console's keyboard is off."""
     machine.sh("echo 1 >/proc/sys/kernel/sysrq; dmesg -C", check=True)
     plug(machine, "keyboard", "sysrq")
-    play(machine, "sysrq 1 56 1")
-    play(machine, "sysrq 1 99 1")
-    play(machine, "sysrq 1 35 1")
-    play(machine, "sysrq 1 35 0")
-    play(machine, "sysrq 1 99 0")
-    play(machine, "sysrq 1 56 0")
+    for code, value in ((KEY_LEFTALT, 1), (KEY_SYSRQ, 1), (KEY_H, 1), (KEY_H, 0), (KEY_SYSRQ, 0), (KEY_LEFTALT, 0)):
+        play(f"sysrq 1 {code} {value}")
     machine.wait_for(lambda: "sysrq: HELP" in machine.sh("dmesg", check=True).stdout, 10, "the kernel's answer", lambda: machine.sh("dmesg | tail", check=True).stdout)
-    play(machine, "unplug sysrq")
+    play("unplug sysrq")
 
 
 def test_two_keyboards_hold_one_key(machine):
     plug(machine, "keyboard", "one", "two")
     show(machine, True)
     before = len(events(machine, 1))
-    play(machine, f"one 1 {KEY_A} 1")
-    play(machine, f"two 1 {KEY_A} 1")
-    play(machine, f"one 1 {KEY_A} 0")           # the other finger is still there
-    play(machine, f"one 1 {KEY_LEFTSHIFT} 1")
+    play(f"one 1 {KEY_A} 1")
+    play(f"two 1 {KEY_A} 1")
+    play(f"one 1 {KEY_A} 0")           # the other finger is still there
+    play(f"one 1 {KEY_LEFTSHIFT} 1")
     saw(machine, 1, before, [(KEY_A, 1), (KEY_LEFTSHIFT, 1)])
-    play(machine, f"two 1 {KEY_A} 0")
-    play(machine, f"one 1 {KEY_LEFTSHIFT} 0")
+    play(f"two 1 {KEY_A} 0")
+    play(f"one 1 {KEY_LEFTSHIFT} 0")
     saw(machine, 1, before, [(KEY_A, 1), (KEY_LEFTSHIFT, 1), (KEY_A, 0), (KEY_LEFTSHIFT, 0)])
 
 
 def test_unplugged_while_held(machine):
     before = len(events(machine, 1))
-    play(machine, f"one 1 {KEY_A} 1")
-    play(machine, f"two 1 {KEY_A} 1 1 {KEY_LEFTSHIFT} 1")
+    play(f"one 1 {KEY_A} 1")
+    play(f"two 1 {KEY_A} 1 1 {KEY_LEFTSHIFT} 1")
     saw(machine, 1, before, [(KEY_A, 1), (KEY_LEFTSHIFT, 1)])
-    play(machine, "unplug two")
+    play("unplug two")
     saw(machine, 1, before, [(KEY_A, 1), (KEY_LEFTSHIFT, 1), (KEY_LEFTSHIFT, 0)])
-    play(machine, "unplug one")
+    play("unplug one")
     saw(machine, 1, before, [(KEY_A, 1), (KEY_LEFTSHIFT, 1), (KEY_LEFTSHIFT, 0), (KEY_A, 0)])
 
 
@@ -172,16 +167,16 @@ def test_the_pass_key_types_a_toggle_key(machine):
     plug(machine, "keyboard", "three")
     show(machine, True)
     before, changes = len(events(machine, 1)), len(state["rayvm"].presentations())
-    play(machine, f"three 1 {KEY_RIGHTCTRL} 1")
+    play(f"three 1 {KEY_RIGHTCTRL} 1")
     for code in TOGGLE:
-        play(machine, f"three 1 {code} 1")
-        play(machine, f"three 1 {code} 0")
-    play(machine, f"three 1 {KEY_RIGHTCTRL} 0")
+        play(f"three 1 {code} 1")
+        play(f"three 1 {code} 0")
+    play(f"three 1 {KEY_RIGHTCTRL} 0")
     saw(machine, 1, before, [(KEY_RIGHTCTRL, 1), (KEY_RIGHTCTRL, 0), *((code, value) for code in TOGGLE for value in (1, 0))])
     assert len(state["rayvm"].presentations()) == changes, state["rayvm"].presentations()
-    play(machine, f"three 1 {KEY_GRAVE} 1")
+    play(f"three 1 {KEY_GRAVE} 1")
     machine.wait_screen(is_ui, 20, "the UI")
-    play(machine, f"three 1 {KEY_GRAVE} 0")
+    play(f"three 1 {KEY_GRAVE} 0")
 
 
 def lit(machine):
@@ -203,9 +198,9 @@ def test_mouse_of_1000_hz(machine):
     plug(machine, "mouse", "swift")
     show(machine, True)
     before, keys, dropped, behind = len(events(machine, 2)), len(events(machine, 1)), state["rayvm"].stats()["input_dropped"], overrun(machine)
-    play(machine, "tick swift 1000 1 2 0 1", 60)
-    play(machine, "swift 1 272 1")
-    play(machine, "swift 1 272 0")
+    play("tick swift 1000 1 2 0 1", 60)
+    play("swift 1 272 1")
+    play("swift 1 272 0")
     saw(machine, 1, keys, [(272, 1), (272, 0)], 60)
     moved = sum(value for code, value in events(machine, 2, before) if code == 0)
     lost = state["rayvm"].stats()["input_dropped"] - dropped
@@ -243,7 +238,7 @@ def storm(machine, count, seed):
     reader = machine.spawn([f"{paths.SOURCE}/tests/lab/evdev-log"], log=f"reader-{seed}.log")
     reader.wait_log("^listening", 20)
     began = time.monotonic()
-    play(machine, f"storm storm{seed} {count} {seed} {STORM_MS}", count * 0.12 + 60)
+    play(f"storm storm{seed} {count} {seed} {STORM_MS}", count * 0.12 + 60)
     took = time.monotonic() - began
     log = [(int(code), int(value)) for code, value in re.findall(rf"^\S+ storm{seed} 1 (\d+) ([01])$", reader.log_text(), re.MULTILINE)]
     reader.stop()
@@ -274,9 +269,9 @@ def devices_named(machine, since):
 def hold(machine):
     """Shift, a letter and a button, which the guest counts as down."""
     keys = len(events(machine, 1))
-    play(machine, f"typist 1 {KEY_LEFTSHIFT} 1")
-    play(machine, f"typist 1 {KEY_A} 1")
-    play(machine, f"tail 1 {BTN_LEFT} 1")
+    play(f"typist 1 {KEY_LEFTSHIFT} 1")
+    play(f"typist 1 {KEY_A} 1")
+    play(f"tail 1 {BTN_LEFT} 1")
     # Two devices, two readers.
     machine.wait_for(lambda: len(events(machine, 1, keys)) >= 3, 20, "three presses in the guest", lambda: f"it saw {events(machine, 1, keys)}")
     assert down(machine) == [KEY_A, KEY_LEFTSHIFT, BTN_LEFT]
@@ -289,18 +284,18 @@ def all_are_up(machine):
     """
     assert down(machine) == []
     keys = len(events(machine, 1))
-    play(machine, f"typist 1 {KEY_B} 1")
-    play(machine, f"typist 1 {KEY_B} 0")
+    play(f"typist 1 {KEY_B} 1")
+    play(f"typist 1 {KEY_B} 0")
     for name, code in (("typist", KEY_A), ("typist", KEY_C), ("typist", KEY_LEFTSHIFT), ("tail", BTN_LEFT)):
-        play(machine, f"{name} 1 {code} 0")
+        play(f"{name} 1 {code} 0")
     wanted = [(KEY_B, 1), (KEY_B, 0)]
     for value in (1, 0):
         for code in (KEY_LEFTSHIFT, KEY_A):
-            play(machine, f"typist 1 {code} {value}")
+            play(f"typist 1 {code} {value}")
             wanted.append((code, value))
     saw(machine, 1, keys, wanted)
-    play(machine, f"tail 1 {BTN_LEFT} 1")
-    play(machine, f"tail 1 {BTN_LEFT} 0")
+    play(f"tail 1 {BTN_LEFT} 1")
+    play(f"tail 1 {BTN_LEFT} 0")
     saw(machine, 1, keys, [*wanted, (BTN_LEFT, 1), (BTN_LEFT, 0)])
     assert down(machine) == []
 
@@ -312,9 +307,9 @@ def test_driver_unloaded_and_loaded_with_keys_held(machine):
     hold(machine)
     ask(machine, "unload", "^TINY:UNLOADED")
     keys, said = len(events(machine, 1)), len(serial(machine))
-    play(machine, f"typist 1 {KEY_C} 1")        # held over the driver's start, as the others
-    play(machine, f"typist 1 {KEY_B} 1")
-    play(machine, f"typist 1 {KEY_B} 0")
+    play(f"typist 1 {KEY_C} 1")        # held over the driver's start, as the others
+    play(f"typist 1 {KEY_B} 1")
+    play(f"typist 1 {KEY_B} 0")
     ask(machine, "load", "^TINY:LOADED")
     machine.wait_for(lambda: devices_named(machine, said) == 4, 20, "four devices in the guest again", lambda: serial(machine)[said:])
     assert events(machine, 1, keys) == [], "what was typed without a driver came later"
@@ -327,13 +322,13 @@ def test_driver_unloaded_and_loaded_while_typing(machine):
     ask(machine, "hang", "^TINY:HANG")          # it would paint a picture for each key
     said = len(serial(machine))
     tap = f"tick typist 200 25 1 {KEY_A} 1 0 0 0 1 {KEY_A} 0"
-    machine.sh(f"echo '{tap}' >{FIFO}", check=True)
+    state["player"].begin(tap)
     for _ in range(2):
         machine.wait_for(lambda: re.search(r"^TINY:EV \S+ 1 30 0$", serial(machine)[said:], re.MULTILINE), 20, "the typing in the guest")
         ask(machine, "unload", "^TINY:UNLOADED")
         said = len(serial(machine))
         ask(machine, "load", "^TINY:LOADED")
-    state["play"].wait_log(f"^ok {re.escape(tap)}$", 60)
+    state["player"].end(tap, 60)
     assert down(machine) == []
     ask(machine, "go", "^TINY:GO")
     heard = re.findall(r"^TINY:EV \S+ 1 30 ([01])$", serial(machine)[said:], re.MULTILINE)
@@ -347,7 +342,7 @@ def test_reboot_with_keys_held(machine):
     said = len(serial(machine))
     machine.sh(f"echo reboot >{COM1}", check=True)
     machine.wait_for(lambda: "TINY:INIT" in serial(machine)[said:], 120, "the guest's next start", lambda: serial(machine)[said:][-1500:])
-    play(machine, f"typist 1 {KEY_C} 1")
+    play(f"typist 1 {KEY_C} 1")
     machine.wait_for(lambda: "TINY:READY" in serial(machine)[said:], 120, "the guest again", lambda: serial(machine)[said:][-1500:])
     all_are_up(machine)
 
@@ -359,7 +354,7 @@ def test_typing_while_the_guest_stands_still(machine):
     ask(machine, "hang", "^TINY:HANG")
     keys, behind = len(events(machine, 1)), overrun(machine)
     ask(machine, "deaf", "^TINY:DEAF 4")
-    play(machine, "taps mute 20 12")
+    play("taps mute 20 12")
     ask(machine, "hear", "^TINY:HEAR 4")
     saw(machine, 1, keys, [(KEY_Q + number % 10, value) for number in range(20) for value in (1, 0)])
     assert overrun(machine) == behind
@@ -369,13 +364,13 @@ def test_typing_while_the_guest_stands_still(machine):
 def test_event_queue_that_is_never_refilled(machine):
     """The guest hears of no key any more. Toggles do not mind; what its queue has no room for is dropped, but no release of a key that it saw pressed."""
     show(machine, True)
-    play(machine, f"mute 1 {KEY_C} 1")
+    play(f"mute 1 {KEY_C} 1")
     machine.wait_for(lambda: down(machine) == [KEY_C], 10, "the key in the guest")
     assert int(ask(machine, "deaf", "^TINY:DEAF (.*)")[1]) == 4
     keys = len(events(machine, 1))
     state["rayvm"].stats(reset=True)
-    play(machine, "taps mute 400 5", 60)        # more than queue and backlog hold
-    play(machine, f"mute 1 {KEY_C} 0")
+    play("taps mute 400 5", 60)        # more than queue and backlog hold
+    play(f"mute 1 {KEY_C} 0")
     for _ in range(10):
         machine.press("KEY_F12")
         machine.wait_screen(is_ui, 20, "the UI")
@@ -387,8 +382,8 @@ def test_event_queue_that_is_never_refilled(machine):
     assert events(machine, 1, keys) == []
     assert int(ask(machine, "hear", "^TINY:HEAR (.*)")[1]) == 4
     machine.wait_for(lambda: (KEY_C, 0) in events(machine, 1, keys), 20, "the old key's release", lambda: f"it saw {events(machine, 1, keys)}")
-    play(machine, f"mute 1 {KEY_B} 1")
-    play(machine, f"mute 1 {KEY_B} 0")
+    play(f"mute 1 {KEY_B} 1")
+    play(f"mute 1 {KEY_B} 0")
     machine.wait_for(lambda: events(machine, 1, keys)[-1] == (KEY_B, 0), 20, "a new key", lambda: f"it saw {events(machine, 1, keys)[-5:]}")
     assert down(machine) == []
 
@@ -482,9 +477,9 @@ def test_touch_screen(machine):
     show(machine, True)
     keys = len(events(machine, 1))
     # From one corner to the opposite one, each: what does not change is not reported, and 0 is what the guest begins with.
-    play(machine, f"glass 3 {slot} 0 3 {tracking} 5 3 {x} 4095 3 {y} 4095 1 330 1")
-    play(machine, f"glass 3 {slot} 1 3 {tracking} 6 3 {x} 4095 3 {y} 2000")
-    play(machine, f"glass 3 {slot} 0 3 {x} 0 3 {y} 0")
+    play(f"glass 3 {slot} 0 3 {tracking} 5 3 {x} 4095 3 {y} 4095 1 330 1")
+    play(f"glass 3 {slot} 1 3 {tracking} 6 3 {x} 4095 3 {y} 2000")
+    play(f"glass 3 {slot} 0 3 {x} 0 3 {y} 0")
     saw(machine, 1, keys, [touch])
     machine.wait_for(lambda: (y, 0) in events(machine, 3), 20, "the corner")
     assert [value >= 0 for code, value in events(machine, 3) if code == tracking] == [True, True], events(machine, 3)
@@ -495,11 +490,11 @@ def test_touch_screen(machine):
     saw(machine, 1, keys, [touch, (330, 0)])
     after = len(events(machine, 3))
     assert [value for code, value in events(machine, 3) if code == tracking][-2:] == [-1, -1], moves
-    play(machine, f"glass 3 {slot} 0 3 {x} 100")
-    play(machine, f"glass 3 {slot} 0 3 {tracking} -1 3 {slot} 1 3 {tracking} -1 1 330 0")
+    play(f"glass 3 {slot} 0 3 {x} 100")
+    play(f"glass 3 {slot} 0 3 {tracking} -1 3 {slot} 1 3 {tracking} -1 1 330 0")
     show(machine, True)
-    play(machine, f"glass 3 {slot} 0 3 {tracking} 7 3 {x} 2000 3 {y} 2000 1 330 1")
-    play(machine, f"glass 3 {slot} 0 3 {tracking} -1 1 330 0")
+    play(f"glass 3 {slot} 0 3 {tracking} 7 3 {x} 2000 3 {y} 2000 1 330 1")
+    play(f"glass 3 {slot} 0 3 {tracking} -1 1 330 0")
     saw(machine, 1, keys, [touch, (330, 0), touch, (330, 0)])
     assert not any(code == x and value < 30000 for code, value in events(machine, 3, after)), events(machine, 3, after)
 

@@ -2,11 +2,11 @@
 """How long a key of a real device takes to a real guest, in the lab machine, beside a bare reader of the same device."""
 
 import json
-import re
 
 from lab import paths
 from lab.machine import Machine
 from lab.rayvm import Rayvm, guest_files, tiny
+from lab.uinput import Player
 
 from .boot import SIZE
 from .figures import absolute, keep, load, say
@@ -15,20 +15,7 @@ from .panel import arguments, painted
 KEYS = 2000             # presses and releases
 APART_MS = 15           # the backlog lets 100 a second pass
 MORE_US = 2000          # than the reader's 99th percentile
-FIFO = "/run/uinput-play"
 DEVICE = "bench-keyboard"
-
-
-def player(machine):
-    machine.sh(f"modprobe uinput; rm -f {FIFO}; mkfifo {FIFO}", check=True)
-    job = machine.spawn(["/bin/sh", "-c", f"exec {paths.SOURCE}/tests/lab/uinput-play <>{FIFO}"], log="uinput-play.log")
-    job.wait_log("^ready$", 30)
-    return job
-
-
-def play(machine, job, line, timeout):
-    machine.sh(f"echo '{line}' >{FIFO}", check=True)
-    job.wait_log(f"^ok {re.escape(line)}$", timeout)
 
 
 def bench_key_guest_lab(_wanted, options):
@@ -36,8 +23,8 @@ def bench_key_guest_lab(_wanted, options):
     with Machine(display="virtio-vga", size=SIZE, memory=2560) as machine, Rayvm(machine, arguments(files, "tiny.fps=0")) as rayvm:
         say(f"key-guest-lab: {KEYS} keys, a minute, load {load()}")
         painted(machine, rayvm)
-        job = player(machine)
-        play(machine, job, f"keyboard {DEVICE}", 20)
+        player = Player(machine)
+        player.play(f"keyboard {DEVICE}", 20)
         rayvm.job.wait_log(f"{DEVICE}: device", 20, again=True)
         readers = {name: machine.spawn([paths.built("tests/tools/keyread"), DEVICE, str(KEYS), name], log=f"keyread-{name}.log") for name in ("ordinary", "raised")}
         for reader in readers.values():
@@ -47,7 +34,7 @@ def bench_key_guest_lab(_wanted, options):
         # A picture for each key is the guest's own, and its load on a software CPU.
         machine.sh(f"(echo hang; exec sleep 1) | {paths.built('src/rayvmctl')} -s /run/rayvm.sock console com1", check=True)
         rayvm.stats(reset=True)
-        play(machine, job, f"taps {DEVICE} {KEYS // 2} {APART_MS}", KEYS * 0.1 + 30)
+        player.play(f"taps {DEVICE} {KEYS // 2} {APART_MS}", KEYS * 0.1 + 30)
         bare = {}
         for name, reader in readers.items():
             assert reader.wait(30) == 0, reader.log_text()
