@@ -101,13 +101,3 @@ def bare_wakes():
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def context_switches(pid, name=None):
-    """Of the process's first thread, or of the one called NAME: each is a wake-up, or the end of a time slice."""
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as file:
-            lines = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
-        if (lines["Name"] == name) if name else (int(task) == pid):
-            return int(lines["voluntary_ctxt_switches"]) + int(lines["nonvoluntary_ctxt_switches"])
-    raise LabError(f"process {pid} has no thread {name}")
