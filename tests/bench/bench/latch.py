@@ -84,8 +84,12 @@ def growing(panel, counter, rate):
         raise LabError(f"{counter} grew by {a_second:.0f} a second: that is no flood")
 
 
-def kernel(name):
-    return ["-k", paths.built(f"tests/payload/{name}"), "-m", "64M", "-s", "1"]
+def kernel(path):
+    return ["-k", path, "-m", "64M", "-s", "1"]
+
+
+def payload(name):
+    return kernel(paths.built(f"tests/payload/{name}"))
 
 
 def disk(path):
@@ -112,15 +116,14 @@ def deaf(panel, action=None):
 
 def loads(folder):
     """name -> function: (arguments, what goes on beside the toggles)."""
-    wedged = ["-k", paths.built("tests/payload/wedged"), "-m", "64M", "-s", "1"]
     return {
         "idle": lambda: ([], quiet),
         "animated": lambda: (PATTERN, quiet),
-        "vcpu-flood": lambda: (["-k", spinning_kernel(folder / "spin.elf"), "-m", "64M", "-s", "1"], quiet),
-        "full-queue": lambda: (wedged, deaf),
-        "paused": lambda: (wedged, lambda panel: deaf(panel, "pause")),
-        "import-storm": lambda: (kernel("flood-imports"), lambda panel: growing(panel, "frames_flushed", 100)),
-        "disk-flood": lambda: ([*kernel("flood-disk"), "-d", disk(folder / "disk.img")], lambda panel: growing(panel, "disk_requests", 1000)),
+        "vcpu-flood": lambda: (kernel(spinning_kernel(folder / "spin.elf")), quiet),
+        "full-queue": lambda: (payload("wedged"), deaf),
+        "paused": lambda: (payload("wedged"), lambda panel: deaf(panel, "pause")),
+        "import-storm": lambda: (payload("flood-imports"), lambda panel: growing(panel, "frames_flushed", 100)),
+        "disk-flood": lambda: ([*payload("flood-disk"), "-d", disk(folder / "disk.img")], lambda panel: growing(panel, "disk_requests", 1000)),
         "ui-redraw": lambda: (PATTERN, lambda panel: repeating(panel, lambda client: client("type", text=TEXT))),
         "screenshot": lambda: (PATTERN, lambda panel: repeating(panel, screenshot(folder / "shot.png"))),
         "blocked-markers": lambda: (PATTERN, quiet),
