@@ -7,8 +7,11 @@
  */
 #include <stdint.h>
 
+#include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_gpu.h>
+#include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
 
 #ifdef FLOOD_DISK
@@ -39,24 +42,25 @@ static uint16_t made; /* available index */
 
 static void start_device(uint32_t features)
 {
-	put32(CONFIG + 0x10, BAR);
-	put32(CONFIG + 0x14, 0);
-	put16(CONFIG + 4, 6);
-	put8(BAR + 20, 0);
-	put8(BAR + 20, 1);
-	put8(BAR + 20, 3);
-	put32(BAR + 8, 0);
-	put32(BAR + 12, features);
-	put32(BAR + 8, 1);
-	put32(BAR + 12, 1); /* VIRTIO_F_VERSION_1 */
-	put8(BAR + 20, 11);
-	put16(BAR + 22, 0);
-	put16(BAR + 24, QUEUE);
-	put32(BAR + 32, DESC);
-	put32(BAR + 40, AVAIL);
-	put32(BAR + 48, USED);
-	put16(BAR + 28, 1);
-	put8(BAR + 20, 15);
+	const uint8_t found = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER, agreed = found | VIRTIO_CONFIG_S_FEATURES_OK;
+	put32(CONFIG + PCI_BASE_ADDRESS_0, BAR);
+	put32(CONFIG + PCI_BASE_ADDRESS_1, 0);
+	put16(CONFIG + PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	put8(BAR + VIRTIO_PCI_COMMON_STATUS, 0);
+	put8(BAR + VIRTIO_PCI_COMMON_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	put8(BAR + VIRTIO_PCI_COMMON_STATUS, found);
+	put32(BAR + VIRTIO_PCI_COMMON_GFSELECT, 0);
+	put32(BAR + VIRTIO_PCI_COMMON_GF, features);
+	put32(BAR + VIRTIO_PCI_COMMON_GFSELECT, 1);
+	put32(BAR + VIRTIO_PCI_COMMON_GF, 1u << (VIRTIO_F_VERSION_1 - 32));
+	put8(BAR + VIRTIO_PCI_COMMON_STATUS, agreed);
+	put16(BAR + VIRTIO_PCI_COMMON_Q_SELECT, 0);
+	put16(BAR + VIRTIO_PCI_COMMON_Q_SIZE, QUEUE);
+	put32(BAR + VIRTIO_PCI_COMMON_Q_DESCLO, DESC);
+	put32(BAR + VIRTIO_PCI_COMMON_Q_AVAILLO, AVAIL);
+	put32(BAR + VIRTIO_PCI_COMMON_Q_USEDLO, USED);
+	put16(BAR + VIRTIO_PCI_COMMON_Q_ENABLE, 1);
+	put8(BAR + VIRTIO_PCI_COMMON_STATUS, agreed | VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
 static void describe(uint32_t n, uint64_t at, uint32_t size, uint16_t flags)
@@ -85,7 +89,7 @@ static void flood(void)
 	start_device(0);
 	for (uint32_t i = 0; i < DEPTH; i++) {
 		volatile struct virtio_blk_outhdr *header = (void *)(HEADERS + 32ul * i);
-		header->type = i % 2;
+		header->type = i % 2 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN;
 		header->sector = i * BYTES / 512;
 		describe(3 * i, (uintptr_t)header, 16, VRING_DESC_F_NEXT);
 		describe(3 * i + 1, DATA + (uint64_t)BYTES * i, BYTES, VRING_DESC_F_NEXT | (i % 2 ? 0 : VRING_DESC_F_WRITE));

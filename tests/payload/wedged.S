@@ -1,7 +1,7 @@
 /*
  * A kernel that gives each virtio-input device eight event buffers, never looks at them again, and spins with interrupts off: nothing gets it off its CPU, and
  * its event queues stay full after eight events. An ELF file entered in 64-bit mode with 4 GiB mapped one to one, as rayvm boots a vmlinux.
- * "w" on COM1: it is there.
+ * "w" on COM1: it is there. Numbers after (%rbx) are PCI's (linux/pci_regs.h), after (%rsi) virtio's (VIRTIO_PCI_COMMON_* in linux/virtio_pci.h), as in flood.c.
  */
 #define ECAM 0xe0000000
 #define SLOT_SIZE 0x8000

@@ -48,7 +48,7 @@ static struct buffer make(uint32_t width, uint32_t height)
 	return buffer;
 }
 
-/* The first connector with a monitor, and the CRTC that it has or can have. */
+/* The first connector with a monitor, and the first CRTC, which any has on the cards of the lab. */
 static drmModeConnector *find(uint32_t *crtc)
 {
 	drmModeRes *all = drmModeGetResources(card);

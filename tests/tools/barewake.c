@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "base/histogram.h"
 #include "base/thread.h"
 #include "kms/latch.h"
+#include "summary.h"
 
 #define TICK_NS 16666667ull
 #define PAUSE_MS 37 /* between events, and so in no step with the timer */
@@ -32,14 +32,6 @@ static void *writer(void *data)
 	}
 	atomic_store(&over, true);
 	return data;
-}
-
-static void print(const char *name, const struct histogram *histogram, const char *after)
-{
-	struct histogram_summary us;
-	histogram_summarise(histogram, &us);
-	printf("\"%s\":{\"count\":%llu,\"p50\":%llu,\"p99\":%llu,\"max\":%llu}%s", name, (unsigned long long)us.count, (unsigned long long)us.p50,
-		(unsigned long long)us.p99, (unsigned long long)us.max, after);
 }
 
 int main(void)
@@ -73,8 +65,10 @@ int main(void)
 		}
 	}
 	pthread_join(thread, NULL);
-	printf("{\"priority\":%d,\"late\":%lu,", priority, late);
-	print("timer", &timer_us, ",");
-	print("event", &event_us, "}\n");
+	printf("{\"priority\":%d,\"late\":%lu,\"timer\":{", priority, late);
+	print_summary(&timer_us);
+	printf("},\"event\":{");
+	print_summary(&event_us);
+	printf("}}\n");
 	return 0;
 }

@@ -2,7 +2,7 @@
  * A Wayland client for the desktop guest: covers the screen with one colour a frame, as fast as the compositor asks for frames. Static, and speaks the protocol itself
  * (wayland.xml, xdg-shell.xml), so that it runs in any guest without being part of its image.
  *
- *   frameclient SECONDS TTY      then prints FRAMES first=1 last=N WxH on TTY and ends; READY there when the first frame was asked for
+ *   frameclient SECONDS TTY      prints FRAMES ready on TTY before the first frame, which is number 1, and FRAMES last=N WxH before it ends
  *
  * The colour of frame n is n * 0x9e3779 in the lower 24 bits: no two of 16 million frames are alike, and neighbours differ in every channel.
  */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/input.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
-#include "base/histogram.h"
 #include "base/thread.h"
+#include "summary.h"
 
 #define DEVICES 64
 
@@ -40,7 +39,6 @@ static int open_named(const char *wanted)
 int main(int argc, char **argv)
 {
 	static struct histogram us;
-	struct histogram_summary summary;
 	unsigned long left = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
 	int fd = left > 0 ? open_named(argv[1]) : -1;
 
@@ -68,8 +66,8 @@ int main(int argc, char **argv)
 			left--;
 		}
 	}
-	histogram_summarise(&us, &summary);
-	printf("{\"count\":%llu,\"p50\":%llu,\"p95\":%llu,\"p99\":%llu,\"max\":%llu,\"priority\":%d}\n", (unsigned long long)summary.count,
-		(unsigned long long)summary.p50, (unsigned long long)summary.p95, (unsigned long long)summary.p99, (unsigned long long)summary.max, priority);
+	printf("{\"priority\":%d,", priority);
+	print_summary(&us);
+	printf("}\n");
 	return 0;
 }
