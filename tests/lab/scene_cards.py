@@ -9,7 +9,7 @@ from lab.rayvm import Rayvm, is_pattern, is_ui, synthetic
 
 # "none": a card behind a PCIe port, which QEMU can pull out and put in (not a bochs-display: that is never quite gone). virtio-vga only loses its driver.
 DISPLAYS = ("none", "virtio-vga")
-SUITE = "all"
+SUITE = "all"       # two more boots of L1, and on a busy host it may fail: README.md
 CARD_MODEL = "secondary-vga"      # the driver is bochs
 WIDTH, HEIGHT = default_size("bochs-display")
 CARD = {"xres": WIDTH, "yres": HEIGHT, "edid": True, "bus": "port0"}

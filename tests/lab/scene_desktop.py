@@ -10,7 +10,7 @@ from lab.rayvm import Rayvm, is_ui
 from lab.uinput import Player
 
 DISPLAYS = ("virtio-vga",)
-ISOLATED_ALL = ("virtio-vga",)
+ISOLATED_ALL = ("virtio-vga",)      # one more start of a Debian; scene_isolated.py is for each change
 UI_LINE = "echo ui-$((6*7)) >/dev/ttyS0"
 state = {}
 

@@ -10,7 +10,7 @@ from lab import paths, rings
 from lab.rayvm import guest_files
 
 DISPLAYS = ("none",)
-ISOLATED_ALL = ("none",)
+ISOLATED_ALL = ("none",)    # one more start of its guest; scene_isolated.py is for each change
 MACHINE = {"memory": 2048}
 SOCKET = "/run/devices.sock"
 DISK = "/run/devices.img"

@@ -11,7 +11,7 @@ from lab.desktop import has_terminal
 from lab.qemu import Drive
 from lab.rayvm import Rayvm
 
-SUITE = "all"
+SUITE = "all"       # one more boot of L1, a Debian's start, and a minute
 DISPLAYS = ("virtio-vga",)
 SECONDS = 60
 STEP = 0x9E3779     # see tests/tools/frameclient.c

@@ -388,7 +388,7 @@ def test_event_queue_that_is_never_refilled(machine):
     assert down(machine) == []
 
 
-test_event_queue_that_is_never_refilled.suite = "all"
+test_event_queue_that_is_never_refilled.suite = "all"   # 400 taps and 20 toggles on a software CPU; first-vblank-full-queue of tests/bench has the figures
 
 
 # In what order a modifier is pressed (P), released (R), and the face changes (T); a letter is typed before, after, and in between.
@@ -468,7 +468,7 @@ def test_other_modifiers_and_orders(machine):
     modifiers_across_toggles(machine, MORE_ORDERS, MODIFIERS)
 
 
-test_other_modifiers_and_orders.suite = "all"
+test_other_modifiers_and_orders.suite = "all"       # 24 ways more
 
 
 def test_touch_screen(machine):
@@ -503,4 +503,4 @@ def test_ten_thousand_random_keys_and_toggles(machine):
     storm(machine, 10000, 2)
 
 
-test_ten_thousand_random_keys_and_toggles.suite = "all"
+test_ten_thousand_random_keys_and_toggles.suite = "all"     # minutes; test_random_keys_and_toggles has 600

@@ -290,7 +290,7 @@ def test_clock_stands_still_during_a_pause_isolated(machine):
     check_clock(machine, True)
 
 
-test_clock_stands_still_during_a_pause_isolated.suite = "all"
+test_clock_stands_still_during_a_pause_isolated.suite = "all"   # that of one process is for each change
 
 
 def test_reboot_starts_it_again(machine):

@@ -10,7 +10,7 @@ from lab.errors import Skip
 from lab.rayvm import console_state, is_pattern
 
 DISPLAYS = ("virtio-vga", "bochs-display")
-SUITE = "all"
+SUITE = "all"       # two more boots of L1, with nothing beside them
 ALONE = True
 MACHINE = {"memory": 1536}
 DRIVERS = {"virtio-vga": "virtio_gpu", "bochs-display": "bochs"}

@@ -2,7 +2,7 @@
 """L1 with systemd as its first process, where the shipped unit can be tried."""
 
 DISPLAYS = ("bochs-display",)
-SUITE = "all"
+SUITE = "all"       # as scene_unit.py
 MACHINE = {"memory": 1024, "systemd": True}
 
 UNIT = """[Service]

@@ -9,7 +9,7 @@ from lab import paths
 from lab.rayvm import console_state, is_pattern, is_ui
 
 DISPLAYS = ("virtio-vga",)
-SUITE = "all"
+SUITE = "all"       # one more boot of L1, tens of seconds slower with systemd
 MACHINE = {"memory": 1536, "systemd": True}
 SETTINGS = "[rayvm]\nfeatures = dev_scanout\nmarkers = /lab/unit.markers\n"
 K_OFF = 4

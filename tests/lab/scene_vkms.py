@@ -199,7 +199,7 @@ def test_2000_toggles(machine):
     show_ui(machine)
 
 
-test_2000_toggles.suite = "all"
+test_2000_toggles.suite = "all"     # test_toggles_are_seen_at_the_first_vblank has 150
 
 
 def test_toggles_while_devices_come_and_go(machine):
@@ -227,7 +227,7 @@ def test_toggles_while_devices_come_and_go(machine):
     show_ui(machine)
 
 
-test_toggles_while_devices_come_and_go.suite = "all"
+test_toggles_while_devices_come_and_go.suite = "all"    # a figure more than a test, up to three runs of 300 toggles
 
 
 def flips(machine, seconds):
@@ -258,7 +258,7 @@ def test_flips_follow_the_panel(machine):
     assert rayvm.stats()["bytes_copied"] == 0
 
 
-test_flips_follow_the_panel.suite = "all"
+test_flips_follow_the_panel.suite = "all"       # one more start of the guest
 
 
 def test_framebuffers_by_libgbm(machine):
@@ -281,7 +281,7 @@ def test_framebuffers_by_libgbm(machine):
     assert not re.search(r"the system call .* was refused|no framebuffer", rayvm.job.log_text()), rayvm.job.log_text()
 
 
-test_framebuffers_by_libgbm.suite = "all"
+test_framebuffers_by_libgbm.suite = "all"       # the same
 
 
 def test_kernel_has_nothing_to_complain_about(machine):
