@@ -6,7 +6,7 @@ import re
 from lab import paths
 
 DISPLAYS = ("virtio-vga",)
-DISPLAYS_ALL = ("bochs-display",)
+DISPLAYS_ALL = ("bochs-display",)   # without udevd; which display it is does not matter
 FIFO = "/run/evdump"
 
 
