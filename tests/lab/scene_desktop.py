@@ -6,7 +6,7 @@ import time
 from lab import desktop
 from lab.desktop import below_panel, clock, has_terminal, is_weston
 from lab.qemu import Drive
-from lab.rayvm import Rayvm, is_ui
+from lab.rayvm import Rayvm, caps_lock_lit, is_ui
 from lab.uinput import Player
 
 DISPLAYS = ("virtio-vga",)
@@ -127,14 +127,10 @@ def test_the_pointer_moves_the_cursor(lab):
     show_ui(lab)
 
 
-def lit(lab):
-    return "1" in lab.sh("cat /sys/class/leds/*capslock/brightness", check=True).stdout.split()
-
-
 def test_caps_lock_lights_the_keyboard(lab):
     """Weston and the UI each have a Caps Lock of their own; the keyboard shows that of the face which is shown."""
     def light(on, what):
-        lab.wait_for(lambda: lit(lab) == on, 20, f"the light {'on' if on else 'off'}: {what}")
+        lab.wait_for(lambda: caps_lock_lit(lab) == on, 20, f"the light {'on' if on else 'off'}: {what}")
 
     show_guest(lab)
     light(False, "nothing is locked yet")

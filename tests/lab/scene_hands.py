@@ -5,7 +5,7 @@ import re
 import time
 
 from lab import paths
-from lab.rayvm import Rayvm, guest_files, is_ui, tiny
+from lab.rayvm import Rayvm, caps_lock_lit, guest_files, is_ui, tiny
 from lab.uinput import Player
 
 DISPLAYS = ("bochs-display",)
@@ -179,19 +179,15 @@ def test_the_pass_key_types_a_toggle_key(machine):
     play(f"three 1 {KEY_GRAVE} 0")
 
 
-def lit(machine):
-    return "1" in machine.sh("cat /sys/class/leds/*capslock/brightness", check=True).stdout.split()
-
-
 def test_lights_follow_the_face(machine):
     """The guest lights its LEDs: they are on the keyboards while it is shown, and only then."""
     show(machine, True)
     ask(machine, "leds", "^TINY:LEDS .*")
-    machine.wait_for(lambda: lit(machine), 20, "Caps Lock lit on a keyboard")
+    machine.wait_for(lambda: caps_lock_lit(machine), 20, "Caps Lock lit on a keyboard")
     show(machine, False)
-    machine.wait_for(lambda: not lit(machine), 20, "Caps Lock dark in the UI")
+    machine.wait_for(lambda: not caps_lock_lit(machine), 20, "Caps Lock dark in the UI")
     show(machine, True)
-    machine.wait_for(lambda: lit(machine), 20, "Caps Lock lit again")
+    machine.wait_for(lambda: caps_lock_lit(machine), 20, "Caps Lock lit again")
 
 
 def test_mouse_of_1000_hz(machine):

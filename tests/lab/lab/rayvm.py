@@ -194,3 +194,8 @@ def console_state(machine, tty="/dev/tty1"):
               "print(struct.unpack('i',a)[0],struct.unpack('i',b)[0])\n")
     mode, keyboard = map(int, machine.run(["/usr/bin/python3", "-c", script], check=True).stdout.split())
     return mode == 0, keyboard
+
+
+def caps_lock_lit(machine):
+    """Whether the light is on, on any of L1's keyboards."""
+    return "1" in machine.sh("cat /sys/class/leds/*capslock/brightness", check=True).stdout.split()
