@@ -14,6 +14,7 @@ struct fake_client fake_client = {.device = -1, .events = -1};
 
 void fake_drm_reset(void)
 {
+	pthread_mutex_lock(&fake_lock);
 	memset(&card, 0, sizeof(card));
 	fake_objects_reset();
 	fake_memory_reset();
@@ -26,6 +27,7 @@ void fake_drm_reset(void)
 	card.width = 64;
 	card.height = 48;
 	card.overlay_format = DRM_FORMAT_XRGB8888;
+	pthread_mutex_unlock(&fake_lock);
 }
 
 void fake_drm_lock(void)

@@ -85,6 +85,8 @@ int fake_atomic(const struct drm_mode_atomic *a)
 		int i = fake_object_of(ids[o], DRM_MODE_OBJECT_ANY);
 		if (i < 0)
 			return ENOENT;
+		if (fake_state[i].type == DRM_MODE_OBJECT_PLANE)
+			crtcs |= crtc_bit_of(&fake_state[i]);
 		for (uint32_t p = 0; p < counts[o]; p++, at++) {
 			int prop = fake_prop_of((uint32_t)i, props[at]);
 			if (prop < 0)
@@ -92,8 +94,6 @@ int fake_atomic(const struct drm_mode_atomic *a)
 			if (((prop == FAKE_MODE_ID || prop == FAKE_DAMAGE_CLIPS || prop == FAKE_GAMMA_LUT) && values[at] && !fake_blob_exists(values[at])) || prop == FAKE_TYPE)
 				return EINVAL;
 			/* drm_atomic_connector_set_property(): a program cannot break a link. */
-			if (fake_state[i].type == DRM_MODE_OBJECT_PLANE)
-				crtcs |= crtc_bit_of(&fake_state[i]);
 			if (prop != FAKE_LINK_STATUS || values[at] == 0)
 				state[i].value[prop] = values[at];
 			if (prop == FAKE_DAMAGE_CLIPS && values[at]) {

@@ -128,6 +128,15 @@ static int serve(unsigned long request, void *arg)
 	}
 }
 
+/* Threads ask this of descriptors of all kinds while another one opens or closes the card. */
+static bool is_ours(int fd, int *ours)
+{
+	pthread_mutex_lock(&fake_lock);
+	bool is = fd >= 0 && fd == *ours;
+	pthread_mutex_unlock(&fake_lock);
+	return is;
+}
+
 int ioctl(int fd, unsigned long request, ...);
 int ioctl(int fd, unsigned long request, ...)
 {
@@ -139,13 +148,14 @@ int ioctl(int fd, unsigned long request, ...)
 		card.sync(fd, ((const struct dma_buf_sync *)arg)->flags);
 		return 0;
 	}
-	if (fd < 0 || (fd != fake_client.device && (fd != udmabuf || request != UDMABUF_CREATE_LIST)))
+	bool cards = is_ours(fd, &fake_client.device);
+	if (!cards && (request != UDMABUF_CREATE_LIST || !is_ours(fd, &udmabuf)))
 		return (int)syscall(SYS_ioctl, fd, request, arg);
-	if (fd == fake_client.device && card.before)
+	if (cards && card.before)
 		card.before(request);
 	pthread_mutex_lock(&fake_lock);
 	int result = 0, error = 0;
-	if (fd == fake_client.device)
+	if (cards)
 		error = serve(request, arg);
 	else
 		result = fake_make_udmabuf(arg);
@@ -160,10 +170,10 @@ int ioctl(int fd, unsigned long request, ...)
 
 void *mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset)
 {
-	if (fd < 0 || fd != fake_client.device)
+	if (!is_ours(fd, &fake_client.device))
 		return (void *)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
-	void *at = (void *)syscall(SYS_mmap, address, length, protection, flags, fake_dumb_file(), offset);
 	pthread_mutex_lock(&fake_lock);
+	void *at = (void *)syscall(SYS_mmap, address, length, protection, flags, fake_dumb_file(), offset);
 	for (uint32_t i = 0; at != MAP_FAILED && i < MAPPINGS; i++) {
 		if (mapping[i] == NULL) {
 			mapping[i] = at;
@@ -196,8 +206,11 @@ int open(const char *path, int flags, ...)
 		errno = ENOENT;
 		return -1;
 	}
-	udmabuf = eventfd(0, EFD_CLOEXEC);
-	return udmabuf;
+	int fd = eventfd(0, EFD_CLOEXEC);
+	pthread_mutex_lock(&fake_lock);
+	udmabuf = fd;
+	pthread_mutex_unlock(&fake_lock);
+	return fd;
 }
 
 uint32_t fake_mappings_held(void)

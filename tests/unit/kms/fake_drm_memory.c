@@ -99,7 +99,7 @@ int fake_make_udmabuf(const struct udmabuf_create_list *list)
 	}
 	uint32_t d = n_dmabufs++;
 	dmabuf[d].inode = st.st_ino;
-	dmabuf[d].n = list->count;
+	dmabuf[d].n = 0; /* as far as it got: fake_memory_reset() closes so many */
 	for (uint32_t i = 0; i < list->count; i++) {
 		int seals = fcntl((int)list->list[i].memfd, F_GET_SEALS);
 		if (list->list[i].offset % PAGE || list->list[i].size % PAGE || seals < 0 || !(seals & F_SEAL_SHRINK)) {
@@ -107,7 +107,7 @@ int fake_make_udmabuf(const struct udmabuf_create_list *list)
 			errno = EINVAL;
 			return -1;
 		}
-		dmabuf[d].piece[i] = (struct fake_piece){fcntl((int)list->list[i].memfd, F_DUPFD_CLOEXEC, 0), list->list[i].offset, list->list[i].size};
+		dmabuf[d].piece[dmabuf[d].n++] = (struct fake_piece){fcntl((int)list->list[i].memfd, F_DUPFD_CLOEXEC, 0), list->list[i].offset, list->list[i].size};
 	}
 	return fd;
 }

@@ -40,6 +40,8 @@ uint32_t fake_drm_pixel(uint32_t x, uint32_t y)
 
 uint32_t fake_drm_foreign(enum fake_object plane)
 {
+	pthread_mutex_lock(&fake_lock);
 	fake_plane_shows(&fake_state[plane], FAKE_ID(plane == FAKE_PRIMARY_1 ? FAKE_CRTC_1 : FAKE_CRTC), FAKE_FOREIGN, card.width, card.height);
+	pthread_mutex_unlock(&fake_lock);
 	return FAKE_FOREIGN;
 }

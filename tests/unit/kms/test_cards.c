@@ -26,9 +26,10 @@ static uint32_t side_colour(enum presentation side)
 	return side == PRESENTATION_PRESENTED ? GUEST_COLOUR : UI_COLOUR;
 }
 
-/* A guest with a pointer on the cursor plane behind the UI; then this side is shown. */
+/* A new card; a guest with a pointer on the cursor plane behind the UI; then this side is shown. */
 static void start_side(enum way way, enum presentation side)
 {
+	reset(way);
 	start_shown();
 	guest_frame(GUEST_BUFFER, GUEST_COLOUR);
 	guest_points(5, 7, true);
@@ -90,7 +91,6 @@ START_TEST(the_face_returns)
 {
 	enum way way = (enum way)(_i / 2);
 	enum presentation side = sides[_i % 2], other = sides[1 - _i % 2];
-	reset(way);
 	start_side(way, side);
 	gone();
 	uint32_t asked = card.ioctls, before = modes_set();
@@ -118,7 +118,6 @@ START_TEST(toggled_meanwhile)
 {
 	enum way way = (enum way)(_i / 2);
 	enum presentation side = sides[_i % 2], other = sides[1 - _i % 2];
-	reset(way);
 	start_side(way, side);
 	gone();
 	present(other);
@@ -135,7 +134,6 @@ END_TEST
 START_TEST(told_by_a_commit)
 {
 	enum way way = (enum way)(_i / 3);
-	reset(way);
 	start_side(way, PRESENTATION_HIDDEN);
 	card.gone_error = _i % 3 == 2 ? EINVAL : 0;
 	if (_i % 3 == 0) { /* both framebuffers are there */
@@ -160,7 +158,6 @@ END_TEST
 /* Nor does anybody commit: a look at the connectors hears it. */
 START_TEST(told_by_a_look)
 {
-	reset((enum way)_i);
 	start_side((enum way)_i, PRESENTATION_HIDDEN);
 	settle(150); /* nothing is owed to the hidden guest */
 	fake_drm_take_out();
@@ -177,7 +174,6 @@ END_TEST
 /* During a flip, whose event never comes. */
 START_TEST(gone_in_flight)
 {
-	reset((enum way)_i);
 	start_side((enum way)_i, PRESENTATION_HIDDEN);
 	card.hold_flips = true;
 	ui_frame(0x303030);
@@ -194,25 +190,20 @@ END_TEST
 /* A screen that sleeps stays dark on the next card, and is woken on that. */
 START_TEST(gone_asleep)
 {
-	reset((enum way)_i);
 	start_side((enum way)_i, PRESENTATION_PRESENTED);
-	ck_assert_int_eq(panel_blank(panel, true), 0);
-	gone();
-	back();
-	UNTIL(panel->output.connected);
-	settle(50);
-	ck_assert(!fake_drm_lit());
-	ck_assert_int_eq(panel_blank(panel, false), 0);
-	UNTIL(screen_shows(GUEST_COLOUR));
-	/* and one that was sent to sleep without a card */
-	gone();
-	ck_assert_int_eq(panel_blank(panel, true), 0);
-	back();
-	UNTIL(panel->output.connected);
-	settle(50);
-	ck_assert(!fake_drm_lit());
-	ck_assert_int_eq(panel_blank(panel, false), 0);
-	UNTIL(screen_shows(GUEST_COLOUR));
+	for (uint32_t without = 0; without < 2; without++) { /* 1: it was sent to sleep without a card */
+		if (without)
+			gone();
+		ck_assert_int_eq(panel_blank(panel, true), 0);
+		if (!without)
+			gone();
+		back();
+		UNTIL(panel->output.connected);
+		settle(50);
+		ck_assert(!fake_drm_lit());
+		ck_assert_int_eq(panel_blank(panel, false), 0);
+		UNTIL(screen_shows(GUEST_COLOUR));
+	}
 	rig_end();
 }
 END_TEST
@@ -220,7 +211,6 @@ END_TEST
 /* While the seat is another's a card is given up, but none is opened. */
 START_TEST(exchanged_while_the_seat_is_away)
 {
-	reset((enum way)_i);
 	start_side((enum way)_i, PRESENTATION_PRESENTED);
 	panel_session(panel, false);
 	card.inactive = true;
@@ -241,7 +231,6 @@ END_TEST
 /* It comes without a monitor, which is plugged in later. */
 START_TEST(back_without_a_monitor)
 {
-	reset((enum way)_i);
 	start_side((enum way)_i, PRESENTATION_PRESENTED);
 	gone();
 	card.connected = false;
@@ -291,7 +280,6 @@ END_TEST
 /* The next one has another mode. */
 START_TEST(another_mode)
 {
-	reset((enum way)_i);
 	start_side((enum way)_i, PRESENTATION_PRESENTED);
 	gone();
 	card.width = 2 * W;
@@ -305,7 +293,6 @@ END_TEST
 /* It cannot be had at once: another program has it, or its node is not there yet. */
 START_TEST(back_with_delay)
 {
-	reset(ATOMIC);
 	start_side(ATOMIC, PRESENTATION_PRESENTED);
 	gone();
 	uint32_t opens = card.opens;
@@ -325,7 +312,6 @@ END_TEST
 /* Nobody announces it: found all the same, without haste. */
 START_TEST(unannounced)
 {
-	reset(ATOMIC);
 	start_side(ATOMIC, PRESENTATION_PRESENTED);
 	gone();
 	uint32_t opens = card.opens;
@@ -349,7 +335,6 @@ static bool was_released(uint32_t id)
 /* Buffers that the guest gave up are answered, whether after the card went or before (0: one was on the screen then, its successor in flight). */
 START_TEST(buffers_given_up)
 {
-	reset(ATOMIC);
 	start_side(ATOMIC, PRESENTATION_PRESENTED);
 	const struct face *face = &panel->face[PANEL_FACE_GUEST];
 	UNTIL(guest_presented == guest_sequence);
@@ -382,7 +367,6 @@ END_TEST
 START_TEST(end_meanwhile)
 {
 	for (uint32_t turns = 0; turns < 12; turns++) {
-		reset(ATOMIC);
 		start_side(ATOMIC, PRESENTATION_PRESENTED);
 		fake_drm_take_out();
 		fake_removed();

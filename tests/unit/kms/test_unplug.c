@@ -21,6 +21,14 @@ static void goes(unsigned long request)
 	}
 }
 
+static void plug(bool connected)
+{
+	fake_drm_lock();
+	card.connected = connected;
+	fake_drm_unlock();
+	fake_hotplug();
+}
+
 /* A frame, a toggle to the guest and its pointer, a look at the connectors, a flip that is held, a nap, a toggle back. */
 static void some_life(void)
 {
@@ -72,12 +80,10 @@ START_TEST(monitor_goes_at_each_step)
 		rig_start();
 		some_life();
 		step = 0;
-		card.connected = false;
-		fake_hotplug();
+		plug(false);
 		UNTIL(!panel->output.connected);
 		UNTIL(ui_presented == ui_sequence); /* producers go on without a monitor */
-		card.connected = true;
-		fake_hotplug();
+		plug(true);
 		ui_frame(0x707070);
 		UNTIL(screen_shows(0x707070));
 		rig_end();
@@ -136,15 +142,13 @@ START_TEST(monitor_goes_in_flight)
 	card.lose_flips = true;
 	ui_frame(0x303030);
 	UNTIL(fake_drm_pending());
-	card.connected = false;
-	fake_hotplug();
+	plug(false);
 	UNTIL(!panel->output.connected);
 	ui_frame(0x404040);
 	UNTIL(ui_presented == ui_sequence);
 	card.lose_flips = false;
-	card.connected = true;
 	card.width = 2 * W;
-	fake_hotplug();
+	plug(true);
 	UNTIL(fake_drm_lit() && panel->output.width == 2 * W);
 	UNTIL(screen_is(0x404040, W / 2, 0, W, H));
 	rig_end();
