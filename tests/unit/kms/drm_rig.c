@@ -77,12 +77,7 @@ void guest_frame(uint32_t id, uint32_t colour)
 
 void guest_points(int32_t x, int32_t y, bool visible)
 {
-	struct link_message message = {.type = LINK_CURSOR};
-	message.cursor.buffer = (struct link_buffer_id){POINTER_BUFFER, 1};
-	message.cursor.x = x;
-	message.cursor.y = y;
-	message.cursor.visible = visible;
-	ck_assert(link_send_to_panel(guest, &message));
+	ck_assert(send_pointer(guest, 0, POINTER_BUFFER, x, y, visible));
 }
 
 bool screen_is(uint32_t colour, uint32_t x, uint32_t y, uint32_t w, uint32_t h)

@@ -34,6 +34,28 @@ void ui_frame(void)
 	ui_frame_of(whole);
 }
 
+void let_flips(void)
+{
+	fake.hold_flips = false;
+	eventfd_write(fake.base.fd, 1);
+}
+
+uint32_t screen_pixel(uint32_t x, uint32_t y)
+{
+	ck_assert(!fake.shown.imported);
+	return ((const uint32_t *)(const void *)(fake.shown.pixels + (size_t)y * fake.shown.pitch))[x] & 0xffffffu;
+}
+
+uint32_t plane_pixel(void)
+{
+	return fake.plane.buffer ? ((const uint32_t *)(const void *)fake.plane.buffer->pixels)[0] : 0;
+}
+
+bool plane_shows(uint32_t colour, int32_t x, int32_t y)
+{
+	return plane_pixel() == colour && fake.plane.x == x && fake.plane.y == y;
+}
+
 void make(bool connected)
 {
 	memset(&fake, 0, sizeof(fake));

@@ -16,6 +16,14 @@ void fake_panel_close(void);
 void ui_frame(void);
 void ui_frame_of(struct rect damage);
 
+/* Flips that were held go on, the one in flight first. */
+void let_flips(void);
+/* A pixel of the picture on the screen, which is a copy. */
+uint32_t screen_pixel(uint32_t x, uint32_t y);
+/* The first pixel of what the cursor plane shows, 0: nothing; and whether it is this one, here. */
+uint32_t plane_pixel(void);
+bool plane_shows(uint32_t colour, int32_t x, int32_t y);
+
 /* The card as it is by default, before the UI alone; with a monitor the UI's first frame is on the screen. */
 void make(bool connected);
 void unmake(void);

@@ -63,10 +63,28 @@ uint32_t *buffer_pixels(uint32_t id)
 	return pixels + id * (BUFFER_BYTES / 4);
 }
 
+void paint(uint32_t id, uint32_t colour)
+{
+	for (uint32_t i = 0; i < BUFFER_BYTES / 4; i++)
+		buffer_pixels(id)[i] = colour;
+}
+
 void announce(struct link *link, uint32_t id, uint32_t w, uint32_t h, uint32_t format)
 {
 	struct link_segment segment = {(uint64_t)id * BUFFER_BYTES, BUFFER_BYTES};
 	ck_assert(link_send_buffer(link, (struct link_buffer_id){id, 1}, w, h, w * 4, format, 0, &segment, 1));
+}
+
+bool send_pointer(struct link *link, uint32_t head, uint32_t picture, int32_t x, int32_t y, bool visible)
+{
+	struct link_message message = {.type = LINK_CURSOR, .head = head};
+	message.cursor.buffer = (struct link_buffer_id){picture, picture != 0};
+	message.cursor.x = x;
+	message.cursor.y = y;
+	message.cursor.hot_x = 3;
+	message.cursor.hot_y = 5;
+	message.cursor.visible = visible;
+	return link_send_to_panel(link, &message);
 }
 
 void show(struct link *link, uint32_t head, uint32_t id, uint64_t number, struct rect source, struct rect damage)

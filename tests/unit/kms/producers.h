@@ -26,6 +26,10 @@ void producers_close(void);
 void hear(void);
 
 uint32_t *buffer_pixels(uint32_t id);
+/* All of them. */
+void paint(uint32_t id, uint32_t colour);
 /* Buffer `id` of the memory; its generation is 1. */
 void announce(struct link *link, uint32_t id, uint32_t w, uint32_t h, uint32_t format);
+/* The pointer of a head, its hot spot at 3, 5. picture 0: as it was. False: the ring is full. */
+bool send_pointer(struct link *link, uint32_t head, uint32_t picture, int32_t x, int32_t y, bool visible);
 void show(struct link *link, uint32_t head, uint32_t id, uint64_t number, struct rect source, struct rect damage);

@@ -114,8 +114,7 @@ START_TEST(kept_until_the_flip_of_its_successor)
 	settle(QUIET);
 	ck_assert_uint_eq(n_released, 0);
 	ck_assert_uint_eq(fake.imported, 2);
-	fake.hold_flips = false;
-	eventfd_write(fake.base.fd, 1);
+	let_flips();
 	UNTIL(n_released == 1);
 	ck_assert_uint_eq(released[0].id, 1);
 	ck_assert_uint_eq(fake.imported, 1);
@@ -202,15 +201,11 @@ START_TEST(what_does_not_fit_is_copied)
 	ck_assert(!fake.shown.imported);
 	/* A pointer picture has to be blended in; without it the pages are enough again. */
 	announce(guest, 7, LINK_CURSOR_SIDE, LINK_CURSOR_SIDE, DRM_FORMAT_ARGB8888);
-	struct link_message cursor = {.type = LINK_CURSOR};
-	cursor.cursor.buffer = (struct link_buffer_id){7, 1};
-	cursor.cursor.visible = 1;
-	ck_assert(link_send_to_panel(guest, &cursor));
+	ck_assert(send_pointer(guest, 0, 7, 0, 0, true));
 	guest_frame(1);
 	UNTIL(guest_presented == 3);
 	ck_assert(!fake.shown.imported);
-	cursor.cursor.visible = 0;
-	ck_assert(link_send_to_panel(guest, &cursor));
+	ck_assert(send_pointer(guest, 0, 7, 0, 0, false));
 	guest_frame(1);
 	UNTIL(guest_presented == 4);
 	ck_assert(fake.shown.imported);
@@ -312,8 +307,7 @@ START_TEST(gone_when_nothing_is_left)
 	settle(QUIET);
 	ck_assert_uint_eq(gone, 0);
 	ck_assert_uint_eq(fake.imported, 1);
-	fake.hold_flips = false;
-	eventfd_write(fake.base.fd, 1);
+	let_flips();
 	UNTIL(gone == 1);
 	ck_assert_uint_eq(imported_when_gone, 0);
 	guest = old;

@@ -12,24 +12,7 @@ enum { GUEST_A = UI_BUFFER + 1, POINTER_RED, POINTER_GREEN };
 
 static void point(struct link *link, uint32_t head, uint32_t picture, int32_t x, int32_t y, bool visible)
 {
-	struct link_message message = {.type = LINK_CURSOR, .head = head};
-	message.cursor.buffer = (struct link_buffer_id){picture, picture != 0};
-	message.cursor.x = x;
-	message.cursor.y = y;
-	message.cursor.visible = visible;
-	ck_assert(link_send_to_panel(link, &message));
-}
-
-static bool plane_shows(uint32_t colour, int32_t x, int32_t y)
-{
-	return fake.plane.buffer && ((const uint32_t *)(const void *)fake.plane.buffer->pixels)[0] == colour && fake.plane.x == x && fake.plane.y == y;
-}
-
-/* Of the picture on the screen, which is a copy. */
-static uint32_t screen_pixel(uint32_t x, uint32_t y)
-{
-	ck_assert(!fake.shown.imported);
-	return ((const uint32_t *)(const void *)(fake.shown.pixels + (size_t)y * fake.shown.pitch))[x] & 0xffffffu;
+	ck_assert(send_pointer(link, head, picture, x, y, visible));
 }
 
 /* Green: the UI's, which is shown; red: the guest's, which has a picture. */
@@ -40,10 +23,8 @@ static void start(bool plane)
 	fake.cursor = plane;
 	fake.base.cursor_width = fake.base.cursor_height = SIDE;
 	fake_panel_open(NULL, true);
-	for (uint32_t i = 0; i < BUFFER_BYTES / 4; i++) {
-		buffer_pixels(POINTER_RED)[i] = RED;
-		buffer_pixels(POINTER_GREEN)[i] = GREEN;
-	}
+	paint(POINTER_RED, RED);
+	paint(POINTER_GREEN, GREEN);
 	announce(guest, GUEST_A, W, H, DRM_FORMAT_XRGB8888);
 	announce(guest, POINTER_RED, SIDE, SIDE, DRM_FORMAT_ARGB8888);
 	announce(ui, POINTER_GREEN, SIDE, SIDE, DRM_FORMAT_ARGB8888);

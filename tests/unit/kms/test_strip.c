@@ -125,16 +125,6 @@ static void look(void)
 	guests_seen += guests;
 }
 
-static void point(struct link *link, uint32_t picture, int32_t x, int32_t y, bool visible)
-{
-	struct link_message message = {.type = LINK_CURSOR};
-	message.cursor.buffer = (struct link_buffer_id){picture, picture != 0};
-	message.cursor.x = x;
-	message.cursor.y = y;
-	message.cursor.visible = visible;
-	link_send_to_panel(link, &message);
-}
-
 static void start(enum panel_strip at)
 {
 	const struct panel_config config = {.strip = at, .strip_text = {"HOST", "HOST", "GUEST F12"}};
@@ -148,10 +138,9 @@ static void start(enum panel_strip at)
 		strip_draw(&(struct blit_target){(uint8_t *)expected[side], W * 4, W, strip.h}, side, side ? "GUEST F12" : "HOST");
 	fake_panel_open(&config, true);
 	for (uint32_t id = GUEST_A; id < POINTER; id++)
-		for (uint32_t i = 0; i < BUFFER_BYTES / 4; i++)
-			buffer_pixels(id)[i] = GUEST_PIXEL;
-	for (uint32_t i = 0; i < BUFFER_BYTES / 4; i++)
-		buffer_pixels(POINTER)[i] = buffer_pixels(UI_POINTER)[i] = 0xffff0000;
+		paint(id, GUEST_PIXEL);
+	paint(POINTER, 0xffff0000);
+	paint(UI_POINTER, 0xffff0000);
 	fake.look = look;
 	UNTIL(fake.commits >= 1);
 }
@@ -166,19 +155,21 @@ static void setup_bottom(void)
 	start(PANEL_STRIP_BOTTOM);
 }
 
-static uint32_t screen_pixel(uint32_t x, uint32_t y)
-{
-	return ((const uint32_t *)(const void *)(fake.shown.pixels + (size_t)y * fake.shown.pitch))[x] & 0xffffff;
-}
-
-/* Producers are told the rest, a guest that takes its size fills it, and pointing counts from there. */
-START_TEST(the_rest_is_the_guests)
+/* The guest, in the size it was told. */
+static void show_guest(void)
 {
 	const struct rect content = strip_layout(where, W, H).content, picture = {0, 0, content.w, content.h};
 	announce(guest, GUEST_A, content.w, content.h, DRM_FORMAT_XRGB8888);
 	show(guest, 0, GUEST_A, ++guest_sequence, picture, picture);
 	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
 	present(PRESENTATION_PRESENTED);
+}
+
+/* Producers are told the rest, a guest that takes its size fills it, and pointing counts from there. */
+START_TEST(the_rest_is_the_guests)
+{
+	const struct rect content = strip_layout(where, W, H).content;
+	show_guest();
 	UNTIL(panel->now.face == PANEL_FACE_GUEST && !fake.pending);
 	for (uint32_t y = 0; y < content.h; y++)
 		for (uint32_t x = 0; x < content.w; x++)
@@ -204,15 +195,11 @@ END_TEST
 /* The pointer at each height: on the plane only where that stays out, else drawn into the picture, cut. */
 START_TEST(pointers)
 {
-	const struct rect content = strip_layout(where, W, H).content, picture = {0, 0, content.w, content.h};
-	announce(guest, GUEST_A, content.w, content.h, DRM_FORMAT_XRGB8888);
 	announce(guest, POINTER, SIDE, SIDE, DRM_FORMAT_ARGB8888);
-	show(guest, 0, GUEST_A, ++guest_sequence, picture, picture);
-	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
-	present(PRESENTATION_PRESENTED);
+	show_guest();
 	uint32_t before = looked;
 	for (int32_t y = -70; y < 60; y += 5) {
-		point(guest, POINTER, 3, y, true);
+		ck_assert(send_pointer(guest, 0, POINTER, 3, y, true));
 		settle(25);
 	}
 	ck_assert_uint_gt(looked, before);
@@ -246,11 +233,11 @@ START_TEST(flood)
 		message.frame.sequence = ++guest_sequence;
 		message.frame.source = message.frame.damage = source;
 		link_send_to_panel(guest, &message);
-		point(guest, random_below(&random, 3) ? 0 : POINTER, (int32_t)random_below(&random, 200) - 100, (int32_t)random_below(&random, 200) - 100,
+		send_pointer(guest, 0, random_below(&random, 3) ? 0 : POINTER, (int32_t)random_below(&random, 200) - 100, (int32_t)random_below(&random, 200) - 100,
 			random_below(&random, 5) != 0);
 		link_send_to_panel(guest, &(struct link_message){.type = LINK_BUFFER_DEAD, .dead = name});
 		if (random_below(&random, 20) == 0)
-			point(ui, UI_POINTER, 5, (int32_t)random_below(&random, H), true);
+			send_pointer(ui, 0, UI_POINTER, 5, (int32_t)random_below(&random, H), true);
 		if (random_below(&random, 10) == 0)
 			present(random_below(&random, 3) ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN);
 		turn(0);
