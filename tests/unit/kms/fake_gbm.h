@@ -8,6 +8,7 @@ struct fake_gbm {
 	bool no_device; /* Mesa has no driver for the card */
 	bool no_buffers, no_export;
 	uint32_t devices, buffers; /* held */
+	_Atomic uint32_t asked;    /* buffers, given or not */
 	uint32_t rounds;           /* of drawing that were begun and ended */
 	uint32_t wrong;            /* ends without a beginning, beginnings without an end */
 };

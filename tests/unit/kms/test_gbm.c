@@ -106,6 +106,7 @@ START_TEST(no_buffers)
 	if (_i == 2)
 		fails(DRM_IOCTL_MODE_ADDFB2, EINVAL, 1000);
 	rig_start();
+	UNTIL(fake_gbm.asked > 0);
 	settle(10);
 	ck_assert(!fake_drm_lit());
 	ck_assert_uint_eq(fake_gbm.buffers, 0);

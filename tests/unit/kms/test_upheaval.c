@@ -10,10 +10,11 @@
 #include <stdlib.h>
 
 #include "drm_rig.h"
+#include "random.h"
 
 #define STEPS 150
 
-static uint64_t state;
+static struct random random_order;
 static enum way way;
 static struct {
 	uint32_t ui, guest; /* colours of the newest frames; guest 0: it has no picture */
@@ -23,10 +24,7 @@ static struct {
 
 static uint32_t rnd(uint32_t n)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (uint32_t)(state >> 32) % n;
+	return random_below(&random_order, n);
 }
 
 static uint32_t colour(void)
@@ -179,9 +177,7 @@ static bool shows_what_is_wanted(void)
 
 static void upheaval(uint32_t seed)
 {
-	state = seed * 0x9e3779b97f4a7c15u + 1;
-	for (uint32_t i = 0; i < 4; i++)
-		rnd(2);
+	random_order = random_series(seed);
 	reset(way);
 	is.ui = UI_COLOUR;
 	is.guest = 0;
