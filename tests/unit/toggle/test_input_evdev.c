@@ -30,7 +30,7 @@ int __wrap_inotify_add_watch(int fd, const char *path, uint32_t mask);
 static struct node {
 	struct libevdev *model; /* NULL: libevdev cannot read it; belongs to the backend once it was opened */
 	int error;              /* of reading it first */
-	int gone;               /* what reading behind the queue's end fails with; 0: EAGAIN */
+	int gone;               /* read behind the end of its queue it says this error; 0: EAGAIN, as a device that is there */
 	int pipe[2], opened, closed;
 	struct input_event queue[QUEUE];
 	uint32_t n, next;
