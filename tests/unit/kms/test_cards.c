@@ -235,9 +235,8 @@ START_TEST(back_without_a_monitor)
 	gone();
 	card.connected = false;
 	back();
-	settle(50);
+	UNTIL(strstr(status().line[STATUS_DISPLAY].text, "no monitor") != NULL);
 	ck_assert_uint_eq(status().n_outputs, 0);
-	ck_assert_ptr_nonnull(strstr(status().line[STATUS_DISPLAY].text, "no monitor"));
 	card.connected = true;
 	fake_hotplug();
 	UNTIL(screen_shows(GUEST_COLOUR));
@@ -299,7 +298,7 @@ START_TEST(back_with_delay)
 	if (_i)
 		card.inactive = true;
 	fake_added();
-	UNTIL(card.opens == opens + 1);
+	UNTIL(card.opens > opens);
 	settle(50);
 	ck_assert(says_gone());
 	fake_drm_put_in();

@@ -230,9 +230,9 @@ START_TEST(leftovers_refused_beside_a_pointer)
 	fake_drm_leave(FAKE_CRTC_1, FAKE_MODE_ID, 1);
 	card.script[0] = (struct fake_script){.request = DRM_IOCTL_MODE_ATOMIC, .error = EINVAL, .count = 100, .with = FAKE_ID(_i ? FAKE_CURSOR : FAKE_CRTC_1), .shows = _i};
 	panel_session(panel, true);
+	UNTIL(card.refused >= (_i ? 3 : 1));
 	settle(200);
-	UNTIL(screen_shows(0x405060));
-	ck_assert_uint_eq(fake_drm_value(FAKE_CRTC_1, FAKE_MODE_ID), _i ? 0 : 1);
+	UNTIL(screen_shows(0x405060) && fake_drm_value(FAKE_CRTC_1, FAKE_MODE_ID) == (_i ? 0 : 1));
 	ck_assert_uint_eq(fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0, _i == 0);
 	ck_assert_int_eq(panel->pointer_plane, _i == 0);
 	ck_assert_uint_eq(card.refused, _i ? 3 : 1);

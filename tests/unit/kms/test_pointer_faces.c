@@ -15,6 +15,12 @@ static void point(struct link *link, uint32_t head, uint32_t picture, int32_t x,
 	ck_assert(send_pointer(link, head, picture, x, y, visible));
 }
 
+/* The front has heard where this producer's pointer is; hidden or not. */
+static bool told(uint32_t producer, int32_t x, int32_t y)
+{
+	return panel->pointer[producer].x == x && panel->pointer[producer].y == y;
+}
+
 /* Green: the UI's, which is shown; red: the guest's, which has a picture. */
 static void start(bool plane)
 {
@@ -83,6 +89,7 @@ START_TEST(each_right_after_a_toggle)
 	point(ui, 0, POINTER_GREEN, 10, 20, true);
 	point(guest, 0, POINTER_RED, 30, 40, true);
 	settle(QUIET);
+	UNTIL(plane_shows(GREEN, 10, 20) && told(1, 30, 40) && !fake.pending);
 	for (int32_t i = 0; i < 6; i++) {
 		ck_assert(plane_shows(GREEN, 10, 20));
 		uint32_t commits = fake.commits;
@@ -102,6 +109,7 @@ START_TEST(at_one_place)
 	point(ui, 0, POINTER_GREEN, 10, 20, true);
 	point(guest, 0, POINTER_RED, 10, 20, true);
 	settle(QUIET);
+	UNTIL(plane_shows(GREEN, 10, 20) && told(1, 10, 20) && !fake.pending);
 	ck_assert_uint_eq(panel->pointer[0].slot, panel->pointer[1].slot);
 	for (int32_t i = 0; i < 3; i++) {
 		present_and_wait(PRESENTATION_PRESENTED);
@@ -121,6 +129,7 @@ START_TEST(hidden_sides)
 	uint32_t commits = fake.commits;
 	point(guest, 0, 0, 31, 41, true);
 	settle(QUIET);
+	UNTIL(told(1, 31, 41));
 	ck_assert(fake.commits == commits && plane_shows(GREEN, 10, 20));
 	present_and_wait(PRESENTATION_PRESENTED);
 	ck_assert(plane_shows(RED, 31, 41));
@@ -128,6 +137,7 @@ START_TEST(hidden_sides)
 	point(ui, 0, POINTER_GREEN, 11, 21, true);
 	point(ui, 0, 0, 12, 22, true);
 	settle(QUIET);
+	UNTIL(told(0, 12, 22));
 	ck_assert(fake.commits == commits && plane_shows(RED, 31, 41));
 	/* The guest's picture goes: the UI's head 1 stands in for it. */
 	point(ui, 1, POINTER_GREEN, 1, 1, false);

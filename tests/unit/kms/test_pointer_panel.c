@@ -91,7 +91,7 @@ static void present_with_pointer(void)
 	UNTIL(panel->face[PANEL_FACE_GUEST].complete && !panel->face[PANEL_FACE_GUEST].drawn[panel->face[PANEL_FACE_GUEST].latest]);
 	present_guest();
 	settle(QUIET);
-	ck_assert(plane_shows(RED, 10, 20) && !fake.pending);
+	UNTIL(plane_shows(RED, 10, 20) && !fake.pending);
 }
 
 START_TEST(moves_cost_no_picture)
@@ -227,6 +227,7 @@ START_TEST(hidden_guest)
 	/* The toggle back is one commit, of the picture and of the pointer as they are by now. */
 	point(POINTER_BLUE, 5, 6, true);
 	settle(QUIET);
+	UNTIL(panel->pointer[1].x == 5 && panel->pointer[1].y == 6);
 	present(PRESENTATION_PRESENTED);
 	UNTIL(panel->now.face == PANEL_FACE_GUEST && !fake.pending);
 	ck_assert_uint_eq(fake.commits, commits + 1);
