@@ -497,8 +497,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.gbm_buffers = options->gbm_buffers,
 		.bilinear = options->bilinear,
 		.strip = options->strip,
-		.strip_text = { front->strip_text[0], front->strip_text[1], front->strip_text[2] },
-		.session = front->session,
+				.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,
 		.message = front_message,
@@ -507,6 +506,8 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.joined = joined,
 		.data = front,
 	};
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		panel.strip_text[f] = front->strip_text[f];
 	front->panel = panel_create(front->loop, &panel, error, error_size, exit_status);
 	if (front->panel == NULL)
 		return -1;

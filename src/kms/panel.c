@@ -27,9 +27,10 @@ static int on_latch_timer(int fd, uint32_t mask, void *data)
 	if (read(fd, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return 0;
 	if (panel->blank_ns && clock_now_ns() >= panel->blank_ns && panel_try_blank(panel) != 0)
-		log_warn("%s does not switch off: %s", panel->output.name, strerror(errno));
+		log_warn("%s does not switch off: %s", panel->screen[0].output.name, strerror(errno));
 	panel_card_timer(panel);
-	panel_run_latch(panel, latch_timer(&panel->latch, clock_now_ns()));
+	for (uint32_t i = 0; i < panel->n_screens; i++)
+		panel_run_latch(&panel->screen[i], latch_timer(&panel->screen[i].latch, clock_now_ns()));
 	return 0;
 }
 
@@ -47,8 +48,9 @@ static int on_tick(int fd, uint32_t mask, void *data)
 static void news(struct panel *panel, enum panel_face which)
 {
 	struct face *face = &panel->face[which];
+	struct screen *screen = &panel->screen[screen_of(which)];
 	atomic_store(&panel->news[which].pending, false);
-	if (which == PANEL_FACE_GUEST && panel->joining > 0)
+	if (producer_of(which) == 1 && panel->joining > 0)
 		return;
 	uint64_t size = atomic_load(&panel->news[which].size);
 	face->newest = atomic_load(&panel->news[which].sequence);
@@ -59,21 +61,22 @@ static void news(struct panel *panel, enum panel_face which)
 		if (width == 0 && face->complete) {
 			/* The picture is gone: what was composed of it is not shown again. */
 			face->complete = false;
-			panel_let_go(panel, which, panel->set, face->latest);
+			panel_let_go(panel, which, screen->set, face->latest);
 		}
 		if (which == PANEL_FACE_GUEST) {
 			panel_update_status(panel);
 			if (panel->config.scanout)
 				panel->config.scanout(panel->config.data, width, height);
 		}
-		panel_run_latch(panel, latch_news(&panel->latch, false, clock_now_ns()));
+		panel_run_latch(screen, latch_news(&screen->latch, false, clock_now_ns()));
 	}
 	panel_arm_tick(panel);
 }
 
 static void ready(struct panel *panel, const struct worker_event *event)
 {
-	if (event->set != panel->set)
+	struct screen *screen = &panel->screen[screen_of(event->face)];
+	if (event->set != screen->set)
 		return; /* made for a mode that is over */
 	struct face *face = &panel->face[event->face];
 	bool had = face->complete;
@@ -85,7 +88,7 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	face->serial[event->index] = event->serial;
 	face->drawn[event->index] = event->drawn;
 	face->seen[event->index] = false;
-	if (face->width == 0 || (event->face == PANEL_FACE_GUEST && panel->joining > 0)) {
+	if (face->width == 0 || (producer_of(event->face) == 1 && panel->joining > 0)) {
 		face->complete = false;
 		panel_let_go(panel, event->face, event->set, event->index);
 		if (had && old != event->index)
@@ -97,36 +100,45 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	face->refused = false;
 	face->damage = rect_union(face->damage, event->damage);
 	if (had)
-		panel_let_go(panel, event->face, panel->set, old);
-	if (panel_wanted_face(panel) == event->face)
-		panel_run_latch(panel, latch_news(&panel->latch, false, clock_now_ns()));
+		panel_let_go(panel, event->face, screen->set, old);
+	if (panel_wanted_face(screen) == event->face)
+		panel_run_latch(screen, latch_news(&screen->latch, false, clock_now_ns()));
+}
+
+/* Nothing of a guest's old link is known any more. */
+static void forget(struct panel *panel, enum panel_face which)
+{
+	struct face *face = &panel->face[which];
+	struct screen *screen = &panel->screen[screen_of(which)];
+	face->newest = face->presented = 0;
+	for (uint32_t i = 0; i < FACE_SLOTS; i++)
+		face->sequence[i] = 0;
+	if (screen->now.face == which)
+		screen->now.sequence = 0;
+	if (screen->next.face == which)
+		screen->next.sequence = 0;
+	if (face->complete) {
+		face->complete = false;
+		panel_let_go(panel, which, screen->set, face->latest);
+	}
+	if (screen->latch.state == LATCH_DARK && screen->now.valid && screen->now.face == which && screen->now.index >= FACE_BUFFERS) {
+		/* Its successor may not come for long, and nobody sees it: the old machine's memory is not kept for that. */
+		screen->now.valid = false;
+		panel_let_go(panel, which, screen->now.set, screen->now.index);
+		if (screen->now.pointer.shown)
+			panel_let_go_pointer(panel, &screen->now.pointer);
+	}
+	news(panel, which);
 }
 
 /* The worker reads the guest's new link. Its frames count from 1 again. */
 static void joined(struct panel *panel)
 {
-	struct face *face = &panel->face[PANEL_FACE_GUEST];
 	if (--panel->joining > 0)
 		return;
-	face->newest = face->presented = panel->last_guest = 0;
-	for (uint32_t i = 0; i < FACE_SLOTS; i++)
-		face->sequence[i] = 0;
-	if (panel->now.face == PANEL_FACE_GUEST)
-		panel->now.sequence = 0;
-	if (panel->next.face == PANEL_FACE_GUEST)
-		panel->next.sequence = 0;
-	if (face->complete) {
-		face->complete = false;
-		panel_let_go(panel, PANEL_FACE_GUEST, panel->set, face->latest);
-	}
-	if (panel->latch.state == LATCH_DARK && panel->now.valid && panel->now.face == PANEL_FACE_GUEST && panel->now.index >= FACE_BUFFERS) {
-		/* Its successor may not come for long, and nobody sees it: the old machine's memory is not kept for that. */
-		panel->now.valid = false;
-		panel_let_go(panel, PANEL_FACE_GUEST, panel->now.set, panel->now.index);
-		if (panel->now.pointer.shown)
-			panel_let_go_pointer(panel, &panel->now.pointer);
-	}
-	news(panel, PANEL_FACE_GUEST);
+	panel->last_guest = 0;
+	for (uint32_t f = PANEL_FACE_GUEST; f < panel_faces(panel); f++)
+		forget(panel, (enum panel_face)f);
 }
 
 static int on_events(int fd, uint32_t mask, void *data)
@@ -229,7 +241,12 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 	panel->config = *config;
 	panel->latch_fd = panel->tick_fd = -1;
 	panel->first_frame_due = true;
-	latch_init(&panel->latch);
+	panel->n_screens = 1;
+	for (uint32_t i = 0; i < SCREENS; i++) {
+		panel->screen[i].panel = panel;
+		panel->screen[i].number = i;
+		latch_init(&panel->screen[i].latch);
+	}
 	panel->active = !config->session || session_active(config->session);
 	panel->backend->flipped = panel_flipped;
 	panel->backend->data = panel;
@@ -244,9 +261,10 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 		goto fail;
 	}
 	/* Until a monitor says otherwise producers draw for this size. */
-	panel->output.width = config->width ? config->width : 1280;
-	panel->output.height = config->height ? config->height : 800;
-	panel->output.refresh_mhz = config->refresh_mhz ? config->refresh_mhz : 60000;
+	struct output *assumed = &panel->screen[0].output;
+	assumed->width = config->width ? config->width : 1280;
+	assumed->height = config->height ? config->height : 800;
+	assumed->refresh_mhz = config->refresh_mhz ? config->refresh_mhz : 60000;
 	panel_take_output(panel, output);
 	panel->backend->ops->adopt(panel->backend, output);
 
@@ -332,7 +350,7 @@ int panel_start(struct panel *panel)
 	panel->worker = worker_create(&config);
 	if (!panel->worker || worker_start(panel->worker) != 0 || panel_start_card(panel) != 0)
 		return -1;
-	panel_new_geometry(panel);
+	panel_new_geometry(&panel->screen[0]);
 	panel_offer_pointer(panel);
 	panel_update_status(panel);
 	panel_go_light(panel);
@@ -348,10 +366,12 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 	if (panel->toggled)
 		atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
 	panel->toggle_ns = event_ns;
-	panel->toggle_due_ns = event_ns ? latch_due(&panel->latch, event_ns) : 0;
-	panel->toggled = panel->latch.state != LATCH_DARK;
+	panel->toggle_due_ns = event_ns ? latch_due(&panel->screen[0].latch, event_ns) : 0;
+	panel->toggled = panel->screen[0].latch.state != LATCH_DARK;
 	atomic_fetch_add(&panel->config.stats->toggles, 1);
-	panel_run_latch(panel, latch_news(&panel->latch, true, clock_now_ns()));
+	/* Each at its own next vblank; the main one first, which is what is timed. */
+	for (uint32_t i = 0; i < panel->n_screens; i++)
+		panel_run_latch(&panel->screen[i], latch_news(&panel->screen[i].latch, true, clock_now_ns()));
 }
 
 void panel_toggle_figures(struct panel *panel)
@@ -415,22 +435,24 @@ bool panel_send(struct panel *panel, enum panel_face face, const struct link_mes
 
 void panel_geometry(const struct panel *panel, enum panel_face which, uint32_t *width, uint32_t *height, struct rect *picture)
 {
-	*width = panel->output.width;
-	*height = panel->output.height;
+	const struct output *output = &panel->screen[screen_of(which)].output;
+	*width = output->width;
+	*height = output->height;
 	const struct face *face = &panel->face[which];
 	*picture = strip_letterbox(panel->config.strip, face->width, face->height, *width, *height);
 }
 
 bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data)
 {
-	struct front_event event = {.type = FRONT_SHOT, .face = panel_wanted_face(panel), .set = panel->set};
+	const struct screen *screen = &panel->screen[0];
+	struct front_event event = {.type = FRONT_SHOT, .face = panel_wanted_face(screen), .set = screen->set};
 	event.shot.what = what;
 	event.shot.done = done;
 	event.shot.data = data;
-	if (panel->now.valid) {
-		event.face = panel->now.face;
-		event.set = panel->now.set;
-		event.index = panel->now.index;
+	if (screen->now.valid) {
+		event.face = screen->now.face;
+		event.set = screen->now.set;
+		event.index = screen->now.index;
 		event.shot.on_screen = true;
 	}
 	return worker_post(panel->worker, &event);

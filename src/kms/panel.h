@@ -24,7 +24,8 @@ struct stats;
 struct panel;
 
 enum panel_backend { PANEL_KMS, PANEL_HEADLESS };
-enum panel_face { PANEL_FACE_UI, PANEL_FACE_PLACEHOLDER, PANEL_FACE_GUEST, PANEL_FACES };
+/* The further guest faces are its heads 1 and up, each on an output of its own; the others are on the main one. */
+enum panel_face { PANEL_FACE_UI, PANEL_FACE_PLACEHOLDER, PANEL_FACE_GUEST, PANEL_FACE_GUEST_1, PANEL_FACE_GUEST_2, PANEL_FACE_GUEST_3, PANEL_FACES };
 
 /* Rows in which the host says whose picture the rest of the panel is: kms/strip.h. */
 enum panel_strip { PANEL_STRIP_OFF, PANEL_STRIP_TOP, PANEL_STRIP_BOTTOM };

@@ -112,15 +112,19 @@ void panel_card_lost(struct panel *panel)
 	panel->card = PANEL_CARD_LEAVING;
 	panel->look_again = false;
 	/* Producers go on in the size they have. Nothing that was made for this card is named any more. */
-	panel->output.connected = false;
-	panel->output.n_mirrors = 0;
-	panel->set++;
+	for (uint32_t i = 0; i < panel->n_screens; i++) {
+		struct screen *screen = &panel->screen[i];
+		screen->output.connected = false;
+		screen->output.n_mirrors = 0;
+		screen->set = ++panel->sets;
+		screen->now = screen->next = (struct shown){0};
+	}
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		panel->face[f].complete = panel->face[f].refused = false;
-	panel->now = panel->next = (struct shown){0};
 	panel->pointer_plane = panel->foreign = false;
 	worker_post(panel->worker, &(struct front_event){.type = FRONT_LEAVE});
-	panel_run_latch(panel, false);
+	for (uint32_t i = 0; i < panel->n_screens; i++)
+		panel_run_latch(&panel->screen[i], false);
 	panel_update_status(panel);
 	panel_arm_tick(panel);
 }

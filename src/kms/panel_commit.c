@@ -15,23 +15,28 @@ void panel_arm(int fd, uint64_t at_ns)
 		log_error("timerfd: %s", strerror(errno));
 }
 
+/* 0: never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a && (!b || a < b) ? a : b;
+}
+
 void panel_arm_latch(const struct panel *panel)
 {
-	const uint64_t at[] = {panel->blank_ns, panel->card_ns, panel->latch.timer_ns};
-	uint64_t first = 0;
-	for (uint32_t i = 0; i < ARRAY_LEN(at); i++)
-		if (at[i] && (!first || at[i] < first))
-			first = at[i];
+	uint64_t first = sooner(panel->blank_ns, panel->card_ns);
+	for (uint32_t i = 0; i < panel->n_screens; i++)
+		first = sooner(first, panel->screen[i].latch.timer_ns);
 	panel_arm(panel->latch_fd, first);
 }
 
-uint64_t panel_refresh_ns(const struct panel *panel)
+uint64_t panel_refresh_ns(const struct screen *screen)
 {
-	return panel->output.refresh_mhz ? NSEC_PER_SEC * 1000 / panel->output.refresh_mhz : 16666667;
+	return screen->output.refresh_mhz ? NSEC_PER_SEC * 1000 / screen->output.refresh_mhz : 16666667;
 }
 
-enum panel_face panel_wanted_face(const struct panel *panel)
+enum panel_face panel_wanted_face(const struct screen *screen)
 {
+	const struct panel *panel = screen->panel;
 	struct layout_state state = {.presentation = panel->presentation, .guest_scanout = panel->face[PANEL_FACE_GUEST].width != 0};
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		state.complete[f] = panel->face[f].complete;
@@ -40,8 +45,9 @@ enum panel_face panel_wanted_face(const struct panel *panel)
 
 static bool holds(const struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
 {
-	const struct shown *now = &panel->now, *next = &panel->next;
-	return (set == panel->set && panel->face[face].complete && panel->face[face].latest == index) ||
+	const struct screen *screen = &panel->screen[screen_of(face)];
+	const struct shown *now = &screen->now, *next = &screen->next;
+	return (set == screen->set && panel->face[face].complete && panel->face[face].latest == index) ||
 	       (now->valid && now->face == face && now->set == set && now->index == index) ||
 	       (next->valid && next->face == face && next->set == set && next->index == index);
 }
@@ -49,38 +55,39 @@ static bool holds(const struct panel *panel, enum panel_face face, uint32_t set,
 /* Gives a framebuffer back to the worker unless it is still needed. Old sets go as a whole. */
 void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
 {
-	if (set == panel->set && !holds(panel, face, set, index))
+	if (set == panel->screen[screen_of(face)].set && !holds(panel, face, set, index))
 		worker_post(panel->worker,
 			&(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index, .serial = panel->face[face].serial[index],
 				.seen = panel->face[face].seen[index]});
 }
 
-/* `next` takes the place of `now`, whose framebuffer may go. */
-static void replace_now(struct panel *panel)
+void panel_replace_now(struct screen *screen)
 {
-	struct shown old = panel->now;
-	panel->now = panel->next;
-	panel->next.valid = false;
+	struct panel *panel = screen->panel;
+	struct shown old = screen->now;
+	screen->now = screen->next;
+	screen->next.valid = false;
 	if (old.valid && old.pointer.shown)
 		panel_let_go_pointer(panel, &old.pointer);
-	if (!old.valid || old.set != panel->now.set)
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .set = panel->now.set});
+	if (!old.valid || old.set != screen->now.set)
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_DROP, .screen = screen->number, .set = screen->now.set});
 	else
 		panel_let_go(panel, old.face, old.set, old.index);
 }
 
 /* `next` is on the screen since `time`. */
-static void shown(struct panel *panel, uint64_t time)
+static void shown(struct screen *screen, uint64_t time)
 {
-	replace_now(panel);
-	struct shown *now = &panel->now;
+	struct panel *panel = screen->panel;
+	panel_replace_now(screen);
+	struct shown *now = &screen->now;
 	struct face *face = &panel->face[now->face];
-	if (now->set == panel->set && now->serial == face->serial[now->index])
+	if (now->set == screen->set && now->serial == face->serial[now->index])
 		face->seen[now->index] = true;
 	if (now->toggle_ns) {
 		histogram_record_us(&panel->config.stats->toggle_flip_us, time > now->toggle_ns ? (time - now->toggle_ns) / NSEC_PER_USEC : 0);
 		if (now->toggle_due_ns)
-			atomic_fetch_add(latch_in_time(&panel->latch, now->toggle_due_ns, time) ? &panel->config.stats->toggles_in_time : &panel->config.stats->toggles_late, 1);
+			atomic_fetch_add(latch_in_time(&screen->latch, now->toggle_due_ns, time) ? &panel->config.stats->toggles_in_time : &panel->config.stats->toggles_late, 1);
 		now->toggle_ns = 0;
 	}
 	panel_tell_pointer(panel);
@@ -106,12 +113,13 @@ static void shown(struct panel *panel, uint64_t time)
 }
 
 /* The card does not show the guest's own buffer. The worker copies it for some time; what is on the screen stays until the copy is ready. */
-static enum latch_result refuse(struct panel *panel, struct face *face, int error)
+static enum latch_result refuse(struct screen *screen, struct face *face, int error)
 {
+	struct panel *panel = screen->panel;
 	uint32_t left_out;
-	if (log_limit_pass(&panel->commit_limit, &left_out))
-		log_info("%s does not show the guest's own pages (%s): copying", panel->output.name, strerror(error));
-	worker_post(panel->worker, &(struct front_event){.type = FRONT_REFUSED, .set = panel->set, .face = PANEL_FACE_GUEST, .index = face->latest,
+	if (log_limit_pass(&screen->commit_limit, &left_out))
+		log_info("%s does not show the guest's own pages (%s): copying", screen->output.name, strerror(error));
+	worker_post(panel->worker, &(struct front_event){.type = FRONT_REFUSED, .set = screen->set, .face = PANEL_FACE_GUEST, .index = face->latest,
 		.serial = face->serial[face->latest]});
 	face->refused = true;
 	return LATCH_NOTHING;
@@ -121,11 +129,12 @@ static enum latch_result refuse(struct panel *panel, struct face *face, int erro
  * Commits with *pointer on the cursor plane. What a card refuses with it is tried without: *pointer is empty then, and the next picture has it drawn in.
  * Beside an overlay that goes first: with the copy the pointer has its next try. As backend_ops.commit; ECANCELED: without the pointer nothing is left to commit.
  */
-static int commit_with_pointer(struct panel *panel, struct commit *commit, struct pointer *pointer, bool overlaid)
+static int commit_with_pointer(struct screen *screen, struct commit *commit, struct pointer *pointer, bool overlaid)
 {
+	struct panel *panel = screen->panel;
 	struct commit_cursor cursor;
-	const struct pointer *now = &panel->now.pointer;
-	bool all = commit->full && panel->output.cursor;
+	const struct pointer *now = &screen->now.pointer;
+	bool all = commit->full && screen->output.cursor;
 	commit->cursor = all || !pointer_same(pointer, now) ? panel_commit_cursor(panel, pointer, &cursor) : NULL;
 	int result = panel->backend->ops->commit(panel->backend, commit);
 	if (result >= 0)
@@ -144,27 +153,28 @@ static int commit_with_pointer(struct panel *panel, struct commit *commit, struc
 	return result;
 }
 
-static enum latch_result try_commit(struct panel *panel)
+static enum latch_result try_commit(struct screen *screen)
 {
-	enum panel_face want = panel_wanted_face(panel);
-	bool full = panel->latch.full;
+	struct panel *panel = screen->panel;
+	enum panel_face want = panel_wanted_face(screen);
+	bool full = screen->latch.full;
 	if (want == PANEL_FACES)
 		return LATCH_NOTHING;
 	struct face *face = &panel->face[want];
-	bool same_face = panel->now.valid && panel->now.face == want && panel->now.set == panel->set;
+	bool same_face = screen->now.valid && screen->now.face == want && screen->now.set == screen->set;
 	/* What stands in for a face that is not drawn yet is no answer to a toggle. */
 	bool answers = (panel->presentation == PRESENTATION_PRESENTED) == (want != PANEL_FACE_UI);
 	if (face->refused)
 		return LATCH_NOTHING; /* until its copy is ready; what is on the screen stays */
 	struct pointer pointer = panel_wanted_pointer(panel, want);
-	bool same_picture = same_face && panel->now.index == face->latest && panel->now.serial == face->serial[face->latest] && !full;
+	bool same_picture = same_face && screen->now.index == face->latest && screen->now.serial == face->serial[face->latest] && !full;
 	if (same_picture) {
 		if (panel->toggled && answers) {
 			/* There and back between two flips: nothing to be seen, nothing to be timed. */
 			atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
 			panel->toggled = false;
 		}
-		if (pointer_same(&pointer, &panel->now.pointer))
+		if (pointer_same(&pointer, &screen->now.pointer))
 			return LATCH_NOTHING;
 	}
 	const struct scanout_buffer *buffer = face->buffer[face->latest], *under = face->under[face->latest];
@@ -174,10 +184,10 @@ static enum latch_result try_commit(struct panel *panel)
 		.overlay = under && !same_picture ? buffer : NULL,
 		.dest = face->dest[face->latest],
 		.damage = same_face && !full ? rect_intersect(face->damage, whole) : whole,
-		.epoch = panel->latch.epoch,
+		.epoch = screen->latch.epoch,
 		.full = full,
 	};
-	int result = commit_with_pointer(panel, &commit, &pointer, under != NULL);
+	int result = commit_with_pointer(screen, &commit, &pointer, under != NULL);
 	if (result < 0) {
 		int error = errno;
 		uint32_t left_out;
@@ -190,15 +200,15 @@ static enum latch_result try_commit(struct panel *panel)
 			return LATCH_NOTHING;
 		}
 		if ((commit.buffer || under) && buffer->imported && !commit_not_now(error))
-			return refuse(panel, face, error);
-		if (log_limit_pass(&panel->commit_limit, &left_out))
-			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, panel->output.name, strerror(error),
+			return refuse(screen, face, error);
+		if (log_limit_pass(&screen->commit_limit, &left_out))
+			log_warn("%scommit of %ux%u on %s: %s%s", full ? "full " : "", buffer->width, buffer->height, screen->output.name, strerror(error),
 				error == EACCES || error == EPERM ? " (another program holds the display, trying again)" : "");
 		return error == EACCES || error == EPERM ? LATCH_DENIED : LATCH_REFUSED;
 	}
 	atomic_fetch_add(&panel->config.stats->commits, 1);
-	struct shown unreported = panel->next; /* valid only when its flip was never reported */
-	panel->next = (struct shown){.valid = true, .face = want, .set = panel->set, .index = face->latest, .sequence = face->sequence[face->latest],
+	struct shown unreported = screen->next; /* valid only when its flip was never reported */
+	screen->next = (struct shown){.valid = true, .face = want, .set = screen->set, .index = face->latest, .sequence = face->sequence[face->latest],
 		.serial = face->serial[face->latest], .drawn = face->drawn[face->latest], .pointer = pointer};
 	if (commit.buffer)
 		face->damage = (struct rect){0};
@@ -209,8 +219,8 @@ static enum latch_result try_commit(struct panel *panel)
 	}
 	if (panel->toggled && answers) {
 		panel->toggled = false;
-		panel->next.toggle_ns = panel->toggle_ns;
-		panel->next.toggle_due_ns = panel->toggle_due_ns;
+		screen->next.toggle_ns = panel->toggle_ns;
+		screen->next.toggle_due_ns = panel->toggle_due_ns;
 		uint64_t now = clock_now_ns();
 		if (panel->toggle_ns)
 			histogram_record_us(&panel->config.stats->toggle_commit_us, now > panel->toggle_ns ? (now - panel->toggle_ns) / NSEC_PER_USEC : 0);
@@ -218,23 +228,24 @@ static enum latch_result try_commit(struct panel *panel)
 	if (!full)
 		return result > 0 ? LATCH_SHOWN : LATCH_ACCEPTED;
 	atomic_fetch_add(&panel->config.stats->modesets, 1);
-	log_info("modeset: %s %ux%u %u.%03u Hz, %s", panel->output.name, panel->output.width, panel->output.height, panel->output.refresh_mhz / 1000,
-		panel->output.refresh_mhz % 1000, panel->backend->ops->describe(panel->backend));
+	log_info("modeset: %s %ux%u %u.%03u Hz, %s", screen->output.name, screen->output.width, screen->output.height, screen->output.refresh_mhz / 1000,
+		screen->output.refresh_mhz % 1000, panel->backend->ops->describe(panel->backend));
 	return LATCH_SHOWN;
 }
 
-void panel_run_latch(struct panel *panel, bool commit)
+void panel_run_latch(struct screen *screen, bool commit)
 {
+	struct panel *panel = screen->panel;
 	while (commit) {
 		uint64_t began = clock_now_ns();
-		enum latch_result result = try_commit(panel);
-		commit = latch_committed(&panel->latch, result, began, clock_now_ns());
+		enum latch_result result = try_commit(screen);
+		commit = latch_committed(&screen->latch, result, began, clock_now_ns());
 		if (result == LATCH_SHOWN)
-			shown(panel, clock_now_ns());
+			shown(screen, clock_now_ns());
 	}
-	if (panel->latch.lost != panel->lost) {
-		panel->lost = panel->latch.lost;
-		log_warn("%s: a page flip was never reported, setting everything anew", panel->output.name);
+	if (screen->latch.lost != screen->lost) {
+		screen->lost = screen->latch.lost;
+		log_warn("%s: a page flip was never reported, setting everything anew", screen->output.name);
 	}
 	panel_arm_latch(panel);
 	panel_update_visible(panel);
@@ -243,33 +254,46 @@ void panel_run_latch(struct panel *panel, bool commit)
 void panel_flipped(void *data, uint32_t epoch, uint64_t time)
 {
 	struct panel *panel = data;
+	struct screen *screen = &panel->screen[0];
 	bool ours;
-	bool commit = latch_flip(&panel->latch, epoch, time, clock_now_ns(), &ours);
+	bool commit = latch_flip(&screen->latch, epoch, time, clock_now_ns(), &ours);
 	if (!ours)
 		return;
-	atomic_fetch_add(&panel->config.stats->latch_misses, panel->latch.missed - panel->missed);
-	panel->missed = panel->latch.missed;
-	if (panel->next.valid)
-		shown(panel, time);
-	panel_run_latch(panel, commit);
+	atomic_fetch_add(&panel->config.stats->latch_misses, screen->latch.missed - screen->missed);
+	screen->missed = screen->latch.missed;
+	if (screen->next.valid)
+		shown(screen, time);
+	panel_run_latch(screen, commit);
+}
+
+static void go_dark(struct screen *screen)
+{
+	latch_dark(&screen->latch);
+	/* A flip in flight will not be heard of; what it names stays held until the next commit replaces it. */
+	if (screen->next.valid)
+		panel_replace_now(screen);
+	panel_run_latch(screen, false);
+}
+
+static void go_light(struct screen *screen)
+{
+	if (screen->output.connected)
+		panel_run_latch(screen, latch_light(&screen->latch, panel_refresh_ns(screen), screen->output.vblank, clock_now_ns()));
 }
 
 void panel_go_dark(struct panel *panel)
 {
-	latch_dark(&panel->latch);
 	panel->toggled = false; /* how long the dark lasts is not the toggle's time */
-	/* A flip in flight will not be heard of; what it names stays held until the next commit replaces it. */
-	if (panel->next.valid)
-		replace_now(panel);
-	panel_run_latch(panel, false);
+	for (uint32_t i = 0; i < panel->n_screens; i++)
+		go_dark(&panel->screen[i]);
 }
 
 void panel_go_light(struct panel *panel)
 {
 	if (panel->blanked && panel->active)
 		panel_try_blank(panel);
-	else if (panel->active && panel->output.connected)
-		panel_run_latch(panel, latch_light(&panel->latch, panel_refresh_ns(panel), panel->output.vblank, clock_now_ns()));
+	for (uint32_t i = 0; i < panel->n_screens && panel->active && !panel->blanked; i++)
+		go_light(&panel->screen[i]);
 }
 
 int panel_try_blank(struct panel *panel)

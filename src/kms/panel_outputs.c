@@ -11,27 +11,30 @@ void panel_probe(struct panel *panel)
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
 }
 
-void panel_new_geometry(struct panel *panel)
+void panel_new_geometry(struct screen *screen)
 {
-	panel->set++;
-	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+	struct panel *panel = screen->panel;
+	screen->set = ++panel->sets;
+	for (uint32_t f = 0; f < panel_faces(panel); f++) {
+		if (screen_of((enum panel_face)f) != screen->number)
+			continue;
 		panel->face[f].complete = false;
 		panel->face[f].damage = (struct rect){0};
 	}
-	worker_post(panel->worker,
-		&(struct front_event){.type = FRONT_GEOMETRY, .set = panel->set, .width = panel->output.width, .height = panel->output.height});
-	panel_tell_display(panel);
+	worker_post(panel->worker, &(struct front_event){.type = FRONT_GEOMETRY, .screen = screen->number, .set = screen->set, .width = screen->output.width,
+		.height = screen->output.height});
+	panel_tell_display(screen);
 }
 
 void panel_take_output(struct panel *panel, const struct output *output)
 {
-	struct output old = panel->output;
-	panel->output = *output;
+	struct output *now = &panel->screen[0].output, old = *now;
+	*now = *output;
 	if (!output->connected) {
 		/* Producers go on in the size they have. */
-		panel->output.width = old.width;
-		panel->output.height = old.height;
-		panel->output.refresh_mhz = old.refresh_mhz;
+		now->width = old.width;
+		now->height = old.height;
+		now->refresh_mhz = old.refresh_mhz;
 	}
 }
 
@@ -65,7 +68,8 @@ void panel_probed(struct panel *panel, struct output *output)
 			panel_card_lost(panel); /* it is tried again */
 		return;
 	}
-	struct output old = panel->output;
+	struct screen *screen = &panel->screen[0];
+	struct output old = screen->output;
 	/* The session's previous owner may have left a pointer or a second picture, which only this probe saw. */
 	bool leftovers = panel->foreign && output->leftovers > 0;
 	panel->foreign = false;
@@ -76,18 +80,18 @@ void panel_probed(struct panel *panel, struct output *output)
 	panel_go_dark(panel);
 	panel_take_output(panel, output);
 	panel->backend->ops->adopt(panel->backend, output);
-	if (panel->output.link_lost)
-		log_warn("%s: the link to the monitor was lost, setting it up anew", panel->output.name);
-	else if (panel->output.connected)
-		log_info("%s: %ux%u, %u mirror%s", panel->output.name, panel->output.width, panel->output.height, panel->output.n_mirrors,
-			panel->output.n_mirrors == 1 ? "" : "s");
+	if (screen->output.link_lost)
+		log_warn("%s: the link to the monitor was lost, setting it up anew", screen->output.name);
+	else if (screen->output.connected)
+		log_info("%s: %ux%u, %u mirror%s", screen->output.name, screen->output.width, screen->output.height, screen->output.n_mirrors,
+			screen->output.n_mirrors == 1 ? "" : "s");
 	else
 		log_info("no monitor connected any more; running on without");
 	panel_offer_pointer(panel); /* ahead of new framebuffers, which would have it drawn in */
-	if (panel->new_card || panel->output.width != old.width || panel->output.height != old.height || panel->output.refresh_mhz != old.refresh_mhz)
-		panel_new_geometry(panel);
-	else if (panel->output.connected && !same_monitor(&panel->output, &old))
-		panel_tell_display(panel); /* another monitor with the same mode */
+	if (panel->new_card || screen->output.width != old.width || screen->output.height != old.height || screen->output.refresh_mhz != old.refresh_mhz)
+		panel_new_geometry(screen);
+	else if (screen->output.connected && !same_monitor(&screen->output, &old))
+		panel_tell_display(screen); /* another monitor with the same mode */
 	panel->new_card = false;
 	panel_tell_path(panel);
 	panel_update_status(panel);

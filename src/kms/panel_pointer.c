@@ -11,7 +11,7 @@ static bool same_slot(const struct pointer *a, const struct pointer *b)
 
 static bool holds(const struct panel *panel, const struct pointer *pointer)
 {
-	const struct shown *now = &panel->now, *next = &panel->next;
+	const struct shown *now = &panel->screen[0].now, *next = &panel->screen[0].next;
 	return same_slot(&panel->pointer[pointer->producer], pointer) || (now->valid && now->pointer.shown && same_slot(&now->pointer, pointer)) ||
 	       (next->valid && next->pointer.shown && same_slot(&next->pointer, pointer));
 }
@@ -56,11 +56,12 @@ const struct commit_cursor *panel_commit_cursor(const struct panel *panel, const
 void panel_pointer_said(struct panel *panel, uint32_t producer)
 {
 	atomic_store(&panel->pointer_news[producer].pending, false);
-	enum panel_face face = panel_wanted_face(panel);
+	struct screen *screen = &panel->screen[0];
+	enum panel_face face = panel_wanted_face(screen);
 	struct pointer pointer = panel_wanted_pointer(panel, face);
-	const struct shown *last = panel->next.valid ? &panel->next : &panel->now;
+	const struct shown *last = screen->next.valid ? &screen->next : &screen->now;
 	if (pointed(face) && producer_of(face) == producer && !pointer_same(&pointer, &last->pointer))
-		panel_run_latch(panel, latch_news(&panel->latch, false, clock_now_ns()));
+		panel_run_latch(screen, latch_news(&screen->latch, false, clock_now_ns()));
 }
 
 static void tell_worker(struct panel *panel)
@@ -70,7 +71,7 @@ static void tell_worker(struct panel *panel)
 
 void panel_offer_pointer(struct panel *panel)
 {
-	const struct output *output = &panel->output;
+	const struct output *output = &panel->screen[0].output;
 	const struct backend *backend = panel->backend;
 	panel->pointer_plane = output->connected && output->cursor && backend->cursor_width >= LINK_CURSOR_SIDE && backend->cursor_height >= LINK_CURSOR_SIDE;
 	if (panel->pointer_plane)
@@ -82,7 +83,7 @@ void panel_offer_pointer(struct panel *panel)
 
 void panel_refuse_pointer(struct panel *panel, int error)
 {
-	log_info("%s does not show the pointer on its cursor plane (%s): it is drawn into the picture", panel->output.name, strerror(error));
+	log_info("%s does not show the pointer on its cursor plane (%s): it is drawn into the picture", panel->screen[0].output.name, strerror(error));
 	panel->pointer_plane = false;
 	tell_worker(panel);
 	panel_update_status(panel);
@@ -90,7 +91,7 @@ void panel_refuse_pointer(struct panel *panel, int error)
 
 void panel_tell_pointer(struct panel *panel)
 {
-	const struct shown *now = &panel->now;
+	const struct shown *now = &panel->screen[0].now;
 	if (now->face != PANEL_FACE_GUEST || (!now->pointer.shown && !now->drawn))
 		return; /* none is to be seen */
 	enum status_cursor cursor = now->pointer.shown ? STATUS_CURSOR_PLANE : STATUS_CURSOR_SOFTWARE;

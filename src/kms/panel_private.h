@@ -48,6 +48,19 @@ struct shown {
 	uint64_t toggle_due_ns; /* latch_due() of it; 0: not known */
 };
 
+/* An output, and what is on it: it has a latch, flips and framebuffers of its own. */
+struct screen {
+	struct panel *panel;
+	uint32_t number;
+	struct output output; /* as last known; connected tells whether it is there now */
+	struct latch latch;
+	uint32_t set; /* number of its framebuffers'; 0: none yet */
+	struct shown now, next;
+	uint32_t lost;   /* flip events lost, already logged */
+	uint32_t missed; /* vblanks missed, already counted */
+	struct log_limit commit_limit;
+};
+
 struct panel {
 	struct wl_event_loop *loop;
 	struct panel_config config;
@@ -70,19 +83,18 @@ struct panel {
 	uint64_t card_ns;    /* it is looked for then; 0: never */
 	char card_why[OPENER_WHY]; /* as logged last */
 
-	struct output output; /* as last known; connected tells whether it is there now */
-	struct latch latch;
+	struct screen screen[SCREENS]; /* the first is the main one */
+	uint32_t n_screens;            /* there are, with a monitor or without */
+	uint32_t sets;                 /* of framebuffers made so far, of all screens: they are numbered through */
 	bool active; /* session */
 	bool foreign; /* the card may show more than ours since the session came back */
 	bool blanked; /* the screen is off */
 	uint64_t blank_ns; /* the card is asked again to switch it off; 0: it is */
 	enum presentation presentation;
-	uint32_t set;
 	uint32_t visible; /* mask as told to the worker */
 	struct face face[PANEL_FACES];
 	uint32_t guest_epoch; /* counts links of the guest */
 	uint32_t joining;     /* links the worker has not taken yet: what it says of the guest is about an old one */
-	struct shown now, next;
 	struct pointer pointer[POINTER_PRODUCERS]; /* as last taken from the worker */
 	bool pointer_plane;        /* the output's cursor plane may be used: there is one, and it was not refused */
 	enum status_cursor cursor; /* status: which pointer of the guest's was to be seen last */
@@ -94,19 +106,22 @@ struct panel {
 	bool tick_armed;
 	bool figures;        /* as told to the worker */
 	bool direct;         /* status: the guest's own buffer was shown last */
-	uint32_t lost;       /* flip events lost, already logged */
-	uint32_t missed;     /* vblanks missed, already counted */
-	struct log_limit commit_limit;
 };
 
 static inline uint32_t producer_of(enum panel_face face)
 {
-	return face == PANEL_FACE_GUEST ? 1 : 0;
+	return face >= PANEL_FACE_GUEST ? 1 : 0;
 }
 
 static inline uint32_t head_of(enum panel_face face)
 {
-	return face == PANEL_FACE_PLACEHOLDER ? 1 : 0;
+	return face == PANEL_FACE_PLACEHOLDER ? 1 : screen_of(face);
+}
+
+/* So many of the first faces have a screen. */
+static inline uint32_t panel_faces(const struct panel *panel)
+{
+	return PANEL_FACE_GUEST + panel->n_screens;
 }
 
 /* panel.c: as panel_create(), on a backend made by the caller (taken over, also by a failure). */
@@ -120,7 +135,7 @@ void panel_probed(struct panel *panel, struct output *output);
 /* The output as it is now; a size stays while nothing is connected. */
 void panel_take_output(struct panel *panel, const struct output *output);
 /* New framebuffers, of the output's size. */
-void panel_new_geometry(struct panel *panel);
+void panel_new_geometry(struct screen *screen);
 
 /* panel_card.c */
 /* Listens to the card. False with errno. */
@@ -142,12 +157,15 @@ void panel_card_timer(struct panel *panel);
 void panel_arm(int fd, uint64_t at_ns);
 /* The latch's timer, for the first of what it is for. */
 void panel_arm_latch(const struct panel *panel);
-uint64_t panel_refresh_ns(const struct panel *panel);
-enum panel_face panel_wanted_face(const struct panel *panel);
+uint64_t panel_refresh_ns(const struct screen *screen);
+/* PANEL_FACES: nothing. */
+enum panel_face panel_wanted_face(const struct screen *screen);
 /* Gives a framebuffer back to the worker unless it is on the screen, on its way there, or its face's latest. */
 void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index);
+/* `next` takes the place of `now`, whose framebuffer may go. */
+void panel_replace_now(struct screen *screen);
 /* Commits while told to, then arms the latch timer. commit: what a latch function said. */
-void panel_run_latch(struct panel *panel, bool commit);
+void panel_run_latch(struct screen *screen, bool commit);
 void panel_flipped(void *data, uint32_t epoch, uint64_t time);
 void panel_go_dark(struct panel *panel);
 void panel_go_light(struct panel *panel);
@@ -177,7 +195,7 @@ void panel_arm_tick(struct panel *panel);
 void panel_tick(struct panel *panel);
 /* Tells worker and producers who is on the screen. */
 void panel_update_visible(struct panel *panel);
-void panel_tell_display(struct panel *panel);
+void panel_tell_display(struct screen *screen);
 void panel_update_status(struct panel *panel);
 /* The way the guest's picture takes, for the status page. */
 void panel_tell_path(struct panel *panel);

@@ -13,13 +13,13 @@ static bool tick_due(const struct panel *panel, enum panel_face face)
 void panel_arm_tick(struct panel *panel)
 {
 	bool due = false;
-	for (uint32_t f = 0; f < PANEL_FACES; f++)
+	for (uint32_t f = 0; f < panel_faces(panel); f++)
 		due |= tick_due(panel, (enum panel_face)f);
 	for (uint32_t p = 0; p < 2; p++)
 		due |= !outbox_flush(&panel->outbox[p]);
 	if (!due || panel->tick_armed)
 		return;
-	uint64_t now = clock_now_ns(), at = panel->tick_ns + panel_refresh_ns(panel);
+	uint64_t now = clock_now_ns(), at = panel->tick_ns + panel_refresh_ns(&panel->screen[0]);
 	panel_arm(panel->tick_fd, at > now ? at : now);
 	panel->tick_armed = true;
 }
@@ -28,7 +28,7 @@ void panel_tick(struct panel *panel)
 {
 	panel->tick_armed = false;
 	panel->tick_ns = clock_now_ns();
-	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+	for (uint32_t f = 0; f < panel_faces(panel); f++) {
 		struct face *face = &panel->face[f];
 		if (!tick_due(panel, (enum panel_face)f))
 			continue;
@@ -42,10 +42,10 @@ void panel_tick(struct panel *panel)
 void panel_update_visible(struct panel *panel)
 {
 	uint32_t visible = 0;
-	if (panel->latch.state != LATCH_DARK) {
+	if (panel->screen[0].latch.state != LATCH_DARK) {
 		if (panel->presentation == PRESENTATION_PRESENTED) {
 			visible = 1u << PANEL_FACE_GUEST;
-			if (panel_wanted_face(panel) != PANEL_FACE_GUEST)
+			if (panel_wanted_face(&panel->screen[0]) != PANEL_FACE_GUEST)
 				visible |= 1u << PANEL_FACE_PLACEHOLDER;
 		} else {
 			visible = 1u << PANEL_FACE_UI;
@@ -57,14 +57,15 @@ void panel_update_visible(struct panel *panel)
 		panel->last_guest = panel->face[PANEL_FACE_GUEST].newest;
 	panel->visible = visible;
 	worker_post(panel->worker, &(struct front_event){.type = FRONT_VISIBLE, .visible = visible});
-	for (uint32_t f = 0; f < PANEL_FACES; f++)
+	for (uint32_t f = 0; f < panel_faces(panel); f++)
 		outbox_visible(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), visible & 1u << f);
 	panel_arm_tick(panel);
 }
 
-void panel_tell_display(struct panel *panel)
+void panel_tell_display(struct screen *screen)
 {
-	const struct output *output = &panel->output;
+	struct panel *panel = screen->panel;
+	const struct output *output = &screen->output;
 	const struct rect content = strip_layout(panel->config.strip, output->width, output->height).content;
 	struct link_message message = {.type = LINK_DISPLAY};
 	message.display.width = content.w;
@@ -73,26 +74,28 @@ void panel_tell_display(struct panel *panel)
 	message.display.width_mm = output->width_mm;
 	message.display.height_mm = output->height ? (uint32_t)((uint64_t)output->height_mm * content.h / output->height) : 0;
 	snprintf(message.display.name, sizeof(message.display.name), "%s", output->monitor);
-	for (uint32_t f = 0; f < PANEL_FACES; f++)
-		outbox_display(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), &message);
+	for (uint32_t f = 0; f < panel_faces(panel); f++)
+		if (screen_of((enum panel_face)f) == screen->number)
+			outbox_display(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), &message);
 }
 
 static void write_status(struct status *status, void *data)
 {
 	const struct panel *panel = data;
-	status->n_outputs = panel->output.connected ? 1 + panel->output.n_mirrors : 0;
+	const struct output *main = &panel->screen[0].output;
+	status->n_outputs = main->connected ? 1 + main->n_mirrors : 0;
 	status->blanked = panel->blanked;
 	status->card = !panel->opener ? STATUS_CARD_NONE : panel->card == PANEL_CARD_HERE ? STATUS_CARD_HERE : STATUS_CARD_GONE;
 	struct status_output *output = &status->output[0];
-	snprintf(output->name, sizeof(output->name), "%s", panel->output.name);
-	output->width = panel->output.connected ? panel->output.width : 0;
-	output->height = panel->output.connected ? panel->output.height : 0;
-	output->refresh_mhz = panel->output.refresh_mhz;
-	output->connected = panel->output.connected;
-	for (uint32_t i = 0; i < panel->output.n_mirrors && i + 1 < STATUS_OUTPUTS; i++) {
+	snprintf(output->name, sizeof(output->name), "%s", main->name);
+	output->width = main->connected ? main->width : 0;
+	output->height = main->connected ? main->height : 0;
+	output->refresh_mhz = main->refresh_mhz;
+	output->connected = main->connected;
+	for (uint32_t i = 0; i < main->n_mirrors && i + 1 < STATUS_OUTPUTS; i++) {
 		status->output[1 + i] = status->output[0];
 		status->output[1 + i].mirror = true;
-		snprintf(status->output[1 + i].name, sizeof(output->name), "%s", panel->output.mirror[i]);
+		snprintf(status->output[1 + i].name, sizeof(output->name), "%s", main->mirror[i]);
 	}
 	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
@@ -105,7 +108,7 @@ static void write_status(struct status *status, void *data)
 void panel_update_status(struct panel *panel)
 {
 	status_board_update(panel->config.board, write_status, panel);
-	const struct output *output = &panel->output;
+	const struct output *output = &panel->screen[0].output;
 	if (panel->card != PANEL_CARD_HERE) {
 		status_board_line(panel->config.board, STATUS_DISPLAY, STATUS_BUSY, "no display card: waiting for one");
 		return;
@@ -125,7 +128,7 @@ void panel_tell_path(struct panel *panel)
 	if (panel->card != PANEL_CARD_HERE)
 		return;
 	const char *why = panel->config.strip != PANEL_STRIP_OFF ? "beside the strip of --trusted-strip" : panel->backend->copies;
-	const struct shown *now = &panel->now;
+	const struct shown *now = &panel->screen[0].now;
 	bool direct = panel->direct;
 	if (now->valid && now->face == PANEL_FACE_GUEST)
 		direct = now->index >= FACE_BUFFERS;

@@ -38,11 +38,13 @@ struct rect strip_letterbox(enum panel_strip where, uint32_t source_w, uint32_t 
 
 void strip_write(char *text, size_t size, enum panel_face face, const char *show_key, const char *hide_key)
 {
-	static const char *const said[PANEL_FACES] = {
+	static const char *const said[] = {
 		[PANEL_FACE_GUEST] = "GUEST. %s: BACK TO THE HOST. GUEST MAIN: LINUX DRAWS THE REST",
 		[PANEL_FACE_PLACEHOLDER] = "HOST. %s: BACK. GUEST MAIN HAS NO PICTURE",
 		[PANEL_FACE_UI] = "HOST. %s: GUEST MAIN. RAYVM DRAWS THIS SCREEN",
 	};
+	if (face > PANEL_FACE_GUEST)
+		face = PANEL_FACE_GUEST;
 	/* The key comes early: a narrow panel cuts the end. The one of a chord that acts is its last, and the letters have no backtick. */
 	const char *key = face == PANEL_FACE_UI ? show_key : hide_key, *rest = strstr(said[face], "%s");
 	size_t length = strlen(key);

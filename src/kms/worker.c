@@ -11,28 +11,31 @@
 #define RETRY_MS 4 /* when a mailbox to the front is full */
 #define SHOTS 8    /* pictures for people asked for at once: the rest of the mailbox is the front's */
 
-static void new_geometry(struct worker *worker, uint32_t number, uint32_t width, uint32_t height)
+static void new_geometry(struct worker *worker, uint32_t screen, uint32_t number, uint32_t width, uint32_t height)
 {
-	worker->current = 0;
+	struct set *sets = worker->set[screen];
+	worker->current[screen] = 0;
 	if (width == 0 || height == 0)
 		return;
 	struct set *set = NULL;
 	for (uint32_t i = 0; i < SETS && !set; i++)
-		if (worker->set[i].number == 0)
-			set = &worker->set[i];
+		if (sets[i].number == 0)
+			set = &sets[i];
 	if (!set) {
 		/* The front drops the old sets at the first flip of a new one; several changes in between leave the middle ones unused. */
-		set = &worker->set[0];
+		set = &sets[0];
 		for (uint32_t i = 1; i < SETS; i++)
-			if (worker->set[i].number > set->number)
-				set = &worker->set[i];
+			if (sets[i].number > set->number)
+				set = &sets[i];
 		worker_free_set(worker, set);
 	}
 	set->number = number;
 	set->width = width;
 	set->height = height;
-	worker->current = number;
+	worker->current[screen] = number;
 	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+		if (screen_of((enum panel_face)f) != screen)
+			continue;
 		worker->face[f].outstanding = worker_head(worker, (enum panel_face)f) != NULL;
 		worker->face[f].next_ns = 0;
 		worker->face[f].touched = (struct rect){0, 0, width, height};
@@ -48,15 +51,14 @@ static void tell_left(struct worker *worker)
 static void leave_card(struct worker *worker)
 {
 	struct backend *backend = worker->config.backend;
-	for (uint32_t i = 0; i < SETS; i++)
-		worker_free_set(worker, &worker->set[i]);
+	worker_free_sets(worker);
 	imports_lose(&worker->imports, backend);
 	for (uint32_t p = 0; p < POINTER_PRODUCERS; p++) {
 		pointer_plane_end(&worker->pointer[p], backend, &worker->config.pointer[p]);
 		atomic_store(&worker->config.pointer[p].state, 0);
 	}
 	memset(&worker->ladder, 0, sizeof(worker->ladder));
-	worker->current = 0;
+	memset(worker->current, 0, sizeof(worker->current));
 	tell_left(worker);
 }
 
@@ -68,13 +70,16 @@ static void handle(struct worker *worker, const struct front_event *event)
 		worker_take_back(worker, event);
 		break;
 	case FRONT_GEOMETRY:
-		new_geometry(worker, event->set, event->width, event->height);
+		new_geometry(worker, event->screen, event->set, event->width, event->height);
 		break;
 	case FRONT_DROP:
-		for (uint32_t i = 0; i < SETS; i++)
-			if (worker->set[i].number && worker->set[i].number < event->set)
-				worker_free_set(worker, &worker->set[i]);
-		imports_drop_sets(&worker->imports, worker->config.backend, event->set);
+		for (uint32_t i = 0; i < SETS; i++) {
+			struct set *set = &worker->set[event->screen][i];
+			if (set->number && set->number < event->set)
+				worker_free_set(worker, set);
+		}
+		if (event->screen == 0)
+			imports_drop_sets(&worker->imports, worker->config.backend, event->set);
 		break;
 	case FRONT_VISIBLE:
 		worker->visible = event->visible;
@@ -141,10 +146,10 @@ static int wait_ms(struct worker *worker, uint64_t now)
 		if (plane->due)
 			ms = plane->next_ns > now ? earlier(ms, plane->next_ns, now) : ms < 0 || ms > RETRY_MS ? RETRY_MS : ms;
 	}
-	const struct set *set = worker_find_set(worker, worker->current);
-	for (uint32_t f = 0; set && f < PANEL_FACES; f++) {
+	for (uint32_t f = 0; f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
-		if (!face->outstanding || !worker_head(worker, (enum panel_face)f))
+		const struct set *set = worker_current(worker, (enum panel_face)f);
+		if (!set || !face->outstanding || !worker_head(worker, (enum panel_face)f))
 			continue;
 		/* Those whose time has come wait for a FREE, or for a framebuffer that can be made. */
 		bool may = worker_may_compose(worker, (enum panel_face)f, now);
@@ -261,8 +266,7 @@ void worker_destroy(struct worker *worker)
 			else if (event.type == FRONT_JOIN)
 				link_destroy(event.link);
 	}
-	for (uint32_t i = 0; i < SETS; i++)
-		worker_free_set(worker, &worker->set[i]);
+	worker_free_sets(worker);
 	imports_free(&worker->imports, worker->config.backend);
 	for (uint32_t p = 0; p < 2; p++) {
 		pointer_plane_end(&worker->pointer[p], worker->config.backend, &worker->config.pointer[p]);

@@ -18,8 +18,17 @@
 
 #define FACE_BUFFERS 2                         /* framebuffers of a face that pictures are copied into */
 #define FACE_SLOTS (FACE_BUFFERS + IMPORTS)    /* index of a framebuffer: those, then the guest's own buffers */
+#define SCREENS (1 + OUTPUT_MIRRORS)           /* outputs that show pictures of their own, at most; 0 is the main one */
 #define WORKER_RETRY_NS 1000000000ull /* between attempts to make a framebuffer */
 #define WORKER_HIDDEN_NS 100000000ull /* a hidden face is kept current at most this often */
+
+/* Which one a face is on. */
+static inline uint32_t screen_of(enum panel_face face)
+{
+	return face > PANEL_FACE_GUEST ? (uint32_t)(face - PANEL_FACE_GUEST) : 0;
+}
+
+_Static_assert(PANEL_FACES == PANEL_FACE_GUEST + SCREENS && SCREENS <= LINK_MAX_HEADS, "each screen has a head of the guest's");
 
 /* worker -> front */
 enum worker_event_type {
@@ -36,7 +45,7 @@ enum worker_event_type {
 struct worker_event {
 	enum worker_event_type type;
 	enum panel_face face;
-	uint32_t set;   /* of framebuffers: counts geometries */
+	uint32_t set;   /* of framebuffers: counts geometries of all screens */
 	uint32_t index;
 	const struct scanout_buffer *buffer; /* valid until FRONT_DROP of its set */
 	const struct scanout_buffer *under;  /* NULL, or buffer is to be shown over this one, at dest */
@@ -61,8 +70,8 @@ struct worker_chatter {
 enum front_event_type {
 	FRONT_FREE,     /* set, face, index, serial: the front is done with it */
 	FRONT_REFUSED,  /* index: the card does not show this buffer of the guest's, copy it. The front has it still. */
-	FRONT_GEOMETRY, /* set, width, height: make framebuffers of this size; 0: none */
-	FRONT_DROP,     /* set: every set before it may be freed */
+	FRONT_GEOMETRY, /* screen, set, width, height: make framebuffers of this size; 0: none */
+	FRONT_DROP,     /* screen, set: every set of its before this one may be freed */
 	FRONT_VISIBLE,  /* visible: bit per face on the screen */
 	FRONT_FIGURES,  /* figures: over all faces from now on, or no longer */
 	FRONT_POINTER,  /* pointer_plane: whether pointers may be shown on the cursor plane */
@@ -78,7 +87,7 @@ enum front_event_type {
 struct front_event {
 	enum front_event_type type;
 	enum panel_face face;
-	uint32_t set, index;
+	uint32_t screen, set, index;
 	uint64_t serial;
 	uint32_t width, height;
 	uint32_t visible;

@@ -71,7 +71,7 @@ bool worker_may_compose(const struct worker *worker, enum panel_face face, uint6
 
 void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 {
-	struct set *set = worker_find_set(worker, worker->current);
+	struct set *set = worker_current(worker, face);
 	const struct link_head *head = worker_head(worker, face);
 	struct face *state = &worker->face[face];
 	if (!set || !head || !state->outstanding || (face == PANEL_FACE_GUEST && worker->joined_due))

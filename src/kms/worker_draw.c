@@ -11,10 +11,16 @@
 
 struct set *worker_find_set(struct worker *worker, uint32_t number)
 {
-	for (uint32_t i = 0; number && i < SETS; i++)
-		if (worker->set[i].number == number)
-			return &worker->set[i];
+	for (uint32_t s = 0; number && s < SCREENS; s++)
+		for (uint32_t i = 0; i < SETS; i++)
+			if (worker->set[s][i].number == number)
+				return &worker->set[s][i];
 	return NULL;
+}
+
+struct set *worker_current(struct worker *worker, enum panel_face face)
+{
+	return worker_find_set(worker, worker->current[screen_of(face)]);
 }
 
 void worker_free_set(struct worker *worker, struct set *set)
@@ -26,6 +32,13 @@ void worker_free_set(struct worker *worker, struct set *set)
 	if (set->black.fb)
 		worker->config.backend->ops->free_buffer(worker->config.backend, &set->black);
 	memset(set, 0, sizeof(*set));
+}
+
+void worker_free_sets(struct worker *worker)
+{
+	for (uint32_t s = 0; s < SCREENS; s++)
+		for (uint32_t i = 0; i < SETS; i++)
+			worker_free_set(worker, &worker->set[s][i]);
 }
 
 const struct scanout_buffer *worker_black(struct worker *worker, struct set *set)
@@ -137,7 +150,7 @@ static struct rect draw_strip(const struct worker *worker, enum panel_face face,
 		return place;
 	const char *text = worker->config.strip_text[face];
 	const struct blit_target strip = strip_part(screen, place);
-	strip_draw(&strip, face == PANEL_FACE_GUEST, text ? text : "");
+	strip_draw(&strip, face >= PANEL_FACE_GUEST, text ? text : "");
 	return place;
 }
 

@@ -59,17 +59,17 @@ static void update(struct worker *worker, uint32_t p, enum panel_face which, uin
 	struct face *face = &worker->face[which];
 	struct pointer_plane *plane = &worker->pointer[p];
 	struct pointer_news *news = &worker->config.pointer[p];
-	const struct set *set = worker_find_set(worker, worker->current);
+	const struct set *set = worker_current(worker, which);
 	const struct link_head *head = worker_head(worker, which);
 	struct pointer pointer = {0};
 	bool seen = set && head && worker_cursor_seen(face);
 	enum pointer_load load = seen ? place(worker, p, face, set, head, &pointer) : POINTER_FAILED;
 	if (load == POINTER_WAITS) {
 		/* A place on another mode's screen is none on this one: it may be off it, or on the strip. */
-		if (plane->set != worker->current)
+		if (plane->set != worker->current[0])
 			pointer_say(plane, news, (struct pointer){0});
 	} else {
-		plane->set = worker->current;
+		plane->set = worker->current[0];
 		if (seen && plane->in_use != (load == POINTER_LOADED)) {
 			/* Out of the picture or into it: drawn anew. */
 			plane->in_use = load == POINTER_LOADED;

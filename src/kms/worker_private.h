@@ -17,7 +17,7 @@
 #include "link/table.h"
 
 #define WORKER_DIRECT_NS 2000000ull /* between two things told to the front that cost the guest no copy: faster than any panel, and no guest keeps it busy */
-#define SETS 3 /* of framebuffers: the present one, and those still on the screen after a mode change */
+#define SETS 3 /* of framebuffers, for each screen: the present one, and those still on the screen after a mode change */
 
 struct framebuffer {
 	struct scanout_buffer buffer;
@@ -76,13 +76,13 @@ struct worker {
 	bool running, quit;
 	struct producer producer[2]; /* 0 the UI, 1 the guest */
 	struct face face[PANEL_FACES];
-	struct set set[SETS];
+	struct set set[SCREENS][SETS];
 	struct imports imports; /* of the guest's */
 	struct pointer_plane pointer[POINTER_PRODUCERS];
 	uint64_t serial;
 	bool ready_due; /* WORKER_READY found no room */
 	struct log_limit import_limit;
-	uint32_t current; /* number of the set drawn into; 0: no output */
+	uint32_t current[SCREENS]; /* number of the set drawn into; 0: no output */
 	uint32_t visible;
 	bool joined_due; /* WORKER_JOINED found no room */
 	bool left_due;   /* nor did WORKER_LEFT */
@@ -102,7 +102,10 @@ struct worker {
 /* worker_draw.c */
 /* NULL: there is none of that number. */
 struct set *worker_find_set(struct worker *worker, uint32_t number);
+/* What the face is drawn into now; NULL: nothing, its screen has no output. */
+struct set *worker_current(struct worker *worker, enum panel_face face);
 void worker_free_set(struct worker *worker, struct set *set);
+void worker_free_sets(struct worker *worker);
 /* One of the face's that nobody shows, made now if need be; *index: which. NULL: none. */
 struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index);
 /* The part of the source that the pointer picture covers now. */

@@ -50,10 +50,11 @@ static void frame_changed(struct worker *worker, uint32_t p, uint32_t untrusted_
 	if (!blit_format_supported(head->buffer->format) && log_limit_pass(&worker->producer[p].limit, &left_out))
 		log_warn("%s: picture in format %.4s cannot be shown (%u like it left out)", p == 0 ? "UI" : "guest",
 			(const char *)&head->buffer->format, left_out);
+	struct set *sets = worker->set[screen_of(face)];
 	for (uint32_t s = 0; s < SETS; s++)
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
-			if (worker->set[s].number)
-				damage_add(&worker->set[s].fb[face][i].damage, damage);
+			if (sets[s].number)
+				damage_add(&sets[s].fb[face][i].damage, damage);
 	worker->face[face].fresh = rect_union(worker->face[face].fresh, damage);
 	if (p == 1)
 		imports_damage(&worker->imports, damage);
@@ -219,7 +220,7 @@ void worker_join(struct worker *worker, struct link *link, uint32_t epoch)
 	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = producer->link != NULL};
 	for (uint32_t s = 0; s < SETS; s++) {
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
-			struct framebuffer *fb = &worker->set[s].fb[PANEL_FACE_GUEST][i];
+			struct framebuffer *fb = &worker->set[0][s].fb[PANEL_FACE_GUEST][i];
 			fb->drawn = false;
 			fb->cursor = (struct rect){0};
 			fb->cursor_serial = 0;

@@ -24,7 +24,7 @@
 #define LINK_RING_SLOTS 2048 /* 256 KiB each way */
 #define LINK_SEGMENTS_PER_MESSAGE 6
 #define LINK_EVENTS_PER_MESSAGE 12
-#define LINK_MAX_HEADS 2
+#define LINK_MAX_HEADS 4
 #define LINK_MAX_BUFFERS 256       /* buffers alive at once on one link */
 #define LINK_MAX_SEGMENTS 12000     /* segments of one buffer: with its header they fit into an empty ring */
 #define LINK_MAX_SIDE 16384        /* pixels */

@@ -128,7 +128,7 @@ START_TEST(the_monitor_reaches_the_guest) /* 1: while the guest is shown */
 	ck_assert_uint_eq(flush(1, (struct virtio_gpu_rect){ 0, 0, W, H }), OK);
 	if (_i == 1) {
 		panel_present(shown, PRESENTATION_PRESENTED, 0);
-		for (uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC; !(shown->now.valid && shown->now.face == PANEL_FACE_GUEST);) {
+		for (uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC; !(shown->screen[0].now.valid && shown->screen[0].now.face == PANEL_FACE_GUEST);) {
 			ck_assert(clock_now_ns() < deadline);
 			wl_event_loop_dispatch(loop, 2);
 			panel();

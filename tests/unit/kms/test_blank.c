@@ -61,7 +61,7 @@ END_TEST
 START_TEST(wakes_with_the_newest_picture)
 {
 	make(true);
-	uint64_t refresh = panel_refresh_ns(panel);
+	uint64_t refresh = panel_refresh_ns(&panel->screen[0]);
 	off();
 	fake.last.buffer = NULL;
 	answered_in_the_dark();
@@ -70,7 +70,7 @@ START_TEST(wakes_with_the_newest_picture)
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	ck_assert_ptr_eq(fake.last.buffer, newest);
 	ck_assert_uint_eq(fake.last.damage.w, W);
-	ck_assert_uint_eq(panel_refresh_ns(panel), refresh);
+	ck_assert_uint_eq(panel_refresh_ns(&panel->screen[0]), refresh);
 	unmake();
 }
 END_TEST
@@ -87,7 +87,7 @@ START_TEST(off_with_a_flip_in_flight)
 	ck_assert(!fake.pending);
 	answered_in_the_dark();
 	wakes();
-	ck_assert_uint_eq(panel->latch.lost, 0);
+	ck_assert_uint_eq(panel->screen[0].latch.lost, 0);
 	unmake();
 }
 END_TEST
@@ -104,7 +104,7 @@ START_TEST(a_toggle_in_the_dark_is_one_commit)
 	ck_assert_uint_eq(fake.commits, commits);
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	ck_assert_uint_eq(fake.commits, commits + 1);
-	ck_assert_int_eq(panel->now.face, PANEL_FACE_PLACEHOLDER);
+	ck_assert_int_eq(panel->screen[0].now.face, PANEL_FACE_PLACEHOLDER);
 	settle(20);
 	ck_assert_uint_eq(fake.commits, commits + 1);
 	unmake();
@@ -118,11 +118,11 @@ START_TEST(unplugged_and_plugged_in_the_dark)
 	uint32_t commits = fake.commits;
 	fake.connected = false;
 	probe_again();
-	UNTIL(!panel->output.connected);
+	UNTIL(!panel->screen[0].output.connected);
 	answered_in_the_dark();
 	fake.connected = true;
 	probe_again();
-	UNTIL(panel->output.connected);
+	UNTIL(panel->screen[0].output.connected);
 	ck_assert_uint_eq(fake.commits, commits); /* monitors that sleep leave and come back: that wakes nobody */
 	wakes();
 	ck_assert(fake.last.buffer->width == W);
@@ -153,7 +153,7 @@ START_TEST(unplugged_in_the_dark_and_woken_without)
 	uint32_t commits = fake.commits;
 	fake.connected = false;
 	probe_again();
-	UNTIL(!panel->output.connected);
+	UNTIL(!panel->screen[0].output.connected);
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	ck_assert_uint_eq(fake.commits, commits);
 	fake.connected = true;
@@ -267,11 +267,11 @@ START_TEST(mirrors_come_and_go)
 	make(true);
 	ck_assert_uint_eq(outputs(), 1);
 	fake.mirrors = 1;
-	uint32_t full = fake.full, set = panel->set;
+	uint32_t full = fake.full, set = panel->screen[0].set;
 	probe_again();
 	UNTIL(fake.full == full + 1);
 	ck_assert_uint_eq(outputs(), 2);
-	ck_assert_uint_eq(panel->set, set); /* no picture is made anew for it */
+	ck_assert_uint_eq(panel->screen[0].set, set); /* no picture is made anew for it */
 	probe_again();
 	ck_assert_uint_eq(fake.full, full + 1); /* nothing changed */
 	fake.mirrors = 2;

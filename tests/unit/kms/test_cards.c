@@ -199,7 +199,7 @@ START_TEST(gone_asleep)
 		if (!without)
 			gone();
 		back();
-		UNTIL(panel->output.connected);
+		UNTIL(panel->screen[0].output.connected);
 		settle(50);
 		ck_assert(!fake_drm_lit());
 		ck_assert_int_eq(panel_blank(panel, false), 0);
@@ -265,13 +265,13 @@ START_TEST(another_driver)
 	fake_added();
 	card.driver = "realdrm";
 	card.no_prime = card.no_vblank = false;
-	UNTIL(panel->output.vblank);
+	UNTIL(panel->screen[0].output.vblank);
 	UNTIL(screen_shows(GUEST_COLOUR));
 	ck_assert_ptr_nonnull(strstr(panel->backend->ops->describe(panel->backend), "realdrm"));
 	ck_assert_uint_eq(panel->backend->copies[0], 0);
 	ck_assert_uint_eq(stats.bytes_copied, copied);
 	struct survey survey = {0};
-	panel->backend->ops->survey(panel->backend, &panel->output, &survey);
+	panel->backend->ops->survey(panel->backend, &panel->screen[0].output, &survey);
 	ck_assert_str_eq(survey.path, "/dev/dri/card1");
 	rig_end();
 }

@@ -314,8 +314,8 @@ START_TEST(no_vblank)
 	card.no_vblank = true;
 	rig_start();
 	UNTIL(screen_shows(UI_COLOUR));
-	ck_assert(!panel->output.vblank);
-	uint64_t began = clock_now_ns(), refresh = panel_refresh_ns(panel);
+	ck_assert(!panel->screen[0].output.vblank);
+	uint64_t began = clock_now_ns(), refresh = panel_refresh_ns(&panel->screen[0]);
 	uint32_t commits = card.commits;
 	for (uint32_t i = 0; clock_now_ns() - began < 20 * refresh; i++) {
 		ui_frame(0x303030 + 2 * (i & 7));

@@ -48,7 +48,7 @@ START_TEST(another_mode)
 	start_shown();
 	card.width = 2 * W;
 	fake_hotplug();
-	UNTIL(panel->output.width == 2 * W);
+	UNTIL(panel->screen[0].output.width == 2 * W);
 	UNTIL(screen_is(UI_COLOUR, W / 2, 0, W, H));
 	rig_end();
 	ck_assert_uint_eq(fake_gbm.wrong, 0);

@@ -16,7 +16,7 @@ static uint32_t placeholder_shown, gone, imported_when_gone;
 static void look(void)
 {
 	hear();
-	placeholder_shown += panel->now.valid && panel->now.face == PANEL_FACE_PLACEHOLDER;
+	placeholder_shown += panel->screen[0].now.valid && panel->screen[0].now.face == PANEL_FACE_PLACEHOLDER;
 }
 
 static void guest_frame(uint32_t id)
@@ -56,7 +56,7 @@ static void setup(void)
 		announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
 	UNTIL(panel->face[PANEL_FACE_PLACEHOLDER].complete);
 	panel_present(panel, PRESENTATION_PRESENTED, 0);
-	UNTIL(panel->now.face == PANEL_FACE_PLACEHOLDER);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_PLACEHOLDER);
 	placeholder_shown = 0;
 	panel_rig_turned = look;
 }
@@ -123,7 +123,7 @@ START_TEST(kept_until_the_flip_of_its_successor)
 	give_up(2);
 	UNTIL(n_released == 2);
 	ck_assert_uint_eq(released[1].id, 2);
-	ck_assert_int_eq(panel->now.face, PANEL_FACE_PLACEHOLDER);
+	ck_assert_int_eq(panel->screen[0].now.face, PANEL_FACE_PLACEHOLDER);
 	ck_assert_uint_eq(fake.imported, 0);
 	settle(QUIET);
 	ck_assert_uint_eq(n_released, 2); /* once each */
@@ -178,12 +178,12 @@ END_TEST
 START_TEST(refused_by_a_toggle)
 {
 	panel_present(panel, PRESENTATION_HIDDEN, 0);
-	UNTIL(panel->now.face == PANEL_FACE_UI);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_UI);
 	guest_frame(1);
 	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
 	fake.refuse_imported = true;
 	present(PRESENTATION_PRESENTED);
-	UNTIL(panel->now.face == PANEL_FACE_GUEST);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_GUEST);
 	ck_assert(!fake.shown.imported);
 	ck_assert_uint_eq(placeholder_shown, 0);
 }
@@ -280,7 +280,7 @@ START_TEST(another_machine)
 	struct link *old = guest, *fresh = link_create(memory, PRODUCERS_MEMORY);
 	guest = NULL;
 	panel_join_guest(panel, NULL);
-	UNTIL(panel->joining == 0 && panel->now.face == PANEL_FACE_PLACEHOLDER);
+	UNTIL(panel->joining == 0 && panel->screen[0].now.face == PANEL_FACE_PLACEHOLDER);
 	UNTIL(fake.imported == 0);
 	panel_join_guest(panel, fresh);
 	UNTIL(panel->joining == 0);
@@ -326,7 +326,7 @@ START_TEST(gone_in_the_dark)
 	UNTIL(gone == 1);
 	ck_assert_uint_eq(imported_when_gone, 0);
 	panel_session(panel, true);
-	UNTIL(panel->now.valid && panel->now.face == PANEL_FACE_PLACEHOLDER);
+	UNTIL(panel->screen[0].now.valid && panel->screen[0].now.face == PANEL_FACE_PLACEHOLDER);
 	guest = old;
 }
 END_TEST
@@ -335,7 +335,7 @@ END_TEST
 START_TEST(picture_on_its_way_while_machines_change)
 {
 	panel_present(panel, PRESENTATION_HIDDEN, 0);
-	UNTIL(panel->now.face == PANEL_FACE_UI);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_UI);
 	for (uint32_t round = 0; round < 4; round++) {
 		fake.refuse_import = round < 2 ? 0 : ENODEV;
 		guest_frame(1);
@@ -367,7 +367,7 @@ START_TEST(refused_by_a_resume)
 	panel_session(panel, false);
 	fake.refuse_imported = true;
 	panel_session(panel, true);
-	UNTIL(fake.commits > 2 && !fake.shown.imported && panel->now.valid && panel->now.face == PANEL_FACE_GUEST);
+	UNTIL(fake.commits > 2 && !fake.shown.imported && panel->screen[0].now.valid && panel->screen[0].now.face == PANEL_FACE_GUEST);
 	UNTIL(fake.imported == 0);
 }
 END_TEST
@@ -399,7 +399,7 @@ START_TEST(hidden_ones_are_no_proof)
 	uint32_t id = 8, rounds = 0;
 	for (; rounds < LADDER_STRIKES + 2; rounds++) {
 		panel_present(panel, PRESENTATION_HIDDEN, 0);
-		UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
+		UNTIL(panel->screen[0].now.face == PANEL_FACE_UI && !fake.pending);
 		for (uint32_t i = 0; i < 3; i++, id++) {
 			announce(guest, id, W, H, DRM_FORMAT_XRGB8888);
 			guest_frame(id);
@@ -408,7 +408,7 @@ START_TEST(hidden_ones_are_no_proof)
 				give_up(id - 1);
 		}
 		panel_present(panel, PRESENTATION_PRESENTED, 0);
-		UNTIL(panel->now.face == PANEL_FACE_GUEST && !fake.pending);
+		UNTIL(panel->screen[0].now.face == PANEL_FACE_GUEST && !fake.pending);
 		ck_assert(!fake.shown.imported);
 		give_up(id - 1);
 	}
@@ -428,7 +428,7 @@ START_TEST(flood_while_the_front_is_busy)
 	no_frame();
 	usleep(50000);
 	uint32_t before = fake.commits;
-	UNTIL(panel->now.face == PANEL_FACE_PLACEHOLDER);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_PLACEHOLDER);
 	ck_assert_uint_le(fake.commits - before, 3);
 	/* Nor does either side think that the other has a buffer. */
 	give_up(1);
@@ -443,7 +443,7 @@ START_TEST(hidden_flood)
 	guest_frame(1);
 	UNTIL(guest_presented == 1);
 	panel_present(panel, PRESENTATION_HIDDEN, 0);
-	UNTIL(panel->now.face == PANEL_FACE_UI);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_UI);
 	uint64_t begin = clock_now_ns(), first_serial = panel->face[PANEL_FACE_GUEST].serial[panel->face[PANEL_FACE_GUEST].latest];
 	while (clock_now_ns() < begin + 200 * NSEC_PER_MSEC) {
 		struct link_message message = {.type = LINK_FRAME};
@@ -465,7 +465,7 @@ START_TEST(another_mode)
 	UNTIL(guest_presented == 1);
 	fake.width = W * 2;
 	eventfd_write(fake.base.hotplug_fd, 1);
-	UNTIL(panel->output.width == W * 2 && panel->now.valid && panel->now.set == panel->set);
+	UNTIL(panel->screen[0].output.width == W * 2 && panel->screen[0].now.valid && panel->screen[0].now.set == panel->screen[0].set);
 	ck_assert(!fake.shown.imported);
 	UNTIL(fake.imported == 0); /* those of the old mode are off the screen */
 	give_up(1);

@@ -19,7 +19,7 @@ START_TEST(no_flips)
 	present(PRESENTATION_PRESENTED);
 	UNTIL(screen_shows(0x405060));
 	UNTIL(guest_presented == guest_sequence);
-	uint64_t began = clock_now_ns(), refresh = panel_refresh_ns(panel);
+	uint64_t began = clock_now_ns(), refresh = panel_refresh_ns(&panel->screen[0]);
 	uint32_t before = card.set_crtc;
 	while (clock_now_ns() - began < 10 * refresh) {
 		guest_frame(GUEST_BUFFER + (guest_sequence & 1), 0x405060);

@@ -28,7 +28,7 @@ static void setup(void)
 static void start_both(void)
 {
 	start_shown();
-	ck_assert_uint_eq(panel->output.n_mirrors, 1);
+	ck_assert_uint_eq(panel->screen[0].output.n_mirrors, 1);
 	ck_assert(mirrored());
 	guest_frame(GUEST_BUFFER, GUEST_COLOUR);
 	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
@@ -47,7 +47,7 @@ START_TEST(faces)
 	present(PRESENTATION_HIDDEN);
 	settle(30);
 	ck_assert_uint_eq(card.commits, commits);
-	ck_assert_int_eq(panel->latch.state, LATCH_FLIP);
+	ck_assert_int_eq(panel->screen[0].latch.state, LATCH_FLIP);
 	card.hold_flips = false;
 	ck_assert(fake_drm_flip());
 	UNTIL(screen_shows(UI_COLOUR) && mirrored());
@@ -138,15 +138,15 @@ START_TEST(main_one_leaves_asleep)
 {
 	start_both();
 	char name[32];
-	memcpy(name, panel->output.name, sizeof(name));
+	memcpy(name, panel->screen[0].output.name, sizeof(name));
 	ck_assert_int_eq(panel_blank(panel, true), 0);
 	card.connected = false;
 	fake_hotplug();
-	UNTIL(strcmp(panel->output.name, name) != 0);
+	UNTIL(strcmp(panel->screen[0].output.name, name) != 0);
 	card.connected = true;
 	fake_hotplug();
-	UNTIL(panel->output.n_mirrors == 1);
-	ck_assert_str_eq(panel->output.name, name);
+	UNTIL(panel->screen[0].output.n_mirrors == 1);
+	ck_assert_str_eq(panel->screen[0].output.name, name);
 	ck_assert(!fake_drm_lit());
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	UNTIL(screen_shows(UI_COLOUR) && mirrored());
@@ -160,15 +160,15 @@ START_TEST(another_card_asleep)
 	card.connected = false;
 	rig_start();
 	UNTIL(fake_drm_value(FAKE_CONNECTOR_1, FAKE_CRTC_ID) != 0);
-	ck_assert_str_eq(panel->output.name, "HDMI-A-2");
+	ck_assert_str_eq(panel->screen[0].output.name, "HDMI-A-2");
 	ck_assert_int_eq(panel_blank(panel, true), 0);
 	fake_drm_take_out();
 	fake_removed();
 	card.connected = true;
 	fake_drm_put_in();
 	fake_added();
-	UNTIL(panel->output.n_mirrors == 1);
-	ck_assert_str_eq(panel->output.name, "HDMI-A-1");
+	UNTIL(panel->screen[0].output.n_mirrors == 1);
+	ck_assert_str_eq(panel->screen[0].output.name, "HDMI-A-1");
 	ck_assert_int_eq(panel_blank(panel, false), 0);
 	UNTIL(screen_shows(UI_COLOUR) && mirrored());
 	rig_end();

@@ -192,12 +192,12 @@ START_TEST(plane_that_is_gone)
 	start_overlaid();
 	card.connected = false;
 	fake_hotplug();
-	UNTIL(!panel->output.connected);
+	UNTIL(!panel->screen[0].output.connected);
 	fake_drm_leave(FAKE_OVERLAY, FAKE_FB_ID, 0);
 	fake_drm_leave(FAKE_OVERLAY, FAKE_CRTC_ID, 0);
 	card.no_overlay = card.connected = true;
 	fake_hotplug();
-	UNTIL(panel->output.connected);
+	UNTIL(panel->screen[0].output.connected);
 	UNTIL(stats.bytes_copied == GW * GH * 4);
 	UNTIL(guest_shown(COLOUR));
 	ck_assert(!overlaid());

@@ -52,7 +52,7 @@ static void present_and_wait(enum presentation presentation)
 {
 	enum panel_face face = presentation == PRESENTATION_PRESENTED ? PANEL_FACE_GUEST : PANEL_FACE_UI;
 	present(presentation);
-	UNTIL(panel->now.valid && panel->now.face == face && !fake.pending);
+	UNTIL(panel->screen[0].now.valid && panel->screen[0].now.face == face && !fake.pending);
 }
 
 /* The pictures are there that came with pointers going onto the plane: from now on only moves come. */
@@ -143,7 +143,7 @@ START_TEST(hidden_sides)
 	point(ui, 1, POINTER_GREEN, 1, 1, false);
 	show(ui, 1, UI_BUFFER, 1, whole, whole);
 	ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME}));
-	UNTIL(panel->now.face == PANEL_FACE_PLACEHOLDER && !fake.pending);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_PLACEHOLDER && !fake.pending);
 	ck_assert_ptr_null(fake.plane.buffer);
 	present_and_wait(PRESENTATION_HIDDEN);
 	ck_assert(plane_shows(GREEN, 12, 22));

@@ -80,7 +80,7 @@ static void remake(void)
 static void present_guest(void)
 {
 	present(PRESENTATION_PRESENTED);
-	UNTIL(panel->now.valid && panel->now.face == PANEL_FACE_GUEST && !fake.pending);
+	UNTIL(panel->screen[0].now.valid && panel->screen[0].now.face == PANEL_FACE_GUEST && !fake.pending);
 }
 
 /* Presented, the red pointer at 10,20 on the plane. */
@@ -214,7 +214,7 @@ START_TEST(hidden_guest)
 {
 	present_with_pointer();
 	present(PRESENTATION_HIDDEN);
-	UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_UI && !fake.pending);
 	ck_assert_ptr_null(fake.plane.buffer); /* the UI has none here */
 	settle(QUIET);
 	uint32_t commits = fake.commits;
@@ -229,7 +229,7 @@ START_TEST(hidden_guest)
 	settle(QUIET);
 	UNTIL(panel->pointer[1].x == 5 && panel->pointer[1].y == 6);
 	present(PRESENTATION_PRESENTED);
-	UNTIL(panel->now.face == PANEL_FACE_GUEST && !fake.pending);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_GUEST && !fake.pending);
 	ck_assert_uint_eq(fake.commits, commits + 1);
 	ck_assert_ptr_nonnull(fake.last.buffer);
 	ck_assert(plane_shows(BLUE, 5, 6));
@@ -262,7 +262,7 @@ START_TEST(move_after_a_toggle)
 	UNTIL(panel->face[PANEL_FACE_GUEST].complete);
 	for (int32_t i = 0; i < 5; i++) {
 		present(PRESENTATION_HIDDEN);
-		UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
+		UNTIL(panel->screen[0].now.face == PANEL_FACE_UI && !fake.pending);
 		settle(QUIET);
 		point(0, 10, i, true); /* the front is told, and would not be again for a while */
 		UNTIL(panel->pointer[1].y == i && panel->pointer[1].x == 10);
@@ -306,7 +306,7 @@ START_TEST(hide_during_a_toggle)
 	settle(QUIET);
 	ck_assert_uint_eq(fake.commits, commits);
 	let_flips();
-	UNTIL(panel->now.face == PANEL_FACE_UI && !fake.pending);
+	UNTIL(panel->screen[0].now.face == PANEL_FACE_UI && !fake.pending);
 	ck_assert_uint_eq(fake.commits, commits + 1);
 	ck_assert_ptr_null(fake.plane.buffer);
 }
@@ -458,7 +458,7 @@ START_TEST(refused_by_a_toggle)
 	present(PRESENTATION_PRESENTED);
 	UNTIL(fake.pending);
 	ck_assert_uint_eq(fake.commits, commits + 1);
-	ck_assert_int_eq(panel->next.face, PANEL_FACE_GUEST);
+	ck_assert_int_eq(panel->screen[0].next.face, PANEL_FACE_GUEST);
 	let_flips();
 	UNTIL(!fake.shown.imported && screen_pixel(10, 20) == (RED & 0xffffffu));
 	ck_assert_uint_eq(fake.cursor_refused, 1);
@@ -585,7 +585,7 @@ START_TEST(full_commit_refused_with_it)
 	fake.refuse_cursor = false;
 	fake.width = W * 2;
 	eventfd_write(fake.base.hotplug_fd, 1);
-	UNTIL(panel->output.width == W * 2 && panel->now.valid && panel->now.set == panel->set);
+	UNTIL(panel->screen[0].output.width == W * 2 && panel->screen[0].now.valid && panel->screen[0].now.set == panel->screen[0].set);
 	ck_assert(panel->pointer_plane);
 }
 END_TEST

@@ -81,7 +81,7 @@ START_TEST(monitor_goes_at_each_step)
 		some_life();
 		step = 0;
 		plug(false);
-		UNTIL(!panel->output.connected);
+		UNTIL(!panel->screen[0].output.connected);
 		UNTIL(ui_presented == ui_sequence); /* producers go on without a monitor */
 		plug(true);
 		ui_frame(0x707070);
@@ -143,13 +143,13 @@ START_TEST(monitor_goes_in_flight)
 	ui_frame(0x303030);
 	UNTIL(fake_drm_pending());
 	plug(false);
-	UNTIL(!panel->output.connected);
+	UNTIL(!panel->screen[0].output.connected);
 	ui_frame(0x404040);
 	UNTIL(ui_presented == ui_sequence);
 	card.lose_flips = false;
 	card.width = 2 * W;
 	plug(true);
-	UNTIL(fake_drm_lit() && panel->output.width == 2 * W);
+	UNTIL(fake_drm_lit() && panel->screen[0].output.width == 2 * W);
 	UNTIL(screen_is(0x404040, W / 2, 0, W, H));
 	rig_end();
 }

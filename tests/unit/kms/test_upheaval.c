@@ -172,7 +172,7 @@ static void calm_down(void)
 
 static bool shows_what_is_wanted(void)
 {
-	return card.width == panel->output.width && screen_is(is.side == PRESENTATION_PRESENTED ? is.guest : is.ui, (card.width - W) / 2u, 0, W, H);
+	return card.width == panel->screen[0].output.width && screen_is(is.side == PRESENTATION_PRESENTED ? is.guest : is.ui, (card.width - W) / 2u, 0, W, H);
 }
 
 static void upheaval(uint32_t seed)
