@@ -140,6 +140,8 @@ bool edid_make(const struct edid_info *info, uint8_t edid[EDID_SIZE])
 	edid[8] = 0x48; /* manufacturer "RAY": three letters of 5 bits, big-endian */
 	edid[9] = 0x39;
 	edid[10] = 0x01; /* product code */
+	for (int i = 0; i < 4; i++)
+		edid[12 + i] = (uint8_t)(info->serial >> 8 * i);
 	edid[16] = 0;    /* week: not given */
 	edid[17] = 2024 - 1990;
 	edid[18] = 1; /* EDID 1.4 */

@@ -10,6 +10,7 @@ struct edid_info {
 	uint32_t width, height;       /* pixels, the preferred mode */
 	uint32_t refresh_mhz;         /* millihertz; 0: 60000 */
 	uint32_t width_mm, height_mm; /* 0: computed for 96 dpi */
+	uint32_t serial;              /* tells monitors of one name apart; 0: none */
 	char name[14];                /* at most 13 characters */
 };
 

@@ -1,6 +1,7 @@
 #define LOG_MODULE "gpu"
 #include "virtio/gpu_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,16 +25,39 @@ static struct gpu *gpu_of(struct virtio_device *device)
 
 static void config_read(struct virtio_device *device, uint32_t offset, void *data, uint32_t size)
 {
-	struct virtio_gpu_config config = { .events_read = gpu_of(device)->events_read, .num_scanouts = GPU_HEADS };
+	struct virtio_gpu_config config = { .events_read = gpu_of(device)->events_read, .num_scanouts = gpu_of(device)->n_heads };
 	memcpy(data, (const uint8_t *)&config + offset, size);
 }
 
-/* Only events_clear is writable; a write of part of it clears the bits it holds. */
+/* The monitors are not what the driver last read: it is to ask again. */
+static void display_changed(struct gpu *gpu)
+{
+	bool set = gpu->events_read & VIRTIO_GPU_EVENT_DISPLAY;
+	gpu->event_again = set && (gpu->event_again || gpu->event_answered);
+	gpu->event_answered = set && gpu->event_answered;
+	gpu->events_read |= VIRTIO_GPU_EVENT_DISPLAY;
+	gpu->display_due = false;
+	virtio_notify_config(&gpu->device);
+}
+
+void gpu_display_read(struct gpu *gpu)
+{
+	gpu->event_answered = true;
+}
+
+/*
+ * Only events_clear is writable; a write of part of it clears the bits it holds. Linux asks first and clears then (virtgpu_kms.c): a monitor that
+ * changed between the two would be lost.
+ */
 static void config_write(struct virtio_device *device, uint32_t offset, const void *data, uint32_t size)
 {
+	struct gpu *gpu = gpu_of(device);
 	struct virtio_gpu_config written = { 0 };
 	memcpy((uint8_t *)&written + offset, data, size);
-	gpu_of(device)->events_read &= ~written.events_clear;
+	bool again = gpu->event_again && (written.events_clear & VIRTIO_GPU_EVENT_DISPLAY);
+	gpu->events_read &= ~written.events_clear;
+	if (again)
+		display_changed(gpu);
 }
 
 /* Wakes the machine's thread, which alone may send on the link. */
@@ -47,7 +71,7 @@ static void reset(struct virtio_device *device)
 	struct gpu *gpu = gpu_of(device);
 	gpu->fences.count = 0;
 	gpu->events_read = 0;
-	gpu->display_due = false;
+	gpu->display_due = gpu->event_again = false;
 	gpu_resource_destroy_all(gpu);
 	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++) {
 		gpu_head_unbind(gpu, i);
@@ -74,6 +98,22 @@ static void settle(struct gpu *gpu, uint64_t now_ns)
 	struct gpu_fence fence;
 	while (gpu_fences_take(&gpu->fences, gpu->head, now_ns, &fence))
 		virtq_push(&gpu->device.queue[CONTROL_QUEUE], fence.head, fence.written);
+}
+
+/* No panel answers for a head that is not enabled, but its frames may not come without a pace: they count as presented one refresh later. */
+static void pace(struct gpu *gpu, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < gpu->n_heads; i++) {
+		struct gpu_head *head = &gpu->head[i];
+		if (head->enabled || head->presented >= head->sequence || gpu->fences.count == 0) {
+			head->pace_ns = 0;
+		} else if (head->pace_ns == 0) {
+			head->pace_ns = now_ns + gpu_head_period_ns(head);
+		} else if (head->pace_ns <= now_ns) {
+			head->presented = head->sequence;
+			head->pace_ns = 0;
+		}
+	}
 }
 
 /*
@@ -150,6 +190,7 @@ static void finish(struct gpu *gpu, uint64_t now_ns)
 		gpu->fences.count = 0;
 		return;
 	}
+	pace(gpu, now_ns);
 	settle(gpu, now_ns);
 	virtio_notify_queue(&gpu->device, CONTROL_QUEUE);
 	virtio_notify_queue(&gpu->device, CURSOR_QUEUE);
@@ -177,18 +218,6 @@ static void pause_device(struct virtio_device *device)
 	virtio_notify_queue(device, CONTROL_QUEUE);
 }
 
-/* The monitor is not what the driver last read: it is to ask again. */
-static void display_changed(struct gpu *gpu)
-{
-	/* A paused device's state is being saved, its config space and interrupt with it: at the resume. */
-	if (gpu->paused) {
-		gpu->display_due = true;
-		return;
-	}
-	gpu->events_read |= VIRTIO_GPU_EVENT_DISPLAY;
-	virtio_notify_config(&gpu->device);
-}
-
 static void resume_device(struct virtio_device *device)
 {
 	struct gpu *gpu = gpu_of(device);
@@ -211,8 +240,12 @@ static const struct virtio_device_ops gpu_ops = {
 	.load = gpu_load,
 };
 
-struct gpu *gpu_create(const struct guest_memory *memory, struct link *link, struct stats *stats)
+struct gpu *gpu_create(const struct guest_memory *memory, struct link *link, uint32_t scanouts, struct stats *stats)
 {
+	if (scanouts == 0 || scanouts > LINK_MAX_HEADS) {
+		errno = EINVAL;
+		return NULL;
+	}
 	struct gpu *gpu = calloc(1, sizeof *gpu);
 	if (gpu == NULL)
 		return NULL;
@@ -224,8 +257,9 @@ struct gpu *gpu_create(const struct guest_memory *memory, struct link *link, str
 	gpu->memory = memory;
 	gpu->link = link;
 	gpu->stats = stats;
-	for (uint32_t i = 0; i < GPU_HEADS; i++) {
-		gpu->head[i].enabled = true;
+	gpu->n_heads = scanouts;
+	for (uint32_t i = 0; i < scanouts; i++) {
+		gpu->head[i].enabled = i == 0;
 		gpu->head[i].width = FIRST_WIDTH;
 		gpu->head[i].height = FIRST_HEIGHT;
 	}
@@ -267,7 +301,7 @@ static void take_display(struct gpu *gpu, const struct link_message *message)
 		now.width_mm == head->width_mm && now.height_mm == head->height_mm && memcmp(now.name, head->name, sizeof now.name) == 0;
 	*head = now;
 	if (!same && gpu->device.live)
-		display_changed(gpu);
+		gpu->display_due = true;
 }
 
 void gpu_link_message(struct gpu *gpu, const struct link_message *message)
@@ -276,11 +310,11 @@ void gpu_link_message(struct gpu *gpu, const struct link_message *message)
 	pthread_mutex_lock(&gpu->device.lock);
 	switch (message->type) {
 	case LINK_DISPLAY:
-		if (message->head < GPU_HEADS)
+		if (message->head < gpu->n_heads)
 			take_display(gpu, message);
 		break;
 	case LINK_PRESENTED:
-		if (message->head < GPU_HEADS) {
+		if (message->head < gpu->n_heads) {
 			struct gpu_head *head = &gpu->head[message->head];
 			if (message->presented.sequence > head->presented && message->presented.sequence <= head->sequence)
 				head->presented = message->presented.sequence;
@@ -300,15 +334,20 @@ void gpu_link_message(struct gpu *gpu, const struct link_message *message)
 uint64_t gpu_tick(struct gpu *gpu, uint64_t now_ns)
 {
 	pthread_mutex_lock(&gpu->device.lock);
+	/* A paused device's state is being saved, its config space and interrupt with it: at the resume. */
+	if (gpu->display_due && gpu->device.live && !gpu->paused)
+		display_changed(gpu);
 	finish(gpu, now_ns);
 	uint64_t next = gpu->blocked ? gpu->retry_ns : UINT64_MAX;
 	uint64_t fence = gpu_fences_deadline(&gpu->fences);
 	if (fence < next)
 		next = fence;
-	for (uint32_t i = 0; i < GPU_HEADS; i++) {
-		uint64_t bind = gpu->head[i].bind_deadline_ns;
+	for (uint32_t i = 0; i < gpu->n_heads; i++) {
+		uint64_t bind = gpu->head[i].bind_deadline_ns, paced = gpu->head[i].pace_ns;
 		if (bind != 0 && bind < next)
 			next = bind;
+		if (paced != 0 && paced < next)
+			next = paced;
 	}
 	pthread_mutex_unlock(&gpu->device.lock);
 	return next;

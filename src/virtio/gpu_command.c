@@ -52,13 +52,16 @@ static struct rect to_rect(const struct virtio_gpu_rect *rect)
 
 static uint32_t get_display_info(struct gpu *gpu, struct gpu_request *request)
 {
-	for (uint32_t i = 0; i < GPU_HEADS; i++) {
+	/* Where a monitor stands is not known: side by side, the first one left. What is not enabled stays zero, as with QEMU. */
+	uint32_t x = 0;
+	for (uint32_t i = 0; i < gpu->n_heads; i++) {
 		const struct gpu_head *head = &gpu->head[i];
-		struct virtio_gpu_display_one *mode = &request->reply.display_info.pmodes[i];
-		mode->enabled = head->enabled;
-		mode->r.width = head->width;
-		mode->r.height = head->height;
+		if (!head->enabled)
+			continue;
+		request->reply.display_info.pmodes[i] = (struct virtio_gpu_display_one){ .enabled = 1, .r = { .x = x, .width = head->width, .height = head->height } };
+		x += head->width;
 	}
+	gpu_display_read(gpu);
 	request->reply_size = sizeof request->reply.display_info;
 	return VIRTIO_GPU_RESP_OK_DISPLAY_INFO;
 }
@@ -66,7 +69,7 @@ static uint32_t get_display_info(struct gpu *gpu, struct gpu_request *request)
 static uint32_t get_edid(struct gpu *gpu, struct gpu_request *request)
 {
 	uint32_t untrusted_scanout = request->untrusted.get_edid.scanout;
-	if (untrusted_scanout >= GPU_HEADS)
+	if (untrusted_scanout >= gpu->n_heads)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID, "no such scanout");
 	const struct gpu_head *head = &gpu->head[untrusted_scanout];
 	struct edid_info info = {
@@ -75,10 +78,15 @@ static uint32_t get_edid(struct gpu *gpu, struct gpu_request *request)
 		.refresh_mhz = head->refresh_mhz,
 		.width_mm = head->width_mm,
 		.height_mm = head->height_mm,
+		.serial = untrusted_scanout,
 	};
 	memcpy(info.name, head->name, sizeof info.name);
-	/* Without one the driver takes the size of the display info. Nobody's fault, so no line in the log. */
-	if (!head->enabled || !edid_make(&info, request->reply.edid.edid))
+	gpu_display_read(gpu);
+	/*
+	 * Without one the driver takes the size of the display info. Nobody's fault, so no line in the log. One that is not enabled has the last monitor's, as
+	 * with QEMU: Linux asks for the EDIDs of all and writes each error into its log (virtgpu_vq.c).
+	 */
+	if (!edid_make(&info, request->reply.edid.edid))
 		return VIRTIO_GPU_RESP_ERR_UNSPEC;
 	request->reply.edid.size = EDID_SIZE;
 	request->reply_size = sizeof request->reply.edid;
@@ -181,7 +189,7 @@ static uint32_t detach_backing(struct gpu *gpu, struct gpu_request *request)
 static uint32_t set_scanout(struct gpu *gpu, struct gpu_request *request)
 {
 	const struct virtio_gpu_set_scanout *untrusted = &request->untrusted.set_scanout;
-	if (untrusted->scanout_id >= GPU_HEADS)
+	if (untrusted->scanout_id >= gpu->n_heads)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID, "no such scanout");
 	if (untrusted->resource_id == 0) {
 		gpu_head_unbind(gpu, untrusted->scanout_id);
@@ -199,7 +207,7 @@ static uint32_t set_scanout(struct gpu *gpu, struct gpu_request *request)
 static uint32_t set_scanout_blob(struct gpu *gpu, struct gpu_request *request)
 {
 	const struct virtio_gpu_set_scanout_blob *untrusted = &request->untrusted.set_scanout_blob;
-	if (untrusted->scanout_id >= GPU_HEADS)
+	if (untrusted->scanout_id >= gpu->n_heads)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID, "no such scanout");
 	if (untrusted->resource_id == 0) {
 		gpu_head_unbind(gpu, untrusted->scanout_id);
@@ -288,7 +296,7 @@ static uint32_t resource_flush(struct gpu *gpu, struct gpu_request *request)
 static uint32_t cursor(struct gpu *gpu, struct gpu_request *request)
 {
 	const struct virtio_gpu_update_cursor *untrusted = &request->untrusted.cursor;
-	if (untrusted->pos.scanout_id >= GPU_HEADS)
+	if (untrusted->pos.scanout_id >= gpu->n_heads)
 		return refuse(request, VIRTIO_GPU_RESP_ERR_INVALID_SCANOUT_ID, "no such scanout");
 	struct gpu_cursor *pointer = &gpu->head[untrusted->pos.scanout_id].cursor;
 	if (request->untrusted.hdr.type == VIRTIO_GPU_CMD_UPDATE_CURSOR && untrusted->resource_id != 0) {

@@ -20,7 +20,6 @@
 #include "virtio/gpu.h"
 #include "vmm/state.h"
 
-#define GPU_HEADS 1             /* scanouts offered: a panel has one output with a picture of its own; arrays are sized for LINK_MAX_HEADS */
 #define GPU_MAX_RESOURCES 1024u
 #define GPU_MAX_ENTRIES 16384u  /* backing entries of one command */
 #define GPU_HOST_BYTES (16ull << 20) /* host memory that resources may take in sum: 1 M runs of pages */
@@ -86,7 +85,7 @@ struct gpu_cursor {
 };
 
 struct gpu_head {
-	/* The monitor. */
+	/* The monitor: the last one, where it is not enabled. */
 	bool enabled;
 	uint32_t width, height, refresh_mhz, width_mm, height_mm;
 	char name[14];
@@ -99,6 +98,7 @@ struct gpu_head {
 	bool news;
 	struct rect damage;            /* within source */
 	uint64_t sequence, presented;
+	uint64_t pace_ns;              /* not enabled: when its frames count as presented; 0: none waits */
 	struct gpu_buffer *told;       /* NULL: no picture */
 	struct gpu_cursor cursor;
 };
@@ -122,8 +122,11 @@ struct gpu {
 	struct link *link;
 	struct stats *stats;
 	bool paused;
+	uint32_t n_heads;     /* scanouts offered */
 	uint32_t events_read; /* config space */
-	bool display_due;     /* the monitor changed while paused: the driver hears of it at the resume */
+	bool display_due;     /* a monitor changed: the driver hears of it at the end of the batch, or at the resume */
+	bool event_answered;  /* the driver asked about monitors since the event was set */
+	bool event_again;     /* and then one changed: the driver's clearing is of the event before */
 
 	struct gpu_resource *bucket[GPU_RESOURCE_BUCKETS];
 	uint32_t n_resources;
@@ -175,6 +178,9 @@ struct gpu_request {
 /* Carries out the command at the start of the request's chain and fills reply. Lock held. */
 void gpu_control_command(struct gpu *gpu, struct gpu_request *request);
 void gpu_cursor_command(struct gpu *gpu, struct gpu_request *request);
+
+/* The driver has read what monitors there are. */
+void gpu_display_read(struct gpu *gpu);
 
 /* Resources. NULL when there is none of that id. */
 struct gpu_resource *gpu_resource_find(const struct gpu *gpu, uint32_t id);

@@ -4,8 +4,10 @@
  *
  * Loading carries out the commands that lead to the state, so that what a file says is checked by what checks the guest.
  */
+#define LOG_MODULE "gpu"
 #include "virtio/gpu_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,14 +33,13 @@ struct gpu_resource_state {
 	struct rect transferred;
 };
 
-/* resource[n_resources] in the order of their ids follow, then the backing entries of all in that order. */
+/* heads[n_heads] follow, the resources in the order of their ids, then the backing entries of all in that order. */
 struct gpu_state {
 	struct state_head head;
 	uint32_t events_read, n_resources, n_entries, n_heads;
-	struct gpu_head_state heads[GPU_HEADS];
 };
 
-_Static_assert(sizeof(struct gpu_head_state) == 64 && sizeof(struct gpu_resource_state) == 56 && sizeof(struct gpu_state) == 32 + 64 * GPU_HEADS, "no holes");
+_Static_assert(sizeof(struct gpu_head_state) == 64 && sizeof(struct gpu_resource_state) == 56 && sizeof(struct gpu_state) == 32, "no holes");
 
 /* --- saving ------------------------------------------------------------------------------------------------------------- */
 
@@ -120,25 +121,27 @@ uint32_t gpu_save(struct virtio_device *device, void *to, uint32_t size)
 {
 	const struct gpu *gpu = container_of(device, struct gpu, device);
 	const struct gpu_resource *sorted[GPU_MAX_RESOURCES];
-	struct gpu_state state = { .events_read = gpu->events_read, .n_heads = GPU_HEADS };
+	struct gpu_state state = { .events_read = gpu->events_read, .n_heads = gpu->n_heads };
 	for (uint32_t i = 0; i < GPU_RESOURCE_BUCKETS; i++)
 		for (const struct gpu_resource *resource = gpu->bucket[i]; resource != NULL; resource = resource->next)
 			sorted[state.n_resources++] = resource;
 	qsort(sorted, state.n_resources, sizeof sorted[0], by_id);
 	for (uint32_t i = 0; i < state.n_resources; i++)
 		state.n_entries += save_backing(gpu, sorted[i], NULL);
-	for (uint32_t i = 0; i < GPU_HEADS; i++)
-		state.heads[i] = save_head(&gpu->head[i]);
 
 	/* At most GPU_HOST_BYTES of segments, and as many entries more as there are GiB: this fits. */
-	uint32_t entries_at = (uint32_t)(sizeof state + state.n_resources * sizeof(struct gpu_resource_state));
+	uint32_t resources_at = (uint32_t)(sizeof state + gpu->n_heads * sizeof(struct gpu_head_state));
+	uint32_t entries_at = resources_at + (uint32_t)(state.n_resources * sizeof(struct gpu_resource_state));
 	uint32_t needed = entries_at + state.n_entries * (uint32_t)sizeof(struct virtio_gpu_mem_entry);
 	if (size < needed)
 		return needed;
 	state.head = (struct state_head){ .kind = STATE_GPU, .version = GPU_STATE_VERSION, .size = needed };
 	memcpy(to, &state, sizeof state);
-	struct gpu_resource_state *resources = (void *)((uint8_t *)to + sizeof state);
+	struct gpu_head_state *heads = (void *)((uint8_t *)to + sizeof state);
+	struct gpu_resource_state *resources = (void *)((uint8_t *)to + resources_at);
 	struct virtio_gpu_mem_entry *entries = (void *)((uint8_t *)to + entries_at);
+	for (uint32_t i = 0; i < gpu->n_heads; i++)
+		heads[i] = save_head(&gpu->head[i]);
 	for (uint32_t i = 0; i < state.n_resources; i++) {
 		resources[i] = save_resource(gpu, sorted[i]);
 		entries += save_backing(gpu, sorted[i], entries);
@@ -271,9 +274,19 @@ bool gpu_load(struct virtio_device *device, const void *from, uint32_t size)
 		return false;
 	memcpy(&untrusted, at, sizeof untrusted);
 	/* Both numbers are of 32 bits: the sum does not overflow. */
-	uint64_t resources_at = sizeof untrusted, entries_at = resources_at + (uint64_t)untrusted.n_resources * sizeof(struct gpu_resource_state);
-	if (memcmp(&untrusted.head, &expected, sizeof expected) != 0 || untrusted.n_heads != GPU_HEADS || (untrusted.events_read & ~VIRTIO_GPU_EVENT_DISPLAY) ||
-		untrusted.n_resources > GPU_MAX_RESOURCES || entries_at + (uint64_t)untrusted.n_entries * sizeof(struct virtio_gpu_mem_entry) != size)
+	uint64_t resources_at = sizeof untrusted + gpu->n_heads * sizeof(struct gpu_head_state);
+	uint64_t entries_at = resources_at + (uint64_t)untrusted.n_resources * sizeof(struct gpu_resource_state);
+	if (memcmp(&untrusted.head, &expected, sizeof expected) != 0)
+		return false;
+	/* The driver reads num_scanouts once, when it starts. */
+	if (untrusted.n_heads != gpu->n_heads) {
+		if (untrusted.n_heads > 0 && untrusted.n_heads <= LINK_MAX_HEADS)
+			log_warn("a display with %" PRIu32 " scanouts was saved and this one has %" PRIu32 ": start with the --outputs that it was saved with",
+				untrusted.n_heads, gpu->n_heads);
+		return false;
+	}
+	if ((untrusted.events_read & ~VIRTIO_GPU_EVENT_DISPLAY) || untrusted.n_resources > GPU_MAX_RESOURCES ||
+		entries_at + (uint64_t)untrusted.n_entries * sizeof(struct virtio_gpu_mem_entry) != size)
 		return false;
 	for (uint32_t i = 0; i < untrusted.n_entries; i++)
 		if (!state_is_zero(at + entries_at + i * sizeof(struct virtio_gpu_mem_entry) + offsetof(struct virtio_gpu_mem_entry, padding), 4))
@@ -290,9 +303,12 @@ bool gpu_load(struct virtio_device *device, const void *from, uint32_t size)
 		last = resource.id;
 		left -= resource.n_entries;
 	}
-	for (uint32_t i = 0; i < GPU_HEADS; i++)
-		if (!load_scanout(gpu, i, &untrusted.heads[i]) || !load_cursor(gpu, i, &untrusted.heads[i]))
+	for (uint32_t i = 0; i < gpu->n_heads; i++) {
+		struct gpu_head_state head;
+		memcpy(&head, at + sizeof untrusted + i * sizeof head, sizeof head);
+		if (!load_scanout(gpu, i, &head) || !load_cursor(gpu, i, &head))
 			return false;
+	}
 	gpu->events_read = untrusted.events_read;
 	/* The panel here may be another one than where this was saved: the driver looks at the resume. */
 	gpu->display_due = true;

@@ -18,7 +18,7 @@
 enum {
 	OP_COMMAND = OP_DEVICE, /* queue a >> 7; the command at a & 31 of the table with fields from b, c, d; fenced b >> 15 */
 	OP_ENTRIES,             /* one of a's kinds with entries: resource b & 15, nr_entries c (low 16 announced, high 16 sent), from d on in pages */
-	OP_PANEL,               /* message a from the panel: words b, c, d */
+	OP_PANEL,               /* message a from the panel, of head b & 7: words b, c, d */
 	OP_TICK,                /* the clock d & 0xffffffff nanoseconds on */
 	OP_TAKE,                /* the panel reads b messages (0: all); a & 1: keeps dead buffers, a & 2: presents nothing */
 	OP_BYTES,               /* byte c & 0xff of the next request's fields: d */
@@ -120,7 +120,7 @@ static void command(struct scene *scene, const struct fuzz_op *op)
 		size = sizeof(u.unref);
 		break;
 	case VIRTIO_GPU_CMD_SET_SCANOUT:
-		u.scanout = (struct virtio_gpu_set_scanout){ .r = rect_of(op->d), .scanout_id = op->b >> 4 & 3, .resource_id = id };
+		u.scanout = (struct virtio_gpu_set_scanout){ .r = rect_of(op->d), .scanout_id = op->b >> 4 & 7, .resource_id = id };
 		size = sizeof(u.scanout);
 		break;
 	case VIRTIO_GPU_CMD_RESOURCE_FLUSH:
@@ -136,13 +136,13 @@ static void command(struct scene *scene, const struct fuzz_op *op)
 		size = sizeof(u.edid);
 		break;
 	case VIRTIO_GPU_CMD_SET_SCANOUT_BLOB:
-		u.blob = (struct virtio_gpu_set_scanout_blob){ .r = { 0, 0, op->c & 0xffff, op->c >> 16 }, .scanout_id = op->b >> 4 & 3, .resource_id = id,
+		u.blob = (struct virtio_gpu_set_scanout_blob){ .r = { 0, 0, op->c & 0xffff, op->c >> 16 }, .scanout_id = op->b >> 4 & 7, .resource_id = id,
 			.width = op->c & 0xffff, .height = op->c >> 16, .format = 2, .strides = { (uint32_t)op->d }, .offsets = { (uint32_t)(op->d >> 32) } };
 		size = sizeof(u.blob);
 		break;
 	case VIRTIO_GPU_CMD_UPDATE_CURSOR:
 	case VIRTIO_GPU_CMD_MOVE_CURSOR:
-		u.cursor = (struct virtio_gpu_update_cursor){ .pos = { op->b >> 4 & 3, (uint32_t)op->d, (uint32_t)(op->d >> 32), 0 }, .resource_id = id, .hot_x = op->c & 0xffff,
+		u.cursor = (struct virtio_gpu_update_cursor){ .pos = { op->b >> 4 & 7, (uint32_t)op->d, (uint32_t)(op->d >> 32), 0 }, .resource_id = id, .hot_x = op->c & 0xffff,
 			.hot_y = op->c >> 16 };
 		size = sizeof(u.cursor);
 		break;
@@ -244,7 +244,7 @@ static void take(struct scene *scene, uint8_t how, uint32_t most)
 
 static void panel_message(struct scene *scene, const struct fuzz_op *op)
 {
-	struct link_message message = { .type = LINK_PRESENTED + op->a % 6, .head = op->b & 3 };
+	struct link_message message = { .type = LINK_PRESENTED + op->a % 6, .head = op->b & 7 };
 	memset(message.raw, op->a & 0x80 ? 0xff : 0, sizeof(message.raw));
 	switch (message.type) {
 	case LINK_DISPLAY:
@@ -315,7 +315,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	scene.clock_ns = clock_now_ns();
 	scene.link = link_create(scene.guest.memory.fd, scene.guest.memory.size);
 	scene.table = link_table_create(scene.guest.memory.size);
-	scene.gpu = gpu_create(&scene.guest.memory, scene.link, &stats);
+	scene.gpu = gpu_create(&scene.guest.memory, scene.link, LINK_MAX_HEADS, &stats);
 	FUZZ_CHECK(scene.link != NULL && scene.table != NULL && scene.gpu != NULL, "no device");
 	guest_attach(&scene.guest, gpu_device(scene.gpu), GUEST_SLOT);
 	for (uint32_t i = 0; fuzz_op_at(data, size, i, &op); i++)
@@ -331,7 +331,8 @@ void fuzz_one(const uint8_t *data, size_t size)
 	FUZZ_CHECK(scene.gpu->n_resources == 0 && scene.gpu->host_bytes == 0, "%u resources of %llu bytes outlive a reset", scene.gpu->n_resources,
 		(unsigned long long)scene.gpu->host_bytes);
 	FUZZ_CHECK(scene.gpu->fences.count == 0, "%u fences outlive a reset", scene.gpu->fences.count);
-	FUZZ_CHECK(link_table_head(scene.table, 0)->buffer == NULL, "a picture outlives a reset");
+	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++)
+		FUZZ_CHECK(link_table_head(scene.table, i)->buffer == NULL, "a picture of scanout %u outlives a reset", i);
 	for (uint32_t i = 0; i < LINK_MAX_BUFFERS; i++)
 		FUZZ_CHECK(scene.gpu->buffer[i].state == GPU_BUFFER_FREE, "buffer %u outlives a reset (state %d)", i, scene.gpu->buffer[i].state);
 	guest_detach(&scene.guest);

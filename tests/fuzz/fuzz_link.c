@@ -27,9 +27,9 @@ enum {
 	OP_BUFFER = 0,  /* id a & 15 generation a >> 4, size b & 255 x b >> 8, stride 4 * width + (c & 0xfff) * 4, offset c >> 12 & 0xfff (* 4), format c >> 24, segments d */
 	OP_SEGMENTS,    /* id a, count b; each c bytes long, from d on in steps of c */
 	OP_DEAD,        /* id a */
-	OP_FRAME,       /* id a, head b & 3, sequence + (b >> 2 & 15); source c as 4 bytes x y w h, damage d likewise in 16 bits each; c 0: all */
+	OP_FRAME,       /* id a, head of b, sequence + (b >> 2 & 15); source c as 4 bytes x y w h, damage d likewise in 16 bits each; c 0: all */
 	OP_NO_FRAME,    /* head b */
-	OP_CURSOR,      /* id a, head b & 3, visible b >> 2 & 1, x c, y d */
+	OP_CURSOR,      /* id a, head of b, visible b >> 2 & 1, x c, y d */
 	OP_CHATTER,     /* state, action, leds by a; words d, c */
 	OP_TYPE,        /* any type: d, head c, words b */
 	OP_SLOT,        /* 8 bytes d at byte c of the to_panel ring's slots, without sending; a & 1: of the to_producer ring */
@@ -138,9 +138,15 @@ static void segments(struct scene *scene, const struct fuzz_op *op)
 	send_it(scene, &message);
 }
 
+/* One too many, too. */
+static uint32_t head_of_op(const struct fuzz_op *op)
+{
+	return (op->b & 3) | (op->b >> 4 & 4);
+}
+
 static void frame(struct scene *scene, const struct fuzz_op *op)
 {
-	struct link_message message = { .type = LINK_FRAME, .head = op->b & 3 };
+	struct link_message message = { .type = LINK_FRAME, .head = head_of_op(op) };
 	scene->sequence += op->b >> 2 & 15;
 	message.frame.buffer = name_of(op->a);
 	message.frame.sequence = scene->sequence;
@@ -151,7 +157,7 @@ static void frame(struct scene *scene, const struct fuzz_op *op)
 
 static void produce(struct scene *scene, const struct fuzz_op *op)
 {
-	struct link_message message = { .head = op->b & 3 };
+	struct link_message message = { .head = head_of_op(op) };
 	switch (op->op) {
 	case OP_BUFFER:
 		announce(scene, op);

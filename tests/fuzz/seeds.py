@@ -182,7 +182,7 @@ def link():
         "K1-shots": good + b"".join(op(shot, a, b, c) for a in range(3) for b in range(3) for c in range(2)) + op(turn, 1) + op(geometry) + op(shot, 0, 2, 1) + op(turn, 1),
         "K1-geometry": good + b"".join(op(geometry, 0, w, h) + show(1, 64, 48) for w, h in ((1, 1), (511, 1), (1, 511), (64, 48), (0, 0), (32, 24))) + op(drop) + op(turn, 1),
         "K1-damage": good + b"".join(show(1, 64, 48, 0, d) for d in ((0, 0, 0, 0), (63, 47, 1, 1), (64, 48, 9, 9), (0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF), (10, 10, 3, 3))),
-        "K1-heads": make(1, 8, 8) + b"".join(show(1, 8, 8, head) + op(no_frame, 0, head) for head in range(4)) + op(no_frame, 0, 0xFFFF),
+        "K1-heads": make(1, 8, 8) + b"".join(show(1, 8, 8, head) + op(no_frame, 0, head) for head in (0, 1, 2, 3, 0x40)) + op(no_frame, 0, 0xFFFF),
         "K1-hidden": op(visible, 1) + good + op(turn) + op(visible, 7) + op(turn),
     }
 
@@ -222,7 +222,8 @@ def gpu():
                     + op(command, scanout_blob, 2, 8 | 8 << 16, 32) + op(command, transfer, 1, 0, rect(0, 0, 8, 8)) + op(command, flush, 1, 0, rect(0, 0, 8, 8)) + op(take),
         "G8-short": good + b"".join(op(room, 0, 0, n) + op(command, kind, 1) for n in (1, 8, 23, 24, 39) for kind in (create, scanout, flush, cursor))
                     + b"".join(op(room, 0, n) + op(command, kind, 1) for n in (1, 2, 24, 25, 100) for kind in (info, edid, capset_info)),
-        "G9-heads": good + b"".join(op(command, scanout, 1 | head << 4, 0, rect(0, 0, 64, 64)) + op(command, edid, 0, head) for head in (1, 2, 3)) + op(command, edid, 0, ALL),
+        "G9-heads": good + b"".join(op(command, scanout, 1 | head << 4, 0, rect(0, 0, 64, 64)) + op(command, edid, 0, head) for head in (1, 3, 4, 5, 7)) + op(command, edid, 0, ALL)
+                    + b"".join(op(command, 0x80 | cursor, head << 4) for head in (3, 4)),
         "G10-leaks": begin + (picture(1, 64, 64) + op(entries, 1, 1, 4, DATA) + op(command, unref, 1) + op(command, create, 1, 8 | 8 << 16) + op(entries, 1, 1, 4, LOW - 4096)
                               + op(command, detach, 1) + op(command, detach, 1) + op(command, unref, 1)) * 3 + op(take),
         "G11-unref-on-screen": good + op(command, flush, 1, 0, rect(0, 0, 64, 64)) + op(command, unref, 1) + op(take, 1) + picture(1, 64, 64) + show(1, 64, 64)
@@ -243,6 +244,13 @@ def gpu():
         "G19-resize": good + op(panel, 2, 0, 32 | 32 << 16, 60000) + show(1, 64, 64) + op(panel, 2) + show(1, 64, 64) + op(panel, 2, 0, ALL, ALL) + op(command, info) + op(command, edid),
         "G20-transfer": good + b"".join(op(command, transfer, 1, c, rect(0, 0, 64, 64)) for c in (4, 0x3FFC, 0x4000, 0xFFFFFFFF)) + op(patch, 0, 0, 40, 1 << 32)
                         + op(command, transfer, 1, 0, rect(0, 0, 64, 64)),
+        # One resource on all scanouts, of which some have a monitor that goes and comes while fences wait for it.
+        "G21-scanouts": begin + picture(1, 64, 64) + b"".join(op(command, scanout, 1 | head << 4, 0, rect(0, 0, 64 - head, 64)) for head in range(4))
+                        + op(panel, 2, 1, 64 | 64 << 16, 60000) + op(command, flush, 1 | fence, 1, rect(0, 0, 64, 64)) + op(panel, 2, 1) + op(tick, 0, 0, 0, 17000000)
+                        + op(take) + op(command, flush, 1 | fence, 2, rect(0, 0, 64, 64)) + op(take, 2, 3) + op(command, unref, 1) + op(look) + op(take),
+        "G-monitors": good + b"".join(op(panel, 2, head, 32 + head | 32 << 16, 60000) for head in range(5)) + op(tick) + op(command, info) + op(panel, 2, 2)
+                      + b"".join(op(panel, 2, head) + op(tick) + op(command, info) + b"".join(op(command, edid, 0, i) for i in range(5)) for head in (0, 3, 3))
+                      + op(PAUSE) + op(panel, 2, 1) + op(tick) + op(STATE, 1) + op(PAUSE, 1) + op(RESET) + op(tick),
         "G22-reset-with-fences": (begin + picture(1, 64, 64) + op(command, flush, 1 | fence, 1, rect(0, 0, 64, 64)) + op(command, info, fence, 2) + op(RESET)) * 3
                                  + begin + picture(1, 64, 64) + op(command, flush, 1 | fence, 1, rect(0, 0, 64, 64)) + op(take, 2) + op(tick, 0, 0, 0, 50000000) + op(PAUSE) + op(RESET, 1),
         "G23-flood": good + (op(command, transfer, 1, 0, rect(0, 0, 64, 64)) + op(command, flush, 1, 0, rect(0, 0, 64, 64))) * 60 + op(look) + op(take),
@@ -402,7 +410,7 @@ def text(*lines):
 def settings():
     return {
         "file": b"\x00" + text("# all of them", "kernel = /boot/vmlinuz", "initrd=/i", "append = root=/dev/vda console=ttyS0", "memory = 1G", "cpus = 2", "disk = /d,readonly",
-                               "disk = mem:64M,serial=x", "display = headless", "mode = 1280x800@60", "scaling = bilinear", "lid = blank", "trusted-strip = top", "power-key = ignore", "stats-chord = ctrl+alt+s", "serial = stdio", "features = vmm_hypervisor,dev_scanout",
+                               "disk = mem:64M,serial=x", "display = headless", "mode = 1280x800@60", "scaling = bilinear", "lid = blank", "outputs = extend", "trusted-strip = top", "power-key = ignore", "stats-chord = ctrl+alt+s", "serial = stdio", "features = vmm_hypervisor,dev_scanout",
                                "toggle-key = KEY_PAUSE", "show-key=F1", "hide-key = none", "on-poweroff = exit", "on-reboot=restart", "on-crash = stay", "control = /c", "log-level = debug"),
         "file-broken": b"\x00" + text("[section]", "kernel", "=x", "memory = 99999999999999999999T", "cpus = -1", "\x00\xff", "mode = 0x0@0", "features = none,all,,x", "x" * 400),
         "file-long-line": b"\x00append = " + b"y" * 3000 + b"\n",

@@ -5,7 +5,7 @@
 struct fixture f;
 static struct stats stats;
 
-void setup(void)
+static void setup_with(uint32_t scanouts)
 {
 	memset(&f, 0, sizeof f);
 	memset(&stats, 0, sizeof stats);
@@ -14,13 +14,23 @@ void setup(void)
 	f.link = link_create(f.d.memory.fd, RAM);
 	ck_assert_ptr_nonnull(f.link);
 	f.table = link_table_create(RAM);
-	f.gpu = gpu_create(&f.d.memory, f.link, f.stats);
+	f.gpu = gpu_create(&f.d.memory, f.link, scanouts, f.stats);
 	ck_assert_ptr_nonnull(f.gpu);
 	driver_attach(&f.d, gpu_device(f.gpu), 0x038000);
 	driver_start(&f.d, DRIVER_ALL_FEATURES, 256);
 	f.request_gpa = driver_alloc(&f.d, SLOTS * 4096);
 	f.reply_gpa = driver_alloc(&f.d, SLOTS * 4096);
 	f.entries_gpa = driver_alloc(&f.d, (GPU_MAX_ENTRIES + 8) * 16);
+}
+
+void setup(void)
+{
+	setup_with(1);
+}
+
+void setup_extended(void)
+{
+	setup_with(LINK_MAX_HEADS);
 }
 
 void teardown(void)
@@ -34,7 +44,8 @@ void teardown(void)
 	ck_assert_uint_eq(f.gpu->n_resources, 0);
 	ck_assert_uint_eq(f.gpu->host_bytes, 0);
 	ck_assert_uint_eq(f.gpu->fences.count, 0);
-	ck_assert_ptr_null(link_table_head(f.table, 0)->buffer);
+	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++)
+		ck_assert_ptr_null(link_table_head(f.table, i)->buffer);
 	for (uint32_t i = 0; i < LINK_MAX_BUFFERS; i++)
 		ck_assert_int_eq(f.gpu->buffer[i].state, GPU_BUFFER_FREE);
 	ck_assert_uint_eq(gpu_tick(f.gpu, clock_now_ns()), UINT64_MAX);
@@ -138,9 +149,22 @@ void panel(void)
 		gpu_link_message(f.gpu, &released);
 }
 
+void presented_on(uint32_t head, uint64_t sequence)
+{
+	struct link_message message = { .type = LINK_PRESENTED, .head = head, .presented = { sequence, clock_now_ns() } };
+	gpu_link_message(f.gpu, &message);
+}
+
 void presented(uint64_t sequence)
 {
-	struct link_message message = { .type = LINK_PRESENTED, .presented = { sequence, clock_now_ns() } };
+	presented_on(0, sequence);
+}
+
+void tell_display(uint32_t head, uint32_t width, uint32_t height, uint32_t mhz)
+{
+	struct link_message message = {
+		.type = LINK_DISPLAY, .head = head, .display = { .width = width, .height = height, .refresh_mhz = mhz, .name = "sixteen letters!" },
+	};
 	gpu_link_message(f.gpu, &message);
 }
 
@@ -183,10 +207,15 @@ uint32_t create_blob(uint32_t id, uint64_t size, uint64_t gpa, uint32_t bytes)
 	return command_entries(&c, sizeof c, &entry, 1);
 }
 
+uint32_t set_scanout_on(uint32_t scanout, uint32_t id, uint32_t w, uint32_t h)
+{
+	struct virtio_gpu_set_scanout c = { { .type = VIRTIO_GPU_CMD_SET_SCANOUT }, { 0, 0, w, h }, scanout, id };
+	return command(&c, sizeof c);
+}
+
 uint32_t set_scanout(uint32_t id, uint32_t w, uint32_t h)
 {
-	struct virtio_gpu_set_scanout c = { { .type = VIRTIO_GPU_CMD_SET_SCANOUT }, { 0, 0, w, h }, 0, id };
-	return command(&c, sizeof c);
+	return set_scanout_on(0, id, w, h);
 }
 
 uint32_t set_scanout_blob(uint32_t id, uint32_t w, uint32_t h, uint32_t stride, uint32_t offset)

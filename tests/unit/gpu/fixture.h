@@ -32,7 +32,9 @@ struct fixture {
 
 extern struct fixture f;
 
+/* With one scanout, and with as many as there can be. */
 void setup(void);
+void setup_extended(void);
 /* Resets the device and asserts that nothing is left of what the guest made. */
 void teardown(void);
 
@@ -55,6 +57,9 @@ const void *reply_of(struct posted posted);
 /* The panel takes all messages; the table must accept each (not a real one's). Dead buffers are released unless keep_released. */
 void panel(void);
 void presented(uint64_t sequence);
+void presented_on(uint32_t head, uint64_t sequence);
+/* LINK_DISPLAY of a head, without the tick that ends the batch; width 0: none. */
+void tell_display(uint32_t head, uint32_t width, uint32_t height, uint32_t mhz);
 
 /* Shorthands; each returns the type of the reply. */
 uint32_t create_2d(uint32_t id, uint32_t width, uint32_t height);
@@ -63,6 +68,7 @@ uint32_t detach(uint32_t id);
 uint32_t unref(uint32_t id);
 uint32_t create_blob(uint32_t id, uint64_t size, uint64_t gpa, uint32_t bytes);
 uint32_t set_scanout(uint32_t id, uint32_t w, uint32_t h);
+uint32_t set_scanout_on(uint32_t scanout, uint32_t id, uint32_t w, uint32_t h);
 uint32_t set_scanout_blob(uint32_t id, uint32_t w, uint32_t h, uint32_t stride, uint32_t offset);
 uint32_t transfer(uint32_t id, struct virtio_gpu_rect r, uint64_t offset);
 uint32_t flush(uint32_t id, struct virtio_gpu_rect r);

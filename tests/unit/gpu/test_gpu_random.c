@@ -66,12 +66,12 @@ static uint32_t make(struct gpu_request *r)
 			r->untrusted.attach.nr_entries = 1 + rnd(4);
 		break;
 	case VIRTIO_GPU_CMD_SET_SCANOUT:
-		r->untrusted.set_scanout.scanout_id = rnd(20) == 0;
+		r->untrusted.set_scanout.scanout_id = rnd(20) == 0 ? value() : rnd(f.gpu->n_heads);
 		r->untrusted.set_scanout.resource_id = rnd(6) == 0 ? 0 : id();
 		r->untrusted.set_scanout.r = rect();
 		break;
 	case VIRTIO_GPU_CMD_SET_SCANOUT_BLOB:
-		r->untrusted.set_scanout_blob.scanout_id = rnd(20) == 0;
+		r->untrusted.set_scanout_blob.scanout_id = rnd(20) == 0 ? value() : rnd(f.gpu->n_heads);
 		r->untrusted.set_scanout_blob.resource_id = rnd(6) == 0 ? 0 : id();
 		r->untrusted.set_scanout_blob.r = rect();
 		if (rnd(4) != 0) {
@@ -85,6 +85,9 @@ static uint32_t make(struct gpu_request *r)
 		r->untrusted.transfer.resource_id = id();
 		r->untrusted.transfer.r = rect();
 		r->untrusted.transfer.offset = rnd(2) ? 0 : value();
+		break;
+	case VIRTIO_GPU_CMD_GET_EDID:
+		r->untrusted.get_edid.scanout = rnd(LINK_MAX_HEADS + 1);
 		break;
 	default: /* the id is at the same place in the others */
 		r->untrusted.flush.r = rect();
@@ -131,8 +134,11 @@ START_TEST(random_commands)
 				;
 		/* At most the slots of the fixture in flight: the timer answers the rest. */
 		gpu_tick(f.gpu, clock_now_ns() + rnd(2) * 100 * NSEC_PER_MSEC);
-		if (f.gpu->head[0].sequence > 0 && rnd(2) == 0)
-			presented(f.gpu->head[0].sequence - rnd(2));
+		uint32_t on = rnd(f.gpu->n_heads);
+		if (f.gpu->head[on].sequence > 0 && rnd(2) == 0)
+			presented_on(on, f.gpu->head[on].sequence - rnd(2));
+		if (rnd(50) == 0)
+			tell_display(rnd(LINK_MAX_HEADS + 1), rnd(3) * 320, 240, value());
 		answered(p);
 		if (posted - f.answers > SLOTS / 2)
 			gpu_tick(f.gpu, clock_now_ns() + NSEC_PER_SEC);
@@ -154,6 +160,10 @@ static Suite *suite(void)
 	TCase *c = tcase_create("gpu-random");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_loop_test(c, random_commands, 0, 4);
+	suite_add_tcase(s, c);
+	c = tcase_create("gpu-random-extended");
+	tcase_add_checked_fixture(c, setup_extended, teardown);
+	tcase_add_loop_test(c, random_commands, 4, 8);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -1,6 +1,9 @@
 /* Save and load of a display device that has pictures, and what the panel of the loaded one gets to see. */
 #include "fixture.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "../state_check.h"
 
 #define OK VIRTIO_GPU_RESP_OK_NODATA
@@ -12,19 +15,42 @@ static struct gpu *other;
 static struct virtio_pci *other_transport;
 static struct state_table one, two;
 
-static void state_setup(void)
+static void state_setup_with(uint32_t scanouts, uint32_t other_scanouts)
 {
-	setup();
+	if (scanouts == 1)
+		setup();
+	else
+		setup_extended();
 	memset(&one, 0, sizeof one);
 	memset(&two, 0, sizeof two);
 	other_link = link_create(f.d.memory.fd, RAM);
 	other_table = link_table_create(RAM);
-	other = gpu_create(&f.d.memory, other_link, NULL);
+	other = gpu_create(&f.d.memory, other_link, other_scanouts, NULL);
 	other_transport = virtio_pci_create(gpu_device(other), f.d.bus, DRIVER_SLOT + 1, 0x038000);
 	ck_assert_ptr_nonnull(other_transport);
 	ck_assert(virtio_pci_state(f.d.transport, &one));
 	ck_assert(virtio_pci_state(other_transport, &two));
 	virtio_pci_pause(other_transport);
+}
+
+static void state_setup(void)
+{
+	state_setup_with(1, 1);
+}
+
+static void state_setup_extended(void)
+{
+	state_setup_with(LINK_MAX_HEADS, LINK_MAX_HEADS);
+}
+
+static void state_setup_more(void)
+{
+	state_setup_with(1, LINK_MAX_HEADS);
+}
+
+static void state_setup_fewer(void)
+{
+	state_setup_with(LINK_MAX_HEADS, 1);
 }
 
 /* Counts what the other panel gets, by type, and gives back what is dead. */
@@ -68,10 +94,10 @@ static void state_teardown(void)
 	teardown();
 }
 
-static uint32_t point(uint32_t resource, uint32_t x, uint32_t y)
+static uint32_t point_on(uint32_t scanout, uint32_t resource, uint32_t x, uint32_t y)
 {
 	struct virtio_gpu_update_cursor update = {
-		.hdr.type = VIRTIO_GPU_CMD_UPDATE_CURSOR, .pos = { .x = x, .y = y }, .resource_id = resource, .hot_x = 3, .hot_y = 60,
+		.hdr.type = VIRTIO_GPU_CMD_UPDATE_CURSOR, .pos = { .scanout_id = scanout, .x = x, .y = y }, .resource_id = resource, .hot_x = 3, .hot_y = 60,
 	};
 	uint64_t gpa = driver_alloc(&f.d, 4096);
 	memcpy(driver_ptr(&f.d, gpa), &update, sizeof update);
@@ -79,6 +105,11 @@ static uint32_t point(uint32_t resource, uint32_t x, uint32_t y)
 	driver_kick(&f.d, 1);
 	ck_assert(driver_run(&f.d, 1));
 	return driver_used(&f.d, 1, NULL, NULL) ? OK : 0;
+}
+
+static uint32_t point(uint32_t resource, uint32_t x, uint32_t y)
+{
+	return point_on(0, resource, x, y);
 }
 
 /* Scattered pages: the second entry continues the first, the third does not. */
@@ -228,6 +259,60 @@ START_TEST(pictures_that_cannot_be)
 }
 END_TEST
 
+/* Every scanout's picture and pointer; which of them have a monitor is the panel's business, here another's. */
+START_TEST(every_scanout_is_loaded)
+{
+	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++)
+		tell_display(i, 640, 480, 0);
+	gpu_tick(f.gpu, clock_now_ns());
+	make_scanout(2, 100, 100);
+	ck_assert_uint_eq(create_blob(9, 16384, driver_alloc(&f.d, 16384), 16384), OK);
+	ck_assert_uint_eq(set_scanout_on(3, 2, 50, 60), OK);
+	ck_assert_uint_eq(flush(2, (struct virtio_gpu_rect){ 0, 0, 100, 100 }), OK);
+	ck_assert_uint_eq(point_on(3, 9, 77, 5), OK);
+	work_off();
+	virtio_pci_pause(f.d.transport);
+	ck_assert_uint_gt(state_check(&one.device[0], &two.device[0], true), 500);
+	struct state_bytes file = state_bytes_of(&one.device[0]);
+	ck_assert(virtio_pci_load(other_transport, file.at, file.size));
+	free(file.at);
+	virtio_pci_resume(other_transport);
+	gpu_tick(other, clock_now_ns() + NSEC_PER_SEC);
+	other_panel();
+	ck_assert_uint_eq(seen[LINK_FRAME], 2);
+	ck_assert_uint_eq(seen[LINK_CURSOR], LINK_MAX_HEADS);
+	ck_assert_uint_eq(pictures, 1);
+	ck_assert_uint_eq(link_table_head(other_table, 3)->source.h, 60);
+	for (uint32_t i = 0; i < LINK_MAX_HEADS; i++) {
+		ck_assert_int_eq(link_table_head(other_table, i)->buffer != NULL, i == 0 || i == 3);
+		ck_assert_int_eq(other->head[i].enabled, i == 0);
+	}
+}
+END_TEST
+
+/* A driver reads the number of scanouts once: a display with another one is not its own. One line says so, and what to do. */
+START_TEST(another_number_of_scanouts)
+{
+	draw(0);
+	struct state_bytes file = state_bytes_of(&one.device[0]);
+	FILE *said = tmpfile();
+	char text[1000] = "", numbers[100];
+	int standard_error = dup(STDERR_FILENO);
+	dup2(fileno(said), STDERR_FILENO);
+	bool loaded = two.device[0].load(two.device[0].device, file.at, file.size);
+	dup2(standard_error, STDERR_FILENO);
+	close(standard_error);
+	rewind(said);
+	text[fread(text, 1, sizeof text - 1, said)] = '\0';
+	fclose(said);
+	ck_assert(!loaded);
+	ck_assert(other->n_resources == 0 && other->host_bytes == 0 && !gpu_device(other)->live);
+	snprintf(numbers, sizeof numbers, "%u scanouts was saved and this one has %u", f.gpu->n_heads, other->n_heads);
+	ck_assert_msg(strstr(text, numbers) != NULL && strstr(text, "--outputs") != NULL && strchr(text, '\n') == text + strlen(text) - 1, "it said: %s", text);
+	free(file.at);
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("gpu-state");
@@ -237,6 +322,18 @@ static Suite *make_suite(void)
 	tcase_add_loop_test(tc, loaded_picture_is_shown, 0, 3);
 	tcase_add_test(tc, monitor_of_a_paused_device);
 	tcase_add_test(tc, pictures_that_cannot_be);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("extended");
+	tcase_add_checked_fixture(tc, state_setup_extended, state_teardown);
+	tcase_add_test(tc, every_scanout_is_loaded);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("more");
+	tcase_add_checked_fixture(tc, state_setup_more, state_teardown);
+	tcase_add_test(tc, another_number_of_scanouts);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("fewer");
+	tcase_add_checked_fixture(tc, state_setup_fewer, state_teardown);
+	tcase_add_test(tc, another_number_of_scanouts);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -86,7 +86,7 @@ GUEST_CPU static void scribble_command(struct vcpu *vcpu, uint32_t slot)
 		memcpy(&c.attach + 1, &entry, sizeof entry);
 		break;
 	case VIRTIO_GPU_CMD_SET_SCANOUT:
-		c.scanout = (struct virtio_gpu_set_scanout){ .r = whole, .resource_id = below(vcpu, 4) };
+		c.scanout = (struct virtio_gpu_set_scanout){ .r = whole, .scanout_id = below(vcpu, 5), .resource_id = below(vcpu, 4) };
 		break;
 	case VIRTIO_GPU_CMD_RESOURCE_FLUSH:
 		c.flush = (struct virtio_gpu_resource_flush){ .r = whole, .resource_id = id };
@@ -99,10 +99,10 @@ GUEST_CPU static void scribble_command(struct vcpu *vcpu, uint32_t slot)
 		memcpy(&c.blob + 1, &entry, sizeof entry);
 		break;
 	case VIRTIO_GPU_CMD_SET_SCANOUT_BLOB:
-		c.scanout_blob = (struct virtio_gpu_set_scanout_blob){ .r = whole, .resource_id = id, .width = 100, .height = 100, .format = 2, .strides = { 400 } };
+		c.scanout_blob = (struct virtio_gpu_set_scanout_blob){ .r = whole, .scanout_id = below(vcpu, 5), .resource_id = id, .width = 100, .height = 100, .format = 2, .strides = { 400 } };
 		break;
 	case VIRTIO_GPU_CMD_UPDATE_CURSOR:
-		c.cursor = (struct virtio_gpu_update_cursor){ .pos = { 0, below(vcpu, 200), below(vcpu, 200), 0 }, .resource_id = below(vcpu, 5) };
+		c.cursor = (struct virtio_gpu_update_cursor){ .pos = { below(vcpu, 5), below(vcpu, 200), below(vcpu, 200), 0 }, .resource_id = below(vcpu, 5) };
 		break;
 	default:
 		c.word[6] = id;
@@ -233,6 +233,8 @@ START_TEST(storm_from_all_vcpus)
 			if (read(device->kick_fd[q], &count, sizeof count) == sizeof count && device->ops->run(device, q))
 				eventfd_write(device->kick_fd[q], 1);
 		}
+		/* Monitors come and go. */
+		tell_display(now / 64 % LINK_MAX_HEADS, now / 1024 % 2 * 640, 480, 0);
 		gpu_tick(f.gpu, now);
 		panel();
 		uint64_t took = clock_now_ns() - now;
@@ -266,7 +268,7 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("gpu-storm");
 	TCase *c = tcase_create("gpu-storm");
-	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_checked_fixture(c, setup_extended, teardown);
 	tcase_add_loop_test(c, storm_from_all_vcpus, 0, 2);
 	suite_add_tcase(s, c);
 	return s;

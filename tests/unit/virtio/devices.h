@@ -83,7 +83,7 @@ DRIVER_UNUSED static void make(struct side *side, enum kind kind)
 		side->link = link_create(side->d.memory.fd, RAM);
 		side->panel = link_table_create(RAM);
 		ck_assert(side->link != NULL && side->panel != NULL);
-		side->gpu = gpu_create(&side->d.memory, side->link, NULL);
+		side->gpu = gpu_create(&side->d.memory, side->link, LINK_MAX_HEADS, NULL);
 		side->device = gpu_device(side->gpu);
 		side->takes = 3;
 		break;
