@@ -50,6 +50,14 @@ static void set_scanout(struct status *status, void *data)
 	status->scanout_height = size[1];
 }
 
+_Static_assert(STATUS_SCANOUTS == LINK_MAX_HEADS, "base does not know the link");
+
+static void set_scanouts(struct status *status, void *data)
+{
+	const struct options *options = data;
+	status->n_scanouts = options->outputs == OUTPUTS_EXTEND ? STATUS_SCANOUTS : 1;
+}
+
 static void set_first_frame(struct status *status, void *data)
 {
 	(void)data;
@@ -486,6 +494,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 	bool kms = options->display == DISPLAY_KMS;
 
 	write_strip(front);
+	status_board_update(front->config.board, set_scanouts, (void *)(uintptr_t)options);
 	struct panel_config panel = {
 		.backend = kms ? PANEL_KMS : PANEL_HEADLESS,
 		.card = options->card,
@@ -495,6 +504,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.refresh_mhz = options->mode_mhz,
 		.legacy_kms = options->legacy_kms,
 		.gbm_buffers = options->gbm_buffers,
+		.extend = options->outputs == OUTPUTS_EXTEND,
 		.bilinear = options->bilinear,
 		.strip = options->strip,
 				.session = front->session,

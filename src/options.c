@@ -30,6 +30,7 @@ static const struct option long_options[] = {
 	{ "display", required_argument, NULL, 0 },
 	{ "card", required_argument, NULL, 0 },
 	{ "connector", required_argument, NULL, 0 },
+	{ "outputs", required_argument, NULL, 0 },
 	{ "mode", required_argument, NULL, 0 },
 	{ "scaling", required_argument, NULL, 0 },
 	{ "serial", required_argument, NULL, 0 },
@@ -81,6 +82,7 @@ static void print_help(void)
 	      "      --display KIND       kms (default), headless (in memory, for rayvmctl screenshot), none\n"
 	      "      --card PATH          DRM device (default: the boot display)\n"
 	      "      --connector NAME     show it there, HDMI-A-1 for example, while that is connected (default: the first)\n"
+	      "      --outputs WHAT       further monitors mirror that one (default), or extend the guest's desktop\n"
 	      "      --mode WxH[@HZ]      size for headless; wish for kms\n"
 	      "      --scaling FILTER     nearest (default) or bilinear, for pictures that are not of the panel's size\n"
 	      "      --trusted-strip WHERE\n"

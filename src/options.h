@@ -16,6 +16,8 @@
 enum display_kind { DISPLAY_KMS, DISPLAY_HEADLESS, DISPLAY_NONE };
 enum serial_kind { SERIAL_DEFAULT, SERIAL_NONE, SERIAL_STDIO, SERIAL_FILE };
 enum power_key { POWER_KEY_KEY, POWER_KEY_POWERDOWN, POWER_KEY_IGNORE };
+/* What monitors beside the main one are: copies of it, or outputs of the guest's own. */
+enum outputs { OUTPUTS_MIRROR, OUTPUTS_EXTEND };
 enum policy { POLICY_DEFAULT, POLICY_EXIT, POLICY_RESTART, POLICY_STAY };
 
 struct options {
@@ -29,6 +31,7 @@ struct options {
 	enum display_kind display;
 	char *card;
 	char *connector; /* name; NULL: any */
+	enum outputs outputs;
 	uint32_t mode_width, mode_height, mode_mhz; /* 0: not asked for */
 	bool bilinear; /* pictures of another size than the panel's are interpolated */
 	enum serial_kind serial;

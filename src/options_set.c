@@ -162,7 +162,7 @@ static bool set_display(enum display_kind *kind, const struct origin *origin, co
 static bool set_choice(const char *name, struct options *options, const struct origin *origin, const char *value, bool *known)
 {
 	static const char *const power_key[] = { "key", "powerdown", "ignore" }, *const lid[] = { "ignore", "blank", "powerdown" },
-			  *const strip[] = { "off", "top", "bottom" };
+			  *const strip[] = { "off", "top", "bottom" }, *const outputs[] = { "mirror", "extend" };
 	uint32_t which = 0;
 	bool good = true;
 	*known = true;
@@ -175,6 +175,9 @@ static bool set_choice(const char *name, struct options *options, const struct o
 	} else if (strcmp(name, "trusted-strip") == 0) {
 		if ((good = set_word(&which, strip, ARRAY_LEN(strip), origin, value)))
 			options->strip = (enum panel_strip)which;
+	} else if (strcmp(name, "outputs") == 0) {
+		if ((good = set_word(&which, outputs, ARRAY_LEN(outputs), origin, value)))
+			options->outputs = (enum outputs)which;
 	} else {
 		*known = false;
 	}

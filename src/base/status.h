@@ -31,6 +31,11 @@ struct status_output {
 };
 #define STATUS_OUTPUTS 8
 
+struct status_size {
+	uint32_t width, height; /* pixels */
+};
+#define STATUS_SCANOUTS 4 /* LINK_MAX_HEADS */
+
 /* How the guest's pointer is shown: not seen yet, by the card's cursor plane, drawn into the picture. */
 enum status_cursor { STATUS_CURSOR_NONE, STATUS_CURSOR_PLANE, STATUS_CURSOR_SOFTWARE };
 
@@ -43,6 +48,8 @@ struct status {
 	enum vm_state vm;
 	enum session_state session;
 	uint32_t scanout_width, scanout_height; /* the guest's picture; 0 while there is none */
+	uint32_t n_scanouts;                    /* how many the guest may have; 0: no display */
+	struct status_size further[STATUS_SCANOUTS - 1]; /* its pictures on those after the first */
 	bool first_frame;                       /* a guest frame was on the screen since the VM's start */
 	bool zero_copy;                         /* path of the guest's picture */
 	bool bilinear;                          /* how it is scaled where it is: interpolated, else the nearest pixels */

@@ -95,13 +95,17 @@ static const char *text_at(json_object *object, const char *name)
 
 static void print_status(json_object *status)
 {
-	json_object *value, *scanout, *lines;
+	json_object *value, *scanout, *scanouts, *lines;
 	printf("presentation  %s\n", text_at(status, "presentation"));
 	printf("vm            %s\n", text_at(status, "vm"));
 	printf("desktop       %s\n", text_at(status, "desktop"));
 	printf("session       %s\n", text_at(status, "session"));
 	if (json_object_object_get_ex(status, "scanout", &scanout))
 		printf("scanout       %sx%s\n", text_at(scanout, "width"), text_at(scanout, "height"));
+	if (json_object_object_get_ex(status, "scanouts", &scanouts))
+		for (size_t i = 1; i < json_object_array_length(scanouts); i++)
+			if (strcmp(text_at(scanout = json_object_array_get_idx(scanouts, i), "width"), "0") != 0)
+				printf("scanout %zu     %sx%s\n", i + 1, text_at(scanout, "width"), text_at(scanout, "height"));
 	printf("screen        %s\n", text_at(status, "display"));
 	printf("path          %s\n", text_at(status, "path"));
 	printf("scaling       %s\n", text_at(status, "scaling"));

@@ -1,6 +1,7 @@
 #include "control/report.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "base/log.h"
@@ -28,6 +29,15 @@ static json_object *size(uint32_t width, uint32_t height)
 	return object;
 }
 
+/* Of all scanouts, the first one's too. */
+static json_object *scanouts(const struct status *status)
+{
+	json_object *list = json_object_new_array();
+	for (uint32_t i = 0; i < status->n_scanouts && i < STATUS_SCANOUTS; i++)
+		json_object_array_add(list, i == 0 ? size(status->scanout_width, status->scanout_height) : size(status->further[i - 1].width, status->further[i - 1].height));
+	return list;
+}
+
 static const char *card_name(enum status_card card)
 {
 	return card == STATUS_CARD_HERE ? "present" : card == STATUS_CARD_GONE ? "gone" : "none";
@@ -45,6 +55,7 @@ json_object *report_status(const struct status *status)
 	add_number(object, "desktop", (uint64_t)status_desktop_number(status));
 	add_text(object, "session", status->session == SESSION_ACTIVE ? "active" : "inactive");
 	json_object_object_add(object, "scanout", size(status->scanout_width, status->scanout_height));
+	json_object_object_add(object, "scanouts", scanouts(status));
 	add_text(object, "display", status->blanked ? "off" : "on");
 	add_text(object, "card", card_name(status->card));
 	json_object_object_add(object, "first_frame", json_object_new_boolean(status->first_frame));
@@ -188,6 +199,11 @@ void report_events(const struct status *old, const struct status *now, void (*se
 	if (old->scanout_width != now->scanout_width || old->scanout_height != now->scanout_height) {
 		json_object *object = event("scanout");
 		json_object_object_add(object, "scanout", size(now->scanout_width, now->scanout_height));
+		send(data, object);
+	}
+	if (memcmp(old->further, now->further, sizeof now->further) != 0) {
+		json_object *object = event("scanouts");
+		json_object_object_add(object, "scanouts", scanouts(now));
 		send(data, object);
 	}
 	if (!old->first_frame && now->first_frame)

@@ -38,6 +38,7 @@ struct panel_config {
 	uint32_t refresh_mhz;     /* wish; 0: the mode's / 60000 */
 	bool legacy_kms;          /* no atomic commits, also where the card has them */
 	bool gbm_buffers;         /* framebuffers by libgbm, also where the card has dumb ones */
+	bool extend;              /* further outputs show further heads of the guest's link; else they mirror the main one */
 	bool bilinear;            /* pictures scaled by no whole multiple are interpolated; else the nearest pixel is taken */
 	enum panel_strip strip;
 	const char *strip_text[PANEL_FACES]; /* what it says over each face, capitals; where there is one. Borrowed. */

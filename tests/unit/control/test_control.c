@@ -290,6 +290,58 @@ START_TEST(card_in_status_and_events)
 }
 END_TEST
 
+static void draw(struct status *status, void *data)
+{
+	(void)data;
+	status->n_scanouts = 3;
+	status->scanout_width = 640;
+	status->scanout_height = 480;
+	status->further[1] = (struct status_size){ 800, 600 };
+}
+
+static void assert_sizes(json_object *from, const char *wanted)
+{
+	json_object *list, *width, *height;
+	char got[200] = "";
+	ck_assert(json_object_object_get_ex(from, "scanouts", &list));
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		ck_assert(json_object_object_get_ex(json_object_array_get_idx(list, i), "width", &width));
+		ck_assert(json_object_object_get_ex(json_object_array_get_idx(list, i), "height", &height));
+		snprintf(got + strlen(got), sizeof got - strlen(got), "%dx%d ", json_object_get_int(width), json_object_get_int(height));
+	}
+	ck_assert_str_eq(got, wanted);
+}
+
+/* What is about the first scanout stays what scripts know; the others have a list and an event of their own. */
+START_TEST(scanouts_in_status_and_events)
+{
+	int fd = dial(), other = dial();
+	char error[256];
+	say(other, "{\"command\":\"subscribe\"}\n");
+	ck_assert(ok(other, error));
+	status_board_update(f.board, draw, NULL);
+	json_object *event = hear(other), *value;
+	ck_assert(json_object_object_get_ex(event, "event", &value));
+	ck_assert_str_eq(json_object_get_string(value), "scanout");
+	json_object_put(event);
+	event = hear(other);
+	ck_assert(json_object_object_get_ex(event, "event", &value));
+	ck_assert_str_eq(json_object_get_string(value), "scanouts");
+	assert_sizes(event, "640x480 0x0 800x600 ");
+	json_object_put(event);
+	say(fd, "{\"command\":\"status\"}\n");
+	json_object *answer = hear(fd), *result;
+	ck_assert(json_object_object_get_ex(answer, "result", &result));
+	assert_sizes(result, "640x480 0x0 800x600 ");
+	ck_assert(json_object_object_get_ex(result, "scanout", &value));
+	ck_assert(json_object_object_get_ex(value, "width", &value));
+	ck_assert_int_eq(json_object_get_int(value), 640);
+	json_object_put(answer);
+	close(fd);
+	close(other);
+}
+END_TEST
+
 START_TEST(wait_and_events)
 {
 	int fd = dial(), other = dial();
@@ -481,6 +533,7 @@ static Suite *suite(void)
 	tcase_add_test(c, nonsense_gets_one_answer_each);
 	tcase_add_test(c, press_is_ordered_and_answered_after_the_front_did_it);
 	tcase_add_test(c, refused_whole_when_the_front_is_busy);
+	tcase_add_test(c, scanouts_in_status_and_events);
 	tcase_add_test(c, wait_and_events);
 	tcase_add_test(c, card_in_status_and_events);
 	tcase_add_test(c, screenshot_is_a_png);

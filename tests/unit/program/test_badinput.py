@@ -233,6 +233,8 @@ def test_options(bench):
     bench.refused(USAGE, ("--mode", "1920x1080"), "--mode", "0x0")
     for seconds in ("", "-1", "604801", "never"):
         bench.refused(USAGE, ("--blank-after", "between 0 and 604800"), "--blank-after", seconds)
+    for word in ("", "clone", "Extend"):
+        bench.refused(USAGE, ("--outputs", "mirror, extend"), "--outputs", word)
     bench.refused(USAGE, ("--connector needs a value", "--help"), "--connector")
     bench.refused(USAGE, ("--log-level", "error, warn, info, debug"), "--log-level", "loud")
     bench.refused(USAGE, ("--on-crash", "exit, restart, stay"), "--on-crash", "weep")

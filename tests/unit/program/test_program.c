@@ -44,10 +44,11 @@ START_TEST(defaults)
 	ck_assert(options.vmm_hypervisor && options.vmm_virtio_input && !options.dev_scanout);
 	ck_assert_uint_eq(options.keys.act[ROUTER_TOGGLE].code, KEY_GRAVE);
 	ck_assert_int_eq(options.serial, SERIAL_NONE);
+	ck_assert_int_eq(options.outputs, OUTPUTS_MIRROR);
 	ck_assert_int_eq(options.on_reboot, POLICY_RESTART);
 	ck_assert_int_eq(options.on_crash, POLICY_STAY);
 	options_finish(&options);
-	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--display=none", "-k", "x")), 0);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("--display=none", "-k", "x", "--outputs=extend")), 0);
 	ck_assert_int_eq(options.serial, SERIAL_STDIO);
 	ck_assert_int_eq(options.on_poweroff, POLICY_EXIT);
 	options_finish(&options);
@@ -71,6 +72,8 @@ START_TEST(refusals)
 		{ { "--mode", "1280x800@0" }, "--mode" },
 		{ { "--scaling", "cubic" }, "bilinear" },
 		{ { "--lid", "close" }, "none of ignore, blank, powerdown" },
+		{ { "--outputs", "both" }, "none of mirror, extend" },
+		{ { "--outputs" }, "--outputs needs a value" },
 		{ { "--trusted-strip", "left" }, "none of off, top, bottom" },
 		{ { "--features", "dev_scanout,nonsense" }, "nonsense" },
 		{ { "--features", "dev_scanout,vmm_hypervisor" }, "exclude" },
@@ -162,15 +165,15 @@ START_TEST(settings_file)
 	options_finish(&options);
 	unlink(path);
 
-	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\nlid = blank\ntrusted-strip = bottom\n");
+	write_settings(path, "[rayvm]\nscaling = bilinear\nstats-chord = super+F9\nlid = blank\noutputs = extend\ntrusted-strip = bottom\n");
 	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path)), 0);
 	ck_assert(options.bilinear);
-	ck_assert(options.lid == LID_BLANK && options.strip == PANEL_STRIP_BOTTOM);
+	ck_assert(options.lid == LID_BLANK && options.strip == PANEL_STRIP_BOTTOM && options.outputs == OUTPUTS_EXTEND);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].code, KEY_F9);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].with[0], KEY_LEFTMETA);
 	options_finish(&options);
-	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest", "--stats-chord", "none")), 0);
-	ck_assert(!options.bilinear);
+	ck_assert_int_eq(parse(&options, said, sizeof said, &status, WORDS("-c", path, "--scaling", "nearest", "--stats-chord", "none", "--outputs", "mirror")), 0);
+	ck_assert(!options.bilinear && options.outputs == OUTPUTS_MIRROR);
 	ck_assert_uint_eq(options.keys.act[ROUTER_STATS].code, 0);
 	options_finish(&options);
 	unlink(path);
