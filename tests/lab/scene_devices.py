@@ -24,6 +24,10 @@ def ctl(machine, *words):
     return machine.run([str(paths.built("src/rayvmctl")), "-s", SOCKET, *words], timeout=60)
 
 
+def status(machine):
+    return json.loads(ctl(machine, "status", "--json").stdout)
+
+
 def talk(machine, port, text, until, timeout=60):
     """Types TEXT on PORT, stays until the pattern UNTIL was seen, returns what was said meanwhile."""
     state["talks"] = state.get("talks", 0) + 1
@@ -58,7 +62,7 @@ def setup(machine):
     machine.sh(f"modprobe tun; ip tuntap add {TAP} mode tap; ip addr add {HOST}/24 dev {TAP}; ip link set {TAP} up", check=True)
     machine.sh(f"head -c 4194304 /dev/urandom >{DISK}", check=True)
     files = guest_files("make-devices")
-    arguments = [paths.built("src/rayvm"), "--display", "headless", "--mode", "640x480", "--serial", "none", "--control", SOCKET, "--shutdown-timeout", "0", "-m", "256M", "-s", "1",
+    arguments = [paths.built("src/rayvm"), "--display", "headless", "--mode", "640x480", "--outputs", "extend", "--serial", "none", "--control", SOCKET, "--shutdown-timeout", "0", "-m", "256M", "-s", "1",
                  "-k", files["vmlinuz"].replace("vmlinuz", "vmlinux"), "-i", files["initrd"], "-a", "console=ttyS0 console=hvc0 cryptomgr.notests",
                  "--net", f"tap={TAP}", "-d", DISK, *(["--isolate"] if machine.isolated else [])]
     state["rayvm"] = machine.spawn(arguments, log="devices.log")
@@ -82,6 +86,19 @@ def test_entered_by_its_pvh_note(machine):
     """rayvm says so, and so does the kernel: that entry is a loader of type 0xb0 (arch/x86/platform/pvh/enlighten.c), a zero page of rayvm's 0xff."""
     assert "the kernel is entered by its PVH note" in state["rayvm"].log_text(), state["rayvm"].log_text()
     assert shell(machine, "cat /proc/sys/kernel/bootloader_type").strip() == "176"
+
+
+def test_a_card_with_four_connectors(machine):
+    """Those that the panel has an output for have a monitor. Linux asks for the EDIDs of all, and writes an error into its log for each that it does not get."""
+    own = [output for output in status(machine)["outputs"] if not output["mirror"]]
+    connectors = ["connected"] * len(own) + ["disconnected"] * (4 - len(own))
+    assert shell(machine, "cat /sys/class/drm/card0-Virtual-[1-4]/status").split() == connectors
+    assert shell(machine, "ls /sys/class/drm | grep -c card0-Virtual").strip() == "4"
+    assert shell(machine, "head -1 /sys/class/drm/card0-Virtual-1/modes").strip() == "640x480"
+    errors = shell(machine, "dmesg | grep -iE 'drm|virtio_gpu' | grep -iE 'error|fail' || true").strip()
+    assert errors == "", errors
+    machine.wait_for(lambda: status(machine)["scanout"]["width"] > 0, 20, "the guest's text console", lambda: str(status(machine)))
+    assert len(status(machine)["scanouts"]) == 4 and status(machine)["scanouts"][0] == status(machine)["scanout"], status(machine)
 
 
 def test_random_numbers(machine):
@@ -183,9 +200,9 @@ def test_broken_ring_of_random_numbers(machine):
     seen = []
     for _ in range(2):
         assert ctl(machine, "show", "toggle").status == 0
-        status = json.loads(ctl(machine, "status", "--json").stdout)
-        assert status["vm"] == "running", status
-        seen.append(status["presentation"])
+        now = status(machine)
+        assert now["vm"] == "running", now
+        seen.append(now["presentation"])
     assert sorted(seen) == ["hidden", "presented"], seen
     shell(machine, "kill -0 $reader && [ $(wc -c </root/random) -lt 4096 ]")
     reload(machine, "virtio_rng", "{ wait $reader; dd if=/dev/hwrng of=/root/random bs=64 count=64; } && [ $(wc -c </root/random) = 4096 ]")
