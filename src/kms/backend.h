@@ -27,8 +27,8 @@ struct scanout_buffer {
 #define OUTPUT_MIRRORS 3
 
 /*
- * What the panel's output offers at one moment: the main connector, and those that show the same picture. A backend may keep more behind it
- * (container_of).
+ * What the panel's output offers at one moment: the main connector, those that show the same picture, and those that show pictures of their own. A backend may
+ * keep more behind it (container_of).
  */
 struct output {
 	bool connected;
@@ -38,11 +38,16 @@ struct output {
 	uint32_t refresh_mhz;
 	uint32_t width_mm, height_mm;
 	bool vblank; /* flips happen at a vblank; else they complete at once and are paced by a timer */
-	uint32_t n_mirrors; /* a commit is for all of them; flipped() is called when all have flipped, with the main one's time */
+	uint32_t n_mirrors; /* a commit of the main one is for all of them; flipped() is called when all have flipped, with the main one's time */
 	char mirror[OUTPUT_MIRRORS][32];
 	uint32_t leftovers; /* what another owner of the card left set; a full commit clears it */
 	bool cursor; /* it has a plane for a pointer picture, and commits may name one */
 	bool link_lost; /* the monitor gets no picture until a full commit, though it is connected */
+	/*
+	 * Of the main one: further outputs, in modes of their own; NULL: no monitor there. Each keeps its place while others come and go. They are in the
+	 * same allocation, connected, and have no mirrors, leftovers, cursor plane or overlay.
+	 */
+	const struct output *further[OUTPUT_MIRRORS];
 };
 
 /* The cursor plane from a commit on. */
@@ -53,12 +58,13 @@ struct commit_cursor {
 };
 
 struct commit {
-	const struct scanout_buffer *buffer; /* NULL (never with full): the picture stays, and the overlay, only the cursor plane changes */
+	uint32_t output; /* which: 0 the main one and its mirrors, n: further[n - 1]. The others stay as they are. */
+	const struct scanout_buffer *buffer; /* NULL: the picture stays, and the overlay, only the cursor plane changes. NULL and full: a further output is switched off. */
 	const struct scanout_buffer *overlay; /* over it at `dest`, of the same size, on a plane of its own; NULL: nothing is */
 	struct rect dest;
 	struct rect damage; /* of the framebuffer (of the overlay, if there is one) since the last commit; everything when the face changed */
 	uint32_t epoch;     /* comes back with the flip event */
-	bool full;          /* whole state, may set the mode; done when the call returns */
+	bool full;          /* whole state, may set the mode. Of the main one: done when the call returns. Of a further one: a flip event follows, but for one that is switched off. */
 	const struct commit_cursor *cursor; /* NULL: the cursor plane stays as it is. Only where output.cursor is set. */
 };
 
@@ -100,7 +106,7 @@ struct backend_ops {
 	struct output *(*probe)(struct backend *backend);
 	/* Front: `output` (of probe, or NULL for none) is used by commits from now on; taken over, the old one freed. */
 	void (*adopt)(struct backend *backend, struct output *output);
-	/* Front: 0 accepted (flip event follows; full: shown already), 1 shown already and no event follows, or -1 with errno EBUSY, EACCES, EINVAL ... */
+	/* Front: 0 accepted (flip event follows; full, main output: shown already), 1 shown already and no event follows, or -1 with errno EBUSY, EACCES, EINVAL ... */
 	int (*commit)(struct backend *backend, const struct commit *commit);
 	/*
 	 * Front: no signal on any output from now on (DPMS off), until a full commit. Blocks until a flip in flight is over. 0, or -1 with errno, as commit.
@@ -148,7 +154,7 @@ struct backend {
 	_Atomic bool overlay; /* commits may have an overlay. Set by adopt. */
 	uint32_t cursor_width, cursor_height; /* of the pictures that cursor planes take, pixels. Set at creation. */
 	bool flush; /* the display does not see the CPU's caches: lines written into imported pages are flushed first */
-	void (*flipped)(void *data, uint32_t epoch, uint64_t time_ns);
+	void (*flipped)(void *data, uint32_t output, uint32_t epoch, uint64_t time_ns); /* output: as in struct commit */
 	void *data;
 };
 
@@ -161,8 +167,8 @@ static inline void backend_draw(struct backend *backend, const struct scanout_bu
 
 struct session;
 
-/* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. NULL with errno. */
-struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
+/* Memory instead of a card: flips on a grid of refresh_mhz (0: 60000), size 0: 1280x800. extend: a further output beside it, of 1024x768 at 75 Hz. NULL with errno. */
+struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz, bool extend);
 struct choose_wish;
 /*
  * The card; see panel_create() for card, wishes (their texts are borrowed), errors. legacy: without atomic commits, also where there are some. gbm:

@@ -43,7 +43,8 @@ struct drm_plane {
 
 /*
  * What a commit needs to know of connector, CRTC and plane. Plain data, so that a probe may be thrown away with free(): an array, the main output first,
- * then base.n_mirrors that show the same picture (of those nothing in base is filled in but the name, and clear is empty).
+ * then base.n_mirrors that show the same picture (of those nothing in base is filled in but the name, and clear is empty), or further outputs, each at its
+ * place (base.further; what they have to clear is their own).
  */
 struct drm_output {
 	struct output base; /* first */
@@ -90,6 +91,14 @@ struct drm_present {
 /* What a uevent of the subsystem "drm" means: BACKEND_... or 0. action may be NULL, devnum is 0 where the device has no node. Pure. */
 uint32_t drm_news(const struct drm_present *present, const char *action, dev_t devnum);
 
+/* drm_beside.c: outputs beside the main one, output[0]. Pure. */
+/* output[n_mirrors + 1] is a mirror now. False: it cannot be one beside the others, whose planes it shares. */
+bool drm_add_mirror(struct drm_output *output);
+/* output[place] is a further output now. stays: its connector has that CRTC already, which need not go dark for it. False: as above. */
+bool drm_add_further(struct drm_output *output, uint32_t place, bool stays);
+/* An object of a further output's. */
+bool drm_is_further(const struct drm_output *output, uint32_t object);
+
 /* drm_output.c */
 /* Reads all connectors, the slow way. malloc'ed; NULL with errno. Any thread. */
 struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish);
@@ -112,12 +121,18 @@ void drm_plane_set(drmModeAtomicReq *request, const struct drm_plane *plane, uin
 /* The same for the cursor plane, with its hot spot where the card asks for one. */
 void drm_plane_set_pointer(drmModeAtomicReq *request, const struct drm_plane *plane, uint32_t crtc, const struct commit_cursor *pointer);
 
+/* What flip events carry: which output's, and of which epoch. */
+static inline uint64_t drm_flip_data(uint32_t output, uint32_t epoch)
+{
+	return (uint64_t)output << 32 | epoch;
+}
+
 /* drm_atomic.c */
 struct drm_overlay_tested {
 	uint32_t w, h;
 	struct rect dest;
 };
-/* What atomic commits need besides the output. All zero: nothing can be committed. Front. */
+/* What atomic commits need besides the output, for the main one and its mirrors or for a further one. All zero: nothing can be committed. Front. */
 struct drm_atomic {
 	int fd;
 	const struct drm_output *output; /* borrowed, its mirrors behind it */
@@ -126,13 +141,15 @@ struct drm_atomic {
 	uint32_t under; /* and this framebuffer below it */
 	struct drm_overlay_tested tested; /* overlay that the driver says it can show */
 	bool clips_refused, clear_refused, mirrors_refused; /* what the driver would not take is not tried again */
+	bool cleared; /* by a full commit: further outputs are set since, and left alone */
 };
 /* Commits are for this output from now on; NULL: for none. What the driver refused is tried anew. */
 void drm_atomic_adopt(struct drm_atomic *atomic, int fd, const struct drm_output *output);
 /* Outputs that a commit is for. */
 uint32_t drm_atomic_outputs(const struct drm_atomic *atomic);
-/* As backend_ops.commit, and blank. driver: for log lines. */
+/* As backend_ops.commit. driver: for log lines. */
 int drm_atomic_commit(struct drm_atomic *atomic, const struct commit *commit, const char *driver);
+/* The same for all outputs, as backend_ops.blank; atomic: the main one's. */
 int drm_atomic_blank(const struct drm_atomic *atomic);
 
 /* drm_legacy.c */

@@ -93,6 +93,61 @@ static uint32_t main_connector(const struct choose_connector *connector, uint32_
 	return n;
 }
 
+static uint32_t crtcs_of(const struct choice *choice)
+{
+	uint32_t taken = 0;
+	for (uint32_t i = 0; i < choice->n; i++)
+		taken |= 1u << choice->head[i].crtc;
+	return taken;
+}
+
+static void add_mirrors(const struct choose_connector *connector, uint32_t n, uint32_t main, struct choice *choice)
+{
+	for (uint32_t i = 0; i < n && choice->n <= OUTPUT_MIRRORS; i++) {
+		int crtc = free_crtc(&connector[i], crtcs_of(choice));
+		const drmModeModeInfo *mode = i != main && connector[i].usable ? mirror_mode(&connector[i], choice->head[0].mode) : NULL;
+		if (mode && crtc >= 0)
+			choice->head[choice->n++] = (struct choose_head){.connector = i, .crtc = (uint32_t)crtc, .mode = mode};
+	}
+}
+
+static bool place_taken(const struct choice *choice, uint32_t place)
+{
+	for (uint32_t i = 1; i < choice->n; i++)
+		if (choice->head[i].place == place)
+			return true;
+	return false;
+}
+
+/* A connector's place: with `again` the one that it had; else one that nobody ever had, else one whose connector is not there. 0: none. */
+static uint32_t place_for(const struct choose_connector *connector, const struct choose_wish *wish, const struct choice *choice, bool again)
+{
+	uint32_t place = 0;
+	for (uint32_t p = OUTPUT_MIRRORS; p >= 1; p--) {
+		uint32_t had = wish->further[p - 1];
+		if (again ? had != connector->id : place_taken(choice, p))
+			continue;
+		if (!place || had == 0 || wish->further[place - 1] != 0)
+			place = p;
+	}
+	return place;
+}
+
+static void add_further(const struct choose_connector *connector, uint32_t n, const struct choose_wish *wish, uint32_t main, struct choice *choice)
+{
+	for (uint32_t again = 2; again-- > 0;) {
+		for (uint32_t i = 0; i < n; i++) {
+			int crtc = free_crtc(&connector[i], crtcs_of(choice));
+			uint32_t had = place_for(&connector[i], wish, choice, true), place = again ? had : had ? 0 : place_for(&connector[i], wish, choice, false);
+			bool missing;
+			if (i == main || !connector[i].usable || connector[i].n_modes == 0 || crtc < 0 || !place)
+				continue;
+			const drmModeModeInfo *mode = main_mode(&connector[i], &(struct choose_wish){0}, &missing);
+			choice->head[choice->n++] = (struct choose_head){.connector = i, .crtc = (uint32_t)crtc, .mode = mode, .place = place};
+		}
+	}
+}
+
 void choose(const struct choose_connector *connector, uint32_t n, const struct choose_wish *wish, struct choice *choice)
 {
 	*choice = (struct choice){0};
@@ -103,15 +158,10 @@ void choose(const struct choose_connector *connector, uint32_t n, const struct c
 	head->connector = main;
 	head->crtc = (uint32_t)free_crtc(&connector[main], 0);
 	head->mode = main_mode(&connector[main], wish, &choice->mode_missing);
-	uint32_t taken = 1u << head->crtc;
-	for (uint32_t i = 0; i < n && choice->n <= OUTPUT_MIRRORS; i++) {
-		int crtc = free_crtc(&connector[i], taken);
-		const drmModeModeInfo *mode = i != main && connector[i].usable ? mirror_mode(&connector[i], choice->head[0].mode) : NULL;
-		if (!mode || crtc < 0)
-			continue;
-		choice->head[choice->n++] = (struct choose_head){i, (uint32_t)crtc, mode};
-		taken |= 1u << crtc;
-	}
+	if (wish->extend)
+		add_further(connector, n, wish, main, choice);
+	else
+		add_mirrors(connector, n, main, choice);
 }
 
 /* Appends to a list; false when it is full, which "..." then says. */

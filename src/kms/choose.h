@@ -2,7 +2,7 @@
  * Which connectors of a card show the picture, and in which mode. Pure: what was read from the card comes in, a choice goes out.
  *
  * One connector is the main one: its mode is the panel's. The others that are connected mirror it, where they have a mode of the same size and a CRTC of
- * their own; else they are off.
+ * their own; else they are off. Or (extend) they show pictures of their own, each in the mode that its monitor prefers.
  */
 #pragma once
 
@@ -30,16 +30,19 @@ struct choose_wish {
 	const char *connector;               /* by name; NULL: any */
 	uint32_t width, height, refresh_mhz; /* 0: no wish */
 	uint32_t keep;                       /* id of the connector that is the main one at present: it stays while it can; 0: none */
+	bool extend;                         /* no mirrors, but further outputs */
+	uint32_t further[OUTPUT_MIRRORS];    /* ids of the connectors that had these places last, and have them again; 0: none yet */
 };
 
 struct choose_head {
 	uint32_t connector; /* index */
 	uint32_t crtc;      /* index */
 	const drmModeModeInfo *mode;
+	uint32_t place;     /* of a further output: which, from 1 */
 };
 
 struct choice {
-	uint32_t n; /* 0: nothing is connected. head[0] is the main one, the others mirror it. */
+	uint32_t n; /* 0: nothing is connected. head[0] is the main one, the others mirror it, or are further outputs. */
 	struct choose_head head[1 + OUTPUT_MIRRORS];
 	bool mode_missing; /* the main one has no such mode as was wished for */
 };

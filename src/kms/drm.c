@@ -24,10 +24,11 @@ struct drm {
 	struct udev *udev;
 	struct udev_monitor *monitor;
 	struct choose_wish wish;
+	_Atomic uint32_t further[OUTPUT_MIRRORS]; /* connectors that have or had these places; for the worker; 0: none yet */
 	_Atomic uint32_t main; /* connector of `output`, or of the one before it fell asleep; for the worker; 0: none */
 	bool asleep;           /* switched off since the last full commit */
-	struct drm_output *output; /* adopted, and its mirrors behind it; NULL or not connected: nothing can be committed. Front. */
-	struct flips flips;
+	struct drm_output *output; /* adopted, and its mirrors or further ones behind it; NULL or not connected: nothing can be committed. Front. */
+	struct flips flips[1 + OUTPUT_MIRRORS];        /* of the main output, and of further ones */
 	struct drm_card card;
 	char driver[32], text[56];
 	dev_t devnum;
@@ -35,7 +36,7 @@ struct drm {
 	struct drm_gbm *gbm; /* NULL: dumb buffers */
 	bool known; /* what it does with others' memory was said */
 	int udmabuf, udmabuf_error; /* -1: there is none, why */
-	struct drm_atomic atomic;
+	struct drm_atomic atomic[1 + OUTPUT_MIRRORS]; /* the same */
 	struct drm_legacy legacy;
 };
 
@@ -46,10 +47,14 @@ static struct drm *from(struct backend *backend)
 
 static struct output *drm_probe(struct backend *backend)
 {
-	struct choose_wish wish = from(backend)->wish;
-	wish.keep = from(backend)->main;
+	struct drm *drm = from(backend);
+	struct choose_wish wish = drm->wish;
+	bool legacy = drm->card.legacy;
+	wish.keep = drm->main;
+	wish.extend &= !legacy; /* each output would need flips and modes of its own, in calls that wait */
+	for (uint32_t i = 0; i < OUTPUT_MIRRORS; i++)
+		wish.further[i] = drm->further[i];
 	struct drm_output *output = drm_output_probe(backend->fd, &wish);
-	bool legacy = from(backend)->card.legacy;
 	if (output && legacy)
 		output->base.n_mirrors = 0; /* no commit is for several CRTCs */
 	if (output && (legacy || output->base.n_mirrors > 0))
@@ -66,7 +71,13 @@ static void drm_adopt(struct backend *backend, struct output *output)
 	/* Another card is awake, and knows nothing of what was on this one. */
 	if (!output)
 		drm->asleep = false;
-	drm_atomic_adopt(&drm->atomic, backend->fd, connected && !drm->card.legacy ? drm->output : NULL);
+	drm_atomic_adopt(&drm->atomic[0], backend->fd, connected && !drm->card.legacy ? drm->output : NULL);
+	for (uint32_t i = 0; i < OUTPUT_MIRRORS; i++) {
+		struct drm_output *further = connected && drm->output->base.further[i] ? &drm->output[1 + i] : NULL;
+		drm_atomic_adopt(&drm->atomic[1 + i], backend->fd, further);
+		if (further || !output)
+			drm->further[i] = further ? further->connector : 0; /* another card's are others */
+	}
 	free(old);
 	drm->legacy = (struct drm_legacy){0};
 	/* Mirrors have the primary plane's picture alone. */
@@ -83,7 +94,7 @@ static int drm_blank(struct backend *backend)
 	struct drm *drm = from(backend);
 	if (!drm->output || !drm->output->base.connected)
 		return 0;
-	if ((drm->card.legacy ? drm_legacy_blank(backend->fd, drm->output) : drm_atomic_blank(&drm->atomic)) != 0)
+	if ((drm->card.legacy ? drm_legacy_blank(backend->fd, drm->output) : drm_atomic_blank(&drm->atomic[0])) != 0)
 		return -1;
 	drm->asleep = true;
 	return 0;
@@ -92,7 +103,8 @@ static int drm_blank(struct backend *backend)
 static int drm_commit(struct backend *backend, const struct commit *commit)
 {
 	struct drm *drm = from(backend);
-	if (!drm->output || !drm->output->base.connected) {
+	uint32_t which = commit->output;
+	if (!drm->output || !drm->output->base.connected || (which && !drm->output->base.further[which - 1])) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -102,10 +114,10 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 		return -1;
 	}
 	int result = drm->card.legacy ? drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit, drm->asleep)
-				      : drm_atomic_commit(&drm->atomic, commit, drm->driver);
-	if (result == 0 && !commit->full)
-		flips_begin(&drm->flips, commit->epoch, drm->card.legacy ? 1 : drm_atomic_outputs(&drm->atomic));
-	if (result >= 0 && commit->full)
+				      : drm_atomic_commit(&drm->atomic[which], commit, drm->driver);
+	if (result == 0 && (!commit->full || (which && commit->buffer)))
+		flips_begin(&drm->flips[which], commit->epoch, drm->card.legacy ? 1 : drm_atomic_outputs(&drm->atomic[which]));
+	if (result >= 0 && commit->full && which == 0)
 		drm->asleep = false;
 	return result;
 }
@@ -126,9 +138,11 @@ static void drm_dispatch(struct backend *backend)
 			memcpy(&flip, bytes + at, sizeof(flip));
 			uint64_t time = (uint64_t)flip.tv_sec * NSEC_PER_SEC + (uint64_t)flip.tv_usec * NSEC_PER_USEC;
 			/* The CRTC is 0 where the kernel does not tell. */
-			bool main = flip.crtc_id == 0 || (drm->output && flip.crtc_id == drm->output->crtc);
-			if (flips_event(&drm->flips, (uint32_t)flip.user_data, main, time ? time : clock_now_ns()))
-				backend->flipped(backend->data, drm->flips.epoch, drm->flips.time_ns);
+			uint32_t which = (uint32_t)(flip.user_data >> 32);
+			bool main = which || flip.crtc_id == 0 || (drm->output && flip.crtc_id == drm->output->crtc);
+			struct flips *flips = &drm->flips[which < ARRAY_LEN(drm->flips) ? which : 0];
+			if (flips_event(flips, (uint32_t)flip.user_data, main, time ? time : clock_now_ns()))
+				backend->flipped(backend->data, which, flips->epoch, flips->time_ns);
 		}
 		at += event.length;
 	}
@@ -373,6 +387,8 @@ struct backend *drm_create(struct session *session, const char *card, bool legac
 	int fd = drm_card_await(session, &drm->card, error, error_size);
 	if (fd < 0 || !take_card(drm, fd, error, error_size))
 		goto fail;
+	if (wish->extend && drm->card.legacy)
+		log_warn("--outputs extend: %s makes no atomic commits, further monitors stay dark", drm->driver);
 	if (wish->connector && !drm_output_exists(fd, wish->connector, error, error_size))
 		goto fail;
 	return &drm->base;

@@ -37,9 +37,10 @@ static drmModeAtomicReq *new_request(void)
 	return request;
 }
 
-static int send(int fd, drmModeAtomicReq *request, uint32_t flags, uint32_t epoch)
+/* What comes back with flip events: the kernel may not say of which CRTC they are. */
+static int send(int fd, drmModeAtomicReq *request, uint32_t flags, const struct commit *commit)
 {
-	int result = drmModeAtomicCommit(fd, request, flags, (void *)(uintptr_t)epoch);
+	int result = drmModeAtomicCommit(fd, request, flags, (void *)(uintptr_t)drm_flip_data(commit->output, commit->epoch));
 	if (result == 0)
 		return 0;
 	errno = -result;
@@ -47,9 +48,9 @@ static int send(int fd, drmModeAtomicReq *request, uint32_t flags, uint32_t epoc
 }
 
 /* The same, and the request is done with. */
-static int send_last(int fd, drmModeAtomicReq *request, uint32_t flags, uint32_t epoch)
+static int send_last(int fd, drmModeAtomicReq *request, uint32_t flags, const struct commit *commit)
 {
-	int result = send(fd, request, flags, epoch), error = errno;
+	int result = send(fd, request, flags, commit), error = errno;
 	drmModeAtomicFree(request);
 	errno = error;
 	return result;
@@ -72,7 +73,7 @@ static int test_overlay(struct drm_atomic *atomic, const struct commit *commit)
 		return -1;
 	drmModeAtomicAddProperty(request, o->primary.id, o->primary.prop[PLANE_FB], commit->buffer->fb);
 	set_overlay(request, o, commit);
-	int result = send_last(atomic->fd, request, DRM_MODE_ATOMIC_TEST_ONLY, commit->epoch);
+	int result = send_last(atomic->fd, request, DRM_MODE_ATOMIC_TEST_ONLY, commit);
 	if (result == 0)
 		atomic->tested = want;
 	return result;
@@ -90,7 +91,7 @@ static void set_output(drmModeAtomicReq *request, const struct drm_output *o, ui
 	drm_plane_set(request, &o->primary, o->crtc, buffer, 0, 0);
 }
 
-/* A whole state: main output, mirrors on or off, pointer, overlay, and what a previous owner left (clear). As backend_ops.commit. */
+/* A whole state: the output, mirrors on or off, pointer, overlay, and what a previous owner left (clear). As backend_ops.commit. */
 static int send_full(const struct drm_atomic *atomic, const struct commit *commit, bool clear)
 {
 	const struct drm_output *o = atomic->output;
@@ -100,15 +101,18 @@ static int send_full(const struct drm_atomic *atomic, const struct commit *commi
 	for (uint32_t i = 0; i <= o->base.n_mirrors; i++)
 		set_output(request, &o[i], atomic->mode_blob[i], i < drm_atomic_outputs(atomic) ? commit->buffer : NULL);
 	for (uint32_t i = 0; clear && i < o->n_clear; i++)
-		drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
+		if (!atomic->cleared || !drm_is_further(o, o->clear[i].object))
+			drmModeAtomicAddProperty(request, o->clear[i].object, o->clear[i].id, o->clear[i].value);
+	/* A further output's mode is set behind the front's back: the main one's next flip does not wait for it. */
+	uint32_t flags = DRM_MODE_ATOMIC_ALLOW_MODESET | (commit->output && commit->buffer ? DRM_MODE_ATOMIC_NONBLOCK | DRM_MODE_PAGE_FLIP_EVENT : 0);
 	/* Whoever had them before. */
 	set_overlay(request, o, commit);
 	drm_plane_set_pointer(request, &o->cursor, o->crtc, commit->cursor ? commit->cursor : &(struct commit_cursor){0});
-	return send_last(atomic->fd, request, DRM_MODE_ATOMIC_ALLOW_MODESET, commit->epoch);
+	return send_last(atomic->fd, request, flags, commit);
 }
 
 /*
- * Everything. Blocks until it is on the screen. What is given up when it is refused is what it works without, the least first: what a previous owner left
+ * Everything. Blocks until it is on the screen, but for a further output. What is given up when it is refused is what it works without, the least first: what a previous owner left
  * stays; then (by the caller, who tries again) the guest's own buffer, the overlay, the pointer; then the mirrors.
  */
 static int commit_full(struct drm_atomic *atomic, const struct commit *commit, const char *driver)
@@ -116,18 +120,20 @@ static int commit_full(struct drm_atomic *atomic, const struct commit *commit, c
 	const struct drm_output *o = atomic->output;
 	for (;;) {
 		bool clear = o->n_clear && !atomic->clear_refused;
-		if (send_full(atomic, commit, clear) == 0)
+		if (send_full(atomic, commit, clear) == 0) {
+			atomic->cleared = true;
 			return 0;
+		}
 		int error = errno;
 		if (commit_not_now(error))
 			return -1;
 		if (clear && send_full(atomic, commit, false) == 0) {
 			log_warn("%s does not let go of what was shown before (%s): leaving it", driver, strerror(error));
-			atomic->clear_refused = true;
+			atomic->clear_refused = atomic->cleared = true;
 			return 0;
 		}
 		errno = error;
-		if (commit->buffer->imported || commit->overlay || (commit->cursor && commit->cursor->buffer) || drm_atomic_outputs(atomic) == 1)
+		if (!commit->buffer || commit->buffer->imported || commit->overlay || (commit->cursor && commit->cursor->buffer) || drm_atomic_outputs(atomic) == 1)
 			return -1;
 		log_warn("%s does not show the picture on %u outputs (%s): on %s alone", driver, drm_atomic_outputs(atomic), strerror(error), o->base.name);
 		atomic->mirrors_refused = true;
@@ -142,7 +148,10 @@ int drm_atomic_blank(const struct drm_atomic *atomic)
 		return -1;
 	for (uint32_t i = 0; i < drm_atomic_outputs(atomic); i++)
 		drmModeAtomicAddProperty(request, atomic->output[i].crtc, atomic->output[i].prop.active, 0);
-	return send_last(atomic->fd, request, DRM_MODE_ATOMIC_ALLOW_MODESET, 0);
+	for (uint32_t i = 0; i < OUTPUT_MIRRORS; i++)
+		if (atomic->output->base.further[i])
+			drmModeAtomicAddProperty(request, atomic->output[1 + i].crtc, atomic->output[1 + i].prop.active, 0);
+	return send_last(atomic->fd, request, DRM_MODE_ATOMIC_ALLOW_MODESET, &(struct commit){0});
 }
 
 /* Adds the damage to what a flip says of the plane that shows the picture, and of the mirrors' planes. The blob that it is in; 0: none. */
@@ -189,10 +198,10 @@ static int commit_flip(struct drm_atomic *atomic, const struct commit *commit)
 		drm_plane_set_pointer(request, &o->cursor, o->crtc, commit->cursor);
 	int cursor = drmModeAtomicGetCursor(request);
 	uint32_t blob = add_clips(atomic, request, commit);
-	int result = send(atomic->fd, request, flags, commit->epoch);
+	int result = send(atomic->fd, request, flags, commit);
 	if (result != 0 && errno == EINVAL && blob) {
 		drmModeAtomicSetCursor(request, cursor);
-		result = send(atomic->fd, request, flags, commit->epoch);
+		result = send(atomic->fd, request, flags, commit);
 		atomic->clips_refused = result == 0; /* else it was something else: a pointer, an import */
 	}
 	int error = errno;

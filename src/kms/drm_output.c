@@ -187,31 +187,6 @@ static bool fill(int fd, struct drm_output *output, const drmModeRes *resources,
 	return true;
 }
 
-static bool is_part(const struct drm_output *output, uint32_t object)
-{
-	return object == output->connector || object == output->crtc || object == output->primary.id;
-}
-
-/* A mirror is no leftover of others; what was left on itself is. False: it cannot be one beside the others, whose planes it shares. */
-static bool add_mirror(struct drm_output *output, struct drm_output *mirror)
-{
-	for (uint32_t i = 0; i <= output->base.n_mirrors; i++)
-		if (output[i].primary.id == mirror->primary.id)
-			return false;
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < output->n_clear; i++)
-		if (!is_part(mirror, output->clear[i].object))
-			output->clear[n++] = output->clear[i];
-	for (uint32_t i = 0; i < mirror->n_clear && n < DRM_CLEAR_MAX; i++)
-		if (is_part(mirror, mirror->clear[i].object))
-			output->clear[n++] = mirror->clear[i];
-	output->n_clear = n;
-	mirror->n_clear = 0;
-	output->base.link_lost |= mirror->base.link_lost;
-	memcpy(output->base.mirror[output->base.n_mirrors++], mirror->base.name, sizeof(mirror->base.name));
-	return true;
-}
-
 /* All connectors of the card; connector[i] stays as long as read[i], which read_free() frees. */
 static uint32_t read_connectors(int fd, const drmModeRes *resources, struct choose_connector *connector, drmModeConnector **read)
 {
@@ -263,11 +238,15 @@ struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish)
 	}
 	for (uint32_t i = 1; i < choice.n; i++) {
 		uint32_t at = choice.head[i].connector;
-		struct drm_output *mirror = &output[1 + output->base.n_mirrors];
-		if (!fill(fd, mirror, resources, read[at], connector[at].name, &choice.head[i]) || !add_mirror(output, mirror))
-			memset(mirror, 0, sizeof(*mirror));
+		uint32_t place = choice.head[i].place;
+		struct drm_output *beside = &output[place ? place : 1 + output->base.n_mirrors];
+		bool stays = connector[at].crtc == (int)choice.head[i].crtc;
+		if (!fill(fd, beside, resources, read[at], connector[at].name, &choice.head[i]) ||
+		    !(place ? drm_add_further(output, place, stays) : drm_add_mirror(output)))
+			memset(beside, 0, sizeof(*beside));
 	}
-	output->base.leftovers = output->n_clear;
+	for (uint32_t i = 0; i <= OUTPUT_MIRRORS; i++)
+		output->base.leftovers += output[i].n_clear;
 	if (choice.mode_missing) {
 		char modes[360], hz[16] = "";
 		choose_list_modes(&connector[choice.head[0].connector], modes, sizeof(modes));

@@ -1,6 +1,7 @@
 #define LOG_MODULE "headless"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,13 +11,19 @@
 #include "base/log.h"
 #include "kms/backend.h"
 
+#define OUTPUTS 2 /* the second one where the panel extends */
+
 struct headless {
 	struct backend base;
-	struct output now;
-	uint64_t start_ns, refresh_ns;
-	uint32_t epoch;   /* of the flip in flight */
-	uint64_t flip_ns; /* its vblank */
-	bool pending;
+	uint64_t start_ns;
+	uint32_t n;
+	struct {
+		struct output now;
+		uint64_t refresh_ns;
+		uint32_t epoch;   /* of the flip in flight */
+		uint64_t flip_ns; /* its vblank */
+		bool pending;
+	} output[OUTPUTS];
 };
 
 static struct headless *from(struct backend *backend)
@@ -26,9 +33,12 @@ static struct headless *from(struct backend *backend)
 
 static struct output *headless_probe(struct backend *backend)
 {
-	struct output *output = malloc(sizeof(*output));
-	if (output)
-		*output = from(backend)->now;
+	const struct headless *headless = from(backend);
+	struct output *output = calloc(OUTPUTS, sizeof(*output));
+	for (uint32_t i = 0; output && i < headless->n; i++)
+		output[i] = headless->output[i].now;
+	if (output && headless->n > 1)
+		output->further[0] = &output[1];
 	return output;
 }
 
@@ -38,38 +48,57 @@ static void headless_adopt(struct backend *backend, struct output *output)
 	free(output);
 }
 
+/* The timer for the first of the flips in flight. */
+static int arm(const struct headless *headless)
+{
+	uint64_t first = 0;
+	for (uint32_t i = 0; i < headless->n; i++)
+		if (headless->output[i].pending && (!first || headless->output[i].flip_ns < first))
+			first = headless->output[i].flip_ns;
+	struct itimerspec at = {.it_value = {.tv_sec = (time_t)(first / NSEC_PER_SEC), .tv_nsec = (long)(first % NSEC_PER_SEC)}};
+	return timerfd_settime(headless->base.fd, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
 static int headless_commit(struct backend *backend, const struct commit *commit)
 {
 	struct headless *headless = from(backend);
-	if (headless->pending) {
+	uint32_t i = commit->output;
+	if (headless->output[i].pending && commit->buffer) {
 		errno = EBUSY;
 		return -1;
 	}
-	if (commit->full)
+	if (commit->full && (i == 0 || !commit->buffer)) {
+		headless->output[i].pending = false;
 		return 0;
+	}
 	/* The picture changes at the next point of the grid, as at a vblank; at the one after it if that passes while this is being done. */
-	uint64_t next;
+	uint64_t refresh_ns = headless->output[i].refresh_ns;
+	headless->output[i].pending = true;
+	headless->output[i].epoch = commit->epoch;
 	do {
-		next = headless->start_ns + ((clock_now_ns() - headless->start_ns) / headless->refresh_ns + 1) * headless->refresh_ns;
-		struct itimerspec at = {.it_value = {.tv_sec = (time_t)(next / NSEC_PER_SEC), .tv_nsec = (long)(next % NSEC_PER_SEC)}};
-		if (timerfd_settime(headless->base.fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+		headless->output[i].flip_ns = headless->start_ns + ((clock_now_ns() - headless->start_ns) / refresh_ns + 1) * refresh_ns;
+		if (arm(headless) != 0) {
+			headless->output[i].pending = false;
 			return -1;
-	} while (clock_now_ns() >= next);
-	headless->pending = true;
-	headless->epoch = commit->epoch;
-	headless->flip_ns = next;
+		}
+	} while (clock_now_ns() >= headless->output[i].flip_ns);
 	return 0;
 }
 
 static void headless_dispatch(struct backend *backend)
 {
 	struct headless *headless = from(backend);
-	uint64_t ticks;
-	if (read(backend->fd, &ticks, sizeof(ticks)) != sizeof(ticks) || !headless->pending)
+	uint64_t ticks, now = clock_now_ns();
+	if (read(backend->fd, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return;
-	headless->pending = false;
-	/* A card's event has the time of its vblank, too, however late it is read (drm_vblank.c, send_vblank_event()). */
-	backend->flipped(backend->data, headless->epoch, headless->flip_ns);
+	for (uint32_t i = 0; i < headless->n; i++) {
+		if (!headless->output[i].pending || headless->output[i].flip_ns > now)
+			continue;
+		headless->output[i].pending = false;
+		/* A card's event has the time of its vblank, too, however late it is read (drm_vblank.c, send_vblank_event()). */
+		backend->flipped(backend->data, i, headless->output[i].epoch, headless->output[i].flip_ns);
+	}
+	arm(headless);
 }
 
 static const char *headless_describe(const struct backend *backend)
@@ -126,7 +155,18 @@ static const struct backend_ops headless_ops = {
 	.destroy = headless_destroy,
 };
 
-struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz)
+static void set_output(struct headless *headless, uint32_t i, const char *name, uint32_t width, uint32_t height, uint32_t refresh_mhz)
+{
+	struct output *output = &headless->output[i].now;
+	*output = (struct output){.connected = true, .monitor = "headless", .width = width, .height = height, .refresh_mhz = refresh_mhz, .vblank = true};
+	snprintf(output->name, sizeof(output->name), "%s", name);
+	/* 96 pixels an inch */
+	output->width_mm = (uint32_t)((uint64_t)width * 254 / 960);
+	output->height_mm = (uint32_t)((uint64_t)height * 254 / 960);
+	headless->output[i].refresh_ns = NSEC_PER_SEC * 1000 / refresh_mhz;
+}
+
+struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz, bool extend)
 {
 	struct headless *headless = calloc(1, sizeof(*headless));
 	if (!headless)
@@ -137,19 +177,9 @@ struct backend *headless_create(uint32_t width, uint32_t height, uint32_t refres
 		free(headless);
 		return NULL;
 	}
-	headless->now = (struct output){
-		.connected = true,
-		.name = "Headless-1",
-		.monitor = "headless",
-		.width = width ? width : 1280,
-		.height = height ? height : 800,
-		.refresh_mhz = refresh_mhz ? refresh_mhz : 60000,
-		.vblank = true,
-	};
-	/* 96 pixels an inch */
-	headless->now.width_mm = (uint32_t)((uint64_t)headless->now.width * 254 / 960);
-	headless->now.height_mm = (uint32_t)((uint64_t)headless->now.height * 254 / 960);
+	headless->n = extend ? OUTPUTS : 1;
+	set_output(headless, 0, "Headless-1", width ? width : 1280, height ? height : 800, refresh_mhz ? refresh_mhz : 60000);
+	set_output(headless, 1, "Headless-2", 1024, 768, 75000);
 	headless->start_ns = clock_now_ns();
-	headless->refresh_ns = NSEC_PER_SEC * 1000 / headless->now.refresh_mhz;
 	return &headless->base;
 }

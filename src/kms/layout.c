@@ -12,3 +12,8 @@ enum panel_face layout_face(const struct layout_state *state)
 		return PANEL_FACE_UI;
 	return PANEL_FACES;
 }
+
+enum panel_face layout_further(const struct layout_state *state, enum panel_face guest)
+{
+	return state->presentation == PRESENTATION_PRESENTED && state->guest_scanout && state->complete[guest] ? guest : PANEL_FACES;
+}

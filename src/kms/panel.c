@@ -63,9 +63,9 @@ static void news(struct panel *panel, enum panel_face which)
 			face->complete = false;
 			panel_let_go(panel, which, screen->set, face->latest);
 		}
-		if (which == PANEL_FACE_GUEST) {
+		if (which >= PANEL_FACE_GUEST) {
 			panel_update_status(panel);
-			if (panel->config.scanout)
+			if (which == PANEL_FACE_GUEST && panel->config.scanout)
 				panel->config.scanout(panel->config.data, width, height);
 		}
 		panel_run_latch(screen, latch_news(&screen->latch, false, clock_now_ns()));
@@ -153,6 +153,9 @@ static int on_events(int fd, uint32_t mask, void *data)
 		case WORKER_READY:
 			ready(panel, &event);
 			break;
+		case WORKER_BLACK:
+			panel_black_ready(panel, &event);
+			break;
 		case WORKER_NEWS:
 			news(panel, event.face);
 			break;
@@ -215,11 +218,12 @@ struct panel *panel_create(struct wl_event_loop *loop, const struct panel_config
 	struct backend *backend;
 	*exit_status = EXIT_DISPLAY;
 	if (config->backend == PANEL_HEADLESS) {
-		backend = headless_create(config->width, config->height, config->refresh_mhz);
+		backend = headless_create(config->width, config->height, config->refresh_mhz, config->extend);
 		if (!backend)
 			snprintf(error, error_size, "headless display: %s", strerror(errno));
 	} else {
-		struct choose_wish wish = {.connector = config->connector, .width = config->width, .height = config->height, .refresh_mhz = config->refresh_mhz};
+		struct choose_wish wish = {.connector = config->connector, .width = config->width, .height = config->height, .refresh_mhz = config->refresh_mhz,
+			.extend = config->extend};
 		backend = drm_create(config->session, config->card, config->legacy_kms, config->gbm_buffers, &wish, error, error_size, exit_status);
 	}
 	struct panel *panel = backend ? panel_create_on(loop, config, backend, error, error_size) : NULL;
@@ -241,7 +245,7 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 	panel->config = *config;
 	panel->latch_fd = panel->tick_fd = -1;
 	panel->first_frame_due = true;
-	panel->n_screens = 1;
+	panel->n_screens = config->extend ? SCREENS : 1;
 	for (uint32_t i = 0; i < SCREENS; i++) {
 		panel->screen[i].panel = panel;
 		panel->screen[i].number = i;
@@ -253,7 +257,7 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 	struct output *output = panel->backend->ops->probe(panel->backend);
 	panel->latch_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	panel->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	panel->events = mailbox_create(64, sizeof(struct worker_event));
+	panel->events = mailbox_create(128, sizeof(struct worker_event));
 	panel->chatter = mailbox_create(512, sizeof(struct worker_chatter));
 	if (!output || panel->latch_fd < 0 || panel->tick_fd < 0 || !panel->events || !panel->chatter) {
 		snprintf(error, error_size, "display: %s", strerror(errno));
@@ -338,6 +342,7 @@ int panel_start(struct panel *panel)
 	struct worker_config config = {
 		.backend = panel->backend,
 		.link = {[PANEL_FACE_UI] = panel->outbox[0].link, [PANEL_FACE_GUEST] = panel->outbox[1].link},
+		.screens = panel->n_screens,
 		.bilinear = panel->config.bilinear,
 		.strip = panel->config.strip,
 		.strip_text = panel->config.strip_text,
@@ -351,6 +356,8 @@ int panel_start(struct panel *panel)
 	if (!panel->worker || worker_start(panel->worker) != 0 || panel_start_card(panel) != 0)
 		return -1;
 	panel_new_geometry(&panel->screen[0]);
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		panel->screen[i].output.connected ? panel_new_geometry(&panel->screen[i]) : panel_tell_display(&panel->screen[i]);
 	panel_offer_pointer(panel);
 	panel_update_status(panel);
 	panel_go_light(panel);

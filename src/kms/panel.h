@@ -5,8 +5,9 @@
  * The panel: producers' pictures on outputs. The front thread calls everything here; a worker thread ("worker") reads
  * the links, copies pictures into scanout buffers and makes framebuffers, so that the front only commits.
  *
- * A face is what can fill the screen: the UI, the placeholder (head 1 of the UI's link: shown instead of a guest without
+ * A face is what can fill a screen: the UI, the placeholder (head 1 of the UI's link: shown instead of a guest without
  * scanout), the guest. Each has its own framebuffers of the output's size; a toggle is one commit that swaps FB_ID.
+ * Further outputs (extend) show further heads of the guest while it is presented, and black else: panel_further.c.
  */
 #pragma once
 

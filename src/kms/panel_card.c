@@ -116,7 +116,9 @@ void panel_card_lost(struct panel *panel)
 		struct screen *screen = &panel->screen[i];
 		screen->output.connected = false;
 		screen->output.n_mirrors = 0;
-		screen->set = ++panel->sets;
+		screen->set = i ? 0 : ++panel->sets; /* a further one's are made when it is known to have a monitor */
+		screen->black = NULL;
+		screen->off = false;
 		screen->now = screen->next = (struct shown){0};
 	}
 	for (uint32_t f = 0; f < PANEL_FACES; f++)

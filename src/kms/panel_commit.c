@@ -37,10 +37,11 @@ uint64_t panel_refresh_ns(const struct screen *screen)
 enum panel_face panel_wanted_face(const struct screen *screen)
 {
 	const struct panel *panel = screen->panel;
-	struct layout_state state = {.presentation = panel->presentation, .guest_scanout = panel->face[PANEL_FACE_GUEST].width != 0};
+	enum panel_face guest = (enum panel_face)(PANEL_FACE_GUEST + screen->number);
+	struct layout_state state = {.presentation = panel->presentation, .guest_scanout = panel->face[guest].width != 0};
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		state.complete[f] = panel->face[f].complete;
-	return layout_face(&state);
+	return screen->number ? layout_further(&state, guest) : layout_face(&state);
 }
 
 static bool holds(const struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
@@ -55,7 +56,8 @@ static bool holds(const struct panel *panel, enum panel_face face, uint32_t set,
 /* Gives a framebuffer back to the worker unless it is still needed. Old sets go as a whole. */
 void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index)
 {
-	if (set == panel->screen[screen_of(face)].set && !holds(panel, face, set, index))
+	/* Black goes with its set. */
+	if (face != PANEL_FACES && set == panel->screen[screen_of(face)].set && !holds(panel, face, set, index))
 		worker_post(panel->worker,
 			&(struct front_event){.type = FRONT_FREE, .set = set, .face = face, .index = index, .serial = panel->face[face].serial[index],
 				.seen = panel->face[face].seen[index]});
@@ -75,8 +77,7 @@ void panel_replace_now(struct screen *screen)
 		panel_let_go(panel, old.face, old.set, old.index);
 }
 
-/* `next` is on the screen since `time`. */
-static void shown(struct screen *screen, uint64_t time)
+static void shown_main(struct screen *screen, uint64_t time)
 {
 	struct panel *panel = screen->panel;
 	panel_replace_now(screen);
@@ -110,6 +111,15 @@ static void shown(struct screen *screen, uint64_t time)
 		outbox_presented(&panel->outbox[producer_of(now->face)], head_of(now->face), now->sequence, time);
 	}
 	panel_arm_tick(panel);
+}
+
+/* `next` is on the screen since `time`. */
+static void shown(struct screen *screen, uint64_t time)
+{
+	if (screen->number == 0)
+		shown_main(screen, time);
+	else
+		panel_shown_further(screen, time);
 }
 
 /* The card does not show the guest's own buffer. The worker copies it for some time; what is on the screen stays until the copy is ready. */
@@ -236,13 +246,16 @@ static enum latch_result try_commit(struct screen *screen)
 void panel_run_latch(struct screen *screen, bool commit)
 {
 	struct panel *panel = screen->panel;
+	bool main = screen->number == 0, full = screen->latch.full;
 	while (commit) {
 		uint64_t began = clock_now_ns();
-		enum latch_result result = try_commit(screen);
+		enum latch_result result = main ? try_commit(screen) : panel_commit_further(screen);
 		commit = latch_committed(&screen->latch, result, began, clock_now_ns());
 		if (result == LATCH_SHOWN)
 			shown(screen, clock_now_ns());
 	}
+	if (main && full && !screen->latch.full)
+		panel_light_further(panel);
 	if (screen->latch.lost != screen->lost) {
 		screen->lost = screen->latch.lost;
 		log_warn("%s: a page flip was never reported, setting everything anew", screen->output.name);
@@ -251,15 +264,16 @@ void panel_run_latch(struct screen *screen, bool commit)
 	panel_update_visible(panel);
 }
 
-void panel_flipped(void *data, uint32_t epoch, uint64_t time)
+void panel_flipped(void *data, uint32_t output, uint32_t epoch, uint64_t time)
 {
 	struct panel *panel = data;
-	struct screen *screen = &panel->screen[0];
+	struct screen *screen = &panel->screen[output];
 	bool ours;
 	bool commit = latch_flip(&screen->latch, epoch, time, clock_now_ns(), &ours);
 	if (!ours)
 		return;
-	atomic_fetch_add(&panel->config.stats->latch_misses, screen->latch.missed - screen->missed);
+	if (output == 0)
+		atomic_fetch_add(&panel->config.stats->latch_misses, screen->latch.missed - screen->missed);
 	screen->missed = screen->latch.missed;
 	if (screen->next.valid)
 		shown(screen, time);
@@ -277,7 +291,7 @@ static void go_dark(struct screen *screen)
 
 static void go_light(struct screen *screen)
 {
-	if (screen->output.connected)
+	if (screen->output.connected && !screen->off)
 		panel_run_latch(screen, latch_light(&screen->latch, panel_refresh_ns(screen), screen->output.vblank, clock_now_ns()));
 }
 

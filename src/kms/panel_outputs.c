@@ -15,6 +15,7 @@ void panel_new_geometry(struct screen *screen)
 {
 	struct panel *panel = screen->panel;
 	screen->set = ++panel->sets;
+	screen->black = NULL;
 	for (uint32_t f = 0; f < panel_faces(panel); f++) {
 		if (screen_of((enum panel_face)f) != screen->number)
 			continue;
@@ -26,16 +27,25 @@ void panel_new_geometry(struct screen *screen)
 	panel_tell_display(screen);
 }
 
+static void take(struct screen *screen, const struct output *output)
+{
+	const struct output old = screen->output;
+	screen->output = output ? *output : (struct output){0};
+	screen->off = false;
+	memset(screen->output.further, 0, sizeof(screen->output.further)); /* those are gone with the next adopted one */
+	if (!screen->output.connected) {
+		/* Producers go on in the size they have. */
+		screen->output.width = old.width;
+		screen->output.height = old.height;
+		screen->output.refresh_mhz = old.refresh_mhz;
+	}
+}
+
 void panel_take_output(struct panel *panel, const struct output *output)
 {
-	struct output *now = &panel->screen[0].output, old = *now;
-	*now = *output;
-	if (!output->connected) {
-		/* Producers go on in the size they have. */
-		now->width = old.width;
-		now->height = old.height;
-		now->refresh_mhz = old.refresh_mhz;
-	}
+	take(&panel->screen[0], output);
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		take(&panel->screen[i], output->further[i - 1]);
 }
 
 static bool same_monitor(const struct output *a, const struct output *b)
@@ -56,6 +66,31 @@ static bool same_output(const struct output *a, const struct output *b)
 	return true;
 }
 
+/* Whether all of them are as before, as far as the front has to do with it. */
+static bool nothing_new(const struct panel *panel, const struct output *output)
+{
+	static const struct output none;
+	bool same = same_output(output, &panel->screen[0].output) && !output->link_lost;
+	for (uint32_t i = 1; i < panel->n_screens; i++) {
+		const struct output *further = output->further[i - 1] ? output->further[i - 1] : &none;
+		same &= same_output(further, &panel->screen[i].output) && !further->link_lost;
+	}
+	return same;
+}
+
+/* A further screen's monitor may have come, gone or changed. */
+static void renew_further(struct screen *screen, const struct output *old)
+{
+	const struct output *output = &screen->output;
+	bool anew = screen->set == 0 || screen->panel->new_card || output->width != old->width || output->height != old->height || output->refresh_mhz != old->refresh_mhz;
+	if (output->connected)
+		log_info("%s: %ux%u, the guest's head %u", output->name, output->width, output->height, screen->number);
+	if (output->connected && anew)
+		panel_new_geometry(screen);
+	else
+		panel_tell_display(screen);
+}
+
 void panel_probed(struct panel *panel, struct output *output)
 {
 	if (panel->card != PANEL_CARD_HERE) {
@@ -69,11 +104,13 @@ void panel_probed(struct panel *panel, struct output *output)
 		return;
 	}
 	struct screen *screen = &panel->screen[0];
-	struct output old = screen->output;
+	struct output old = screen->output, further[SCREENS];
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		further[i] = panel->screen[i].output;
 	/* The session's previous owner may have left a pointer or a second picture, which only this probe saw. */
 	bool leftovers = panel->foreign && output->leftovers > 0;
 	panel->foreign = false;
-	if (same_output(output, &old) && !leftovers && !output->link_lost && !panel->new_card) {
+	if (nothing_new(panel, output) && !leftovers && !panel->new_card) {
 		free(output);
 		return;
 	}
@@ -92,6 +129,8 @@ void panel_probed(struct panel *panel, struct output *output)
 		panel_new_geometry(screen);
 	else if (screen->output.connected && !same_monitor(&screen->output, &old))
 		panel_tell_display(screen); /* another monitor with the same mode */
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		renew_further(&panel->screen[i], &further[i]);
 	panel->new_card = false;
 	panel_tell_path(panel);
 	panel_update_status(panel);

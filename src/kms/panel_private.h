@@ -1,6 +1,6 @@
 /*
  * The panel from inside, all of it on the front thread: panel.c (what the program calls, sources of the event loop),
- * panel_commit.c (what is shown: latch, commits, flips), panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards that go
+ * panel_commit.c (what is shown: latch, commits, flips), panel_further.c (the same of further outputs), panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards that go
  * and come), panel_producers.c (what producers and the status board are told).
  */
 #pragma once
@@ -39,7 +39,7 @@ enum panel_card { PANEL_CARD_HERE, PANEL_CARD_LEAVING, PANEL_CARD_OPENING, PANEL
 /* A framebuffer on, or on its way to, the screen. */
 struct shown {
 	bool valid;
-	enum panel_face face;
+	enum panel_face face; /* PANEL_FACES: black, on a further screen */
 	uint32_t set, index;
 	uint64_t sequence, serial;
 	bool drawn;             /* the pointer's picture is in it */
@@ -55,6 +55,8 @@ struct screen {
 	struct output output; /* as last known; connected tells whether it is there now */
 	struct latch latch;
 	uint32_t set; /* number of its framebuffers'; 0: none yet */
+	const struct scanout_buffer *black; /* a further one's, of the present set; NULL: not there yet */
+	bool off;        /* a further one that the card did not take: until outputs change */
 	struct shown now, next;
 	uint32_t lost;   /* flip events lost, already logged */
 	uint32_t missed; /* vblanks missed, already counted */
@@ -158,7 +160,7 @@ void panel_arm(int fd, uint64_t at_ns);
 /* The latch's timer, for the first of what it is for. */
 void panel_arm_latch(const struct panel *panel);
 uint64_t panel_refresh_ns(const struct screen *screen);
-/* PANEL_FACES: nothing. */
+/* PANEL_FACES: nothing new on the main screen, black on others. */
 enum panel_face panel_wanted_face(const struct screen *screen);
 /* Gives a framebuffer back to the worker unless it is on the screen, on its way there, or its face's latest. */
 void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index);
@@ -166,11 +168,21 @@ void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint3
 void panel_replace_now(struct screen *screen);
 /* Commits while told to, then arms the latch timer. commit: what a latch function said. */
 void panel_run_latch(struct screen *screen, bool commit);
-void panel_flipped(void *data, uint32_t epoch, uint64_t time);
+void panel_flipped(void *data, uint32_t output, uint32_t epoch, uint64_t time);
 void panel_go_dark(struct panel *panel);
 void panel_go_light(struct panel *panel);
 /* The card is to switch off now. 0: it did, or will be asked again; -1 with errno: it does not. */
 int panel_try_blank(struct panel *panel);
+
+/* panel_further.c: of a further screen */
+/* Commits what is wanted now, as the latch has to know it. */
+enum latch_result panel_commit_further(struct screen *screen);
+/* `next` is on the screen since `time`. */
+void panel_shown_further(struct screen *screen, uint64_t time);
+/* WORKER_BLACK has come. */
+void panel_black_ready(struct panel *panel, const struct worker_event *event);
+/* The main output has its whole state: what waited for that may follow. */
+void panel_light_further(struct panel *panel);
 
 /* panel_pointer.c */
 /* What the cursor plane has to show beside the newest picture of a face. Takes what the worker said last. */

@@ -51,6 +51,9 @@ void panel_update_visible(struct panel *panel)
 			visible = 1u << PANEL_FACE_UI;
 		}
 	}
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		if (panel->screen[i].latch.state != LATCH_DARK && panel->presentation == PRESENTATION_PRESENTED)
+			visible |= 1u << (PANEL_FACE_GUEST + i);
 	if (visible == panel->visible)
 		return;
 	if (visible & ~panel->visible & 1u << PANEL_FACE_GUEST)
@@ -74,29 +77,38 @@ void panel_tell_display(struct screen *screen)
 	message.display.width_mm = output->width_mm;
 	message.display.height_mm = output->height ? (uint32_t)((uint64_t)output->height_mm * content.h / output->height) : 0;
 	snprintf(message.display.name, sizeof(message.display.name), "%s", output->monitor);
+	/* What the guest may know of a further output: a monitor comes and goes. The main one's size stays. */
+	if (screen->number && (!output->connected || screen->off))
+		message = (struct link_message){.type = LINK_DISPLAY};
 	for (uint32_t f = 0; f < panel_faces(panel); f++)
 		if (screen_of((enum panel_face)f) == screen->number)
 			outbox_display(&panel->outbox[producer_of((enum panel_face)f)], head_of((enum panel_face)f), &message);
+}
+
+static void write_output(struct status_output *to, const struct screen *screen)
+{
+	const struct output *output = &screen->output;
+	bool on = output->connected && !screen->off;
+	*to = (struct status_output){.width = on ? output->width : 0, .height = on ? output->height : 0, .refresh_mhz = output->refresh_mhz, .connected = on};
+	snprintf(to->name, sizeof(to->name), "%s", output->name);
 }
 
 static void write_status(struct status *status, void *data)
 {
 	const struct panel *panel = data;
 	const struct output *main = &panel->screen[0].output;
-	status->n_outputs = main->connected ? 1 + main->n_mirrors : 0;
 	status->blanked = panel->blanked;
 	status->card = !panel->opener ? STATUS_CARD_NONE : panel->card == PANEL_CARD_HERE ? STATUS_CARD_HERE : STATUS_CARD_GONE;
-	struct status_output *output = &status->output[0];
-	snprintf(output->name, sizeof(output->name), "%s", main->name);
-	output->width = main->connected ? main->width : 0;
-	output->height = main->connected ? main->height : 0;
-	output->refresh_mhz = main->refresh_mhz;
-	output->connected = main->connected;
+	status->n_outputs = main->connected ? 1 + main->n_mirrors : 0;
+	write_output(&status->output[0], &panel->screen[0]);
 	for (uint32_t i = 0; i < main->n_mirrors && i + 1 < STATUS_OUTPUTS; i++) {
 		status->output[1 + i] = status->output[0];
 		status->output[1 + i].mirror = true;
-		snprintf(status->output[1 + i].name, sizeof(output->name), "%s", main->mirror[i]);
+		snprintf(status->output[1 + i].name, sizeof(status->output[0].name), "%s", main->mirror[i]);
 	}
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		if (main->connected && panel->screen[i].output.connected && status->n_outputs < STATUS_OUTPUTS)
+			write_output(&status->output[status->n_outputs++], &panel->screen[i]);
 	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
 	status->zero_copy = panel->direct;

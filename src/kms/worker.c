@@ -32,6 +32,7 @@ static void new_geometry(struct worker *worker, uint32_t screen, uint32_t number
 	set->number = number;
 	set->width = width;
 	set->height = height;
+	set->black_due = screen > 0;
 	worker->current[screen] = number;
 	for (uint32_t f = 0; f < PANEL_FACES; f++) {
 		if (screen_of((enum panel_face)f) != screen)
@@ -146,6 +147,11 @@ static int wait_ms(struct worker *worker, uint64_t now)
 		if (plane->due)
 			ms = plane->next_ns > now ? earlier(ms, plane->next_ns, now) : ms < 0 || ms > RETRY_MS ? RETRY_MS : ms;
 	}
+	for (uint32_t s = 1; s < worker->config.screens; s++) {
+		const struct set *set = worker_find_set(worker, worker->current[s]);
+		if (set && set->black_due && set->retry_ns && set->retry_ns != UINT64_MAX)
+			ms = earlier(ms, set->retry_ns, now);
+	}
 	for (uint32_t f = 0; f < PANEL_FACES; f++) {
 		struct face *face = &worker->face[f];
 		const struct set *set = worker_current(worker, (enum panel_face)f);
@@ -195,6 +201,8 @@ static void *run(void *arg)
 		worker_update_pointers(worker, now);
 		for (uint32_t f = 0; f < PANEL_FACES; f++)
 			worker_compose(worker, (enum panel_face)f, now);
+		for (uint32_t s = 1; s < worker->config.screens; s++)
+			worker_offer_black(worker, s);
 	}
 	return NULL;
 }
@@ -221,8 +229,11 @@ struct worker *worker_create(const struct worker_config *config)
 		worker->producer[p].table = link_table_create(link_pixels_size(config->link[of[p]]));
 		if (!worker->producer[p].table)
 			goto fail;
-		worker->face[of[p]] = (struct face){.producer = p, .present = true};
-		if (of[p] == PANEL_FACE_UI)
+		if (p == 1)
+			worker_join_faces(worker);
+		else
+			worker->face[PANEL_FACE_UI] = (struct face){.producer = p, .present = true};
+		if (p == 0)
 			worker->face[PANEL_FACE_PLACEHOLDER] = (struct face){.producer = p, .head = 1, .present = true};
 	}
 	return worker;

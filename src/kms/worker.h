@@ -33,6 +33,7 @@ _Static_assert(PANEL_FACES == PANEL_FACE_GUEST + SCREENS && SCREENS <= LINK_MAX_
 /* worker -> front */
 enum worker_event_type {
 	WORKER_READY,  /* a framebuffer is finished */
+	WORKER_BLACK,  /* buffer, of set: black, for the further screen of this face */
 	WORKER_NEWS,   /* struct face_news of the face changed */
 	WORKER_JOINED, /* the guest's link was replaced: events before this one are about the old one */
 	WORKER_POINTER, /* struct pointer_news of the producer changed */
@@ -122,6 +123,7 @@ struct pointer_news;
 struct worker_config {
 	struct backend *backend;
 	struct link *link[PANEL_FACES]; /* by face; UI and placeholder share one, the placeholder is its head 1 */
+	uint32_t screens; /* so many heads of the guest's have one */
 	bool bilinear; /* as in struct panel_config */
 	enum panel_strip strip;
 	const char *const *strip_text; /* PANEL_FACES */

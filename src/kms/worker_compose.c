@@ -103,6 +103,20 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	state->next_ns = now + (state->direct ? WORKER_DIRECT_NS : WORKER_HIDDEN_NS);
 }
 
+void worker_offer_black(struct worker *worker, uint32_t screen)
+{
+	struct set *set = worker_find_set(worker, worker->current[screen]);
+	if (!set || !set->black_due)
+		return;
+	if (!mailbox_has_room(worker->config.events, ROOM)) {
+		worker->ready_due = true;
+		return;
+	}
+	struct worker_event event = {.type = WORKER_BLACK, .face = (enum panel_face)(PANEL_FACE_GUEST + screen), .set = set->number, .buffer = worker_black(worker, set)};
+	if (event.buffer)
+		set->black_due = !mailbox_post(worker->config.events, &event);
+}
+
 void worker_take_back(struct worker *worker, const struct front_event *event)
 {
 	struct set *set = worker_find_set(worker, event->set);

@@ -29,7 +29,7 @@ void worker_free_set(struct worker *worker, struct set *set)
 		for (uint32_t i = 0; i < FACE_BUFFERS; i++)
 			if (set->fb[f][i].made)
 				worker->config.backend->ops->free_buffer(worker->config.backend, &set->fb[f][i].buffer);
-	if (set->black.fb)
+	if (set->black_made)
 		worker->config.backend->ops->free_buffer(worker->config.backend, &set->black);
 	memset(set, 0, sizeof(*set));
 }
@@ -41,28 +41,14 @@ void worker_free_sets(struct worker *worker)
 			worker_free_set(worker, &worker->set[s][i]);
 }
 
-const struct scanout_buffer *worker_black(struct worker *worker, struct set *set)
-{
-	struct backend *backend = worker->config.backend;
-	struct scanout_buffer *black = &set->black;
-	if (!black->fb && clock_now_ns() >= set->retry_ns) {
-		if (backend->ops->make_buffer(backend, set->width, set->height, black) != 0)
-			return NULL;
-		backend_draw(backend, black, true);
-		blit_bars(&(struct blit_target){black->pixels, black->pitch, black->width, black->height}, (struct rect){0});
-		backend_draw(backend, black, false);
-	}
-	return black->fb ? black : NULL;
-}
-
-static bool make_framebuffer(struct worker *worker, struct set *set, struct framebuffer *fb)
+static bool make_buffer(struct worker *worker, struct set *set, struct scanout_buffer *buffer)
 {
 	struct backend *backend = worker->config.backend;
 	uint64_t now = clock_now_ns();
 	if (now < set->retry_ns)
 		return false;
-	fb->made = fb->free = backend->ops->make_buffer(backend, set->width, set->height, &fb->buffer) == 0;
-	if (fb->made) {
+	bool made = backend->ops->make_buffer(backend, set->width, set->height, buffer) == 0;
+	if (made) {
 		set->retry_ns = 0;
 	} else if (errno == ENODEV) {
 		mailbox_post(worker->config.events, &(struct worker_event){.type = WORKER_LOST});
@@ -72,14 +58,31 @@ static bool make_framebuffer(struct worker *worker, struct set *set, struct fram
 			log_error("no framebuffer of %ux%u: %s; a smaller mode may help", set->width, set->height, strerror(errno));
 		set->retry_ns = now + WORKER_RETRY_NS;
 	}
-	return fb->made;
+	return made;
+}
+
+const struct scanout_buffer *worker_black(struct worker *worker, struct set *set)
+{
+	struct backend *backend = worker->config.backend;
+	struct scanout_buffer *black = &set->black;
+	if (!set->black_made && clock_now_ns() >= set->retry_ns) {
+		if (set->black_due ? !make_buffer(worker, set, black) : backend->ops->make_buffer(backend, set->width, set->height, black) != 0)
+			return NULL;
+		set->black_made = true;
+		backend_draw(backend, black, true);
+		blit_bars(&(struct blit_target){black->pixels, black->pitch, black->width, black->height}, (struct rect){0});
+		backend_draw(backend, black, false);
+	}
+	return set->black_made ? black : NULL;
 }
 
 struct framebuffer *worker_free_framebuffer(struct worker *worker, struct set *set, enum panel_face face, uint32_t *index)
 {
 	for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
 		struct framebuffer *fb = &set->fb[face][i];
-		if (!fb->made && !make_framebuffer(worker, set, fb))
+		if (!fb->made)
+			fb->made = fb->free = make_buffer(worker, set, &fb->buffer);
+		if (!fb->made)
 			return NULL;
 		if (fb->free) {
 			*index = i;
@@ -171,7 +174,8 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 		damage_add(&fb->damage, fb->cursor);
 		damage_add(&fb->damage, cursor);
 	}
-	bool uncover = fb->figures_serial != 0 && !worker->figures.on;
+	bool figures = worker->figures.on && screen_of(face) == 0;
+	bool uncover = fb->figures_serial != 0 && !figures;
 	if (!fb->drawn || uncover || !same_rect(fb->source, head->source) || !same_rect(fb->dest, dest)) {
 		blit_bars(&target, dest);
 		fb->figures_serial = 0;
@@ -191,7 +195,7 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 			cursor_picture(state, head), &worker->scratch, &touched);
 		drawn = rect_union(drawn, touched);
 	}
-	if (worker->figures.on)
+	if (figures)
 		drawn = rect_union(drawn, draw_figures(worker, fb, &target, drawn));
 	if (!rect_empty(&drawn))
 		drawn.y += parts.content.y;
@@ -206,7 +210,7 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 	fb->drawn = true;
 	fb->source = head->source;
 	fb->dest = dest;
-	if (face == PANEL_FACE_GUEST)
+	if (face >= PANEL_FACE_GUEST)
 		atomic_fetch_add_explicit(&worker->config.stats->bytes_copied, bytes, memory_order_relaxed);
 }
 

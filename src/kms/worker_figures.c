@@ -15,11 +15,11 @@ static struct figures_counts count(const struct stats *stats, uint64_t now)
 	};
 }
 
-/* The hidden face, too: a toggle shows what was composed of it last. */
+/* Those of the main screen, the hidden one, too: a toggle shows what was composed of it last. */
 static void compose_all(struct worker *worker)
 {
 	for (uint32_t f = 0; f < PANEL_FACES; f++) {
-		if (!worker_head(worker, (enum panel_face)f))
+		if (screen_of((enum panel_face)f) != 0 || !worker_head(worker, (enum panel_face)f))
 			continue;
 		worker->face[f].outstanding = true;
 		worker->face[f].next_ns = 0;

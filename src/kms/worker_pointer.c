@@ -11,7 +11,7 @@ bool worker_cursor_seen(const struct face *face)
 bool worker_draws_cursor(const struct worker *worker, enum panel_face face)
 {
 	const struct face *state = &worker->face[face];
-	return worker_cursor_seen(state) && (face == PANEL_FACE_PLACEHOLDER || !worker->pointer[state->producer].in_use);
+	return worker_cursor_seen(state) && (!worker_pointed(face) || !worker->pointer[state->producer].in_use);
 }
 
 /* Whether the plane can show it, where, and in which buffer. WAITS: as before until the front gives a buffer back. */

@@ -35,7 +35,8 @@ struct set {
 	uint32_t number; /* 0: unused */
 	uint32_t width, height;
 	uint64_t retry_ns; /* a framebuffer could not be made, none is tried before; 0: all could */
-	struct scanout_buffer black; /* under a picture on an overlay plane; fb 0: not made */
+	struct scanout_buffer black; /* under a picture on an overlay plane, or instead of one on a further screen */
+	bool black_made, black_due; /* due: a further screen's, the front does not have it yet */
 	struct framebuffer fb[PANEL_FACES][FACE_BUFFERS];
 };
 
@@ -67,6 +68,12 @@ struct producer {
 	bool more; /* its ring was not empty when its turn ended */
 	struct log_limit limit;
 };
+
+/* Faces whose pointer the cursor plane may show. */
+static inline bool worker_pointed(enum panel_face face)
+{
+	return face == PANEL_FACE_UI || face == PANEL_FACE_GUEST;
+}
 
 struct worker {
 	struct worker_config config;
@@ -125,6 +132,8 @@ void worker_refresh_figures(struct worker *worker, uint64_t now);
 struct rect worker_figures_place(const struct worker *worker, const struct set *set);
 
 /* worker_compose.c */
+/* Hands a further screen's black to the front, once. */
+void worker_offer_black(struct worker *worker, uint32_t screen);
 /* Not before its time: while hidden, and for buffers of the guest's, which cost the guest nothing. */
 bool worker_may_compose(const struct worker *worker, enum panel_face face, uint64_t now);
 /* Hands a face's outstanding frame to the front. */
@@ -151,5 +160,7 @@ void worker_read_producer(struct worker *worker, uint32_t p);
 void worker_need_pages(struct worker *worker, struct link *link);
 /* Posts the WORKER_JOINED that is due. */
 void worker_tell_joined(struct worker *worker);
+/* The guest's faces begin anew, with the link that is there. */
+void worker_join_faces(struct worker *worker);
 /* Another machine, or none, is behind the guest's face. Nothing of the old one stays but pixels that nobody shows any more. */
 void worker_join(struct worker *worker, struct link *link, uint32_t epoch);

@@ -56,10 +56,10 @@ static void frame_changed(struct worker *worker, uint32_t p, uint32_t untrusted_
 			if (sets[s].number)
 				damage_add(&sets[s].fb[face][i].damage, damage);
 	worker->face[face].fresh = rect_union(worker->face[face].fresh, damage);
-	if (p == 1)
+	if (face == PANEL_FACE_GUEST)
 		imports_damage(&worker->imports, damage);
 	worker->face[face].outstanding = true;
-	if (face == PANEL_FACE_GUEST)
+	if (face >= PANEL_FACE_GUEST)
 		atomic_fetch_add_explicit(&worker->config.stats->bytes_damaged, (uint64_t)damage.w * damage.h * 4, memory_order_relaxed);
 	tell_news(worker, face, head->sequence, head->source.w, head->source.h);
 }
@@ -76,7 +76,7 @@ static void cursor_changed(struct worker *worker, uint32_t p, const struct link_
 	if (message->cursor.buffer.id != 0) {
 		const struct link_buffer *buffer = link_table_find(table, message->cursor.buffer);
 		face->cursor.loaded = buffer && blit_read_cursor(face->cursor.picture.image, link_pixels(worker->producer[p].link), buffer);
-		plane->stale |= which != PANEL_FACE_PLACEHOLDER;
+		plane->stale |= worker_pointed(which);
 	}
 	const struct link_head *head = worker_head(worker, which);
 	struct rect old = head ? worker_cursor_rect(face, head) : (struct rect){0};
@@ -86,11 +86,11 @@ static void cursor_changed(struct worker *worker, uint32_t p, const struct link_
 	face->cursor.hot_x = min_u32(message->cursor.hot_x, LINK_CURSOR_SIDE - 1);
 	face->cursor.hot_y = min_u32(message->cursor.hot_y, LINK_CURSOR_SIDE - 1);
 	face->cursor.serial++;
-	if (!head || (which != PANEL_FACE_PLACEHOLDER && plane->in_use))
+	if (!head || (worker_pointed(which) && plane->in_use))
 		return; /* no picture changes */
 	struct rect now = worker_cursor_rect(face, head);
 	face->outstanding = true;
-	if (which == PANEL_FACE_GUEST)
+	if (which >= PANEL_FACE_GUEST)
 		atomic_fetch_add_explicit(&worker->config.stats->bytes_damaged, ((uint64_t)old.w * old.h + (uint64_t)now.w * now.h) * 4, memory_order_relaxed);
 }
 
@@ -198,6 +198,24 @@ void worker_tell_joined(struct worker *worker)
 	worker->joined_due = !mailbox_post(worker->config.events, &event);
 }
 
+void worker_join_faces(struct worker *worker)
+{
+	for (uint32_t h = 0; h < worker->config.screens; h++) {
+		enum panel_face face = (enum panel_face)(PANEL_FACE_GUEST + h);
+		worker->face[face] = (struct face){.producer = 1, .head = h, .present = worker->producer[1].link != NULL};
+		for (uint32_t s = 0; s < SETS; s++) {
+			for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
+				struct framebuffer *fb = &worker->set[h][s].fb[face][i];
+				fb->drawn = false;
+				fb->cursor = (struct rect){0};
+				fb->cursor_serial = 0;
+			}
+		}
+		atomic_store(&worker->config.news[face].sequence, 0);
+		atomic_store(&worker->config.news[face].size, 0);
+	}
+}
+
 void worker_join(struct worker *worker, struct link *link, uint32_t epoch)
 {
 	struct producer *producer = &worker->producer[1];
@@ -217,16 +235,6 @@ void worker_join(struct worker *worker, struct link *link, uint32_t epoch)
 	}
 	imports_orphan(&worker->imports);
 	worker->gone_due = true;
-	worker->face[PANEL_FACE_GUEST] = (struct face){.producer = 1, .present = producer->link != NULL};
-	for (uint32_t s = 0; s < SETS; s++) {
-		for (uint32_t i = 0; i < FACE_BUFFERS; i++) {
-			struct framebuffer *fb = &worker->set[0][s].fb[PANEL_FACE_GUEST][i];
-			fb->drawn = false;
-			fb->cursor = (struct rect){0};
-			fb->cursor_serial = 0;
-		}
-	}
-	atomic_store(&worker->config.news[PANEL_FACE_GUEST].sequence, 0);
-	atomic_store(&worker->config.news[PANEL_FACE_GUEST].size, 0);
+	worker_join_faces(worker);
 	worker_tell_joined(worker);
 }

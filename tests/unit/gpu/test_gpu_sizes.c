@@ -40,8 +40,8 @@ static struct backend_ops counting_ops;
 static pthread_t front;
 static _Atomic uint32_t made, freed, commits, by_front;
 
-struct backend *__real_headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
-struct backend *__wrap_headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz);
+struct backend *__real_headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz, bool extend);
+struct backend *__wrap_headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz, bool extend);
 
 static int count_make(struct backend *backend, uint32_t width, uint32_t height, struct scanout_buffer *buffer)
 {
@@ -64,9 +64,9 @@ static int count_commit(struct backend *backend, const struct commit *commit)
 	return real_ops->commit(backend, commit);
 }
 
-struct backend *__wrap_headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz)
+struct backend *__wrap_headless_create(uint32_t width, uint32_t height, uint32_t refresh_mhz, bool extend)
 {
-	struct backend *backend = __real_headless_create(width, height, refresh_mhz);
+	struct backend *backend = __real_headless_create(width, height, refresh_mhz, extend);
 	ck_assert_ptr_nonnull(backend);
 	real_ops = backend->ops;
 	counting_ops = *real_ops;

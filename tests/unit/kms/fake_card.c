@@ -107,7 +107,7 @@ static void fake_dispatch(struct backend *backend)
 	eventfd_read(backend->fd, &n);
 	fake_check_plane(fake);
 	fake->pending = false;
-	backend->flipped(backend->data, fake->epoch, clock_now_ns());
+	backend->flipped(backend->data, 0, fake->epoch, clock_now_ns());
 }
 
 static uint32_t fake_hotplug(struct backend *backend, bool card_here)

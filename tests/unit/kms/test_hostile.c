@@ -231,7 +231,7 @@ START_TEST(a_machine_gone_mad) /* K1; 1: before a card that imports */
 	const struct panel_config config = { .backend = PANEL_HEADLESS, .width = 640, .height = 480, .refresh_mhz = 100000, .board = board, .stats = &stats,
 		.message = on_message, .scanout = on_scanout };
 	panel = _i == 0 ? panel_create(loop, &config, error, sizeof(error), &status)
-		: panel_create_on(loop, &config, importing(headless_create(side, side, 100000)), error, sizeof(error));
+		: panel_create_on(loop, &config, importing(headless_create(side, side, 100000, false)), error, sizeof(error));
 	ck_assert_ptr_nonnull(panel);
 	int pixels_fd = memfd_create("pixels", MFD_CLOEXEC);
 	ck_assert(pixels_fd >= 0 && ftruncate(pixels_fd, PIXELS) == 0);
