@@ -8,14 +8,14 @@
 const struct rect whole = {0, 0, W, H};
 const char *rig_card;
 static bool rig_legacy; /* atomic commits are not asked for */
-bool rig_gbm;
+bool rig_gbm, rig_extend;
 
 void reset(enum way way)
 {
 	fake_drm_reset();
 	card.no_atomic = way == LEGACY;
 	rig_legacy = way == LEGACY_ASKED;
-	rig_gbm = false;
+	rig_gbm = rig_extend = false;
 	rig_card = "/dev/dri/fake";
 }
 
@@ -23,10 +23,10 @@ void rig_start(void)
 {
 	char error[300];
 	int status;
-	const struct choose_wish wish = {0};
+	const struct choose_wish wish = {.extend = rig_extend};
 	struct backend *backend = drm_create(fake_seat(), rig_card, rig_legacy, rig_gbm, &wish, error, sizeof(error), &status);
 	ck_assert_msg(backend != NULL, "%s", error);
-	panel_rig_open(backend, NULL);
+	panel_rig_open(backend, &(struct panel_config){.extend = rig_extend});
 	producers_open(true);
 	announce(ui, UI_BUFFER, W, H, DRM_FORMAT_XRGB8888);
 	for (uint32_t id = GUEST_BUFFER; id < GUEST_BUFFER + 3; id++)

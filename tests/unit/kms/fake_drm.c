@@ -47,7 +47,7 @@ int fake_drm_open(void)
 	card.opens++;
 	int error = card.gone ? ENOENT : fake_client.device >= 0 ? EBUSY : pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0 ? errno : 0;
 	if (!error) {
-		fake_flip_forget();
+		fake_flip_forget(FAKE_CRTCS);
 		fake_client = (struct fake_client){.device = ends[0], .events = ends[1], .master = !card.inactive};
 	}
 	pthread_mutex_unlock(&fake_lock);
@@ -75,7 +75,7 @@ void fake_drm_take_out(void)
 	pthread_mutex_lock(&fake_lock);
 	card.gone = true;
 	fake_client.lost = fake_client.device >= 0;
-	fake_flip_forget();
+	fake_flip_forget(FAKE_CRTCS);
 	pthread_mutex_unlock(&fake_lock);
 }
 

@@ -72,6 +72,8 @@ struct fake_drm {
 	bool connected;        /* the first connector has a monitor */
 	bool second;           /* and the second one has one like it */
 	uint16_t width, height; /* of its mode, 60 Hz */
+	uint16_t second_width, second_height; /* of the second one's; 0: as the first one's */
+	bool no_crtc_id;        /* flip events do not say of which CRTC they are: before Linux 4.12 */
 	uint32_t overlay_format;
 
 	/* What goes wrong. */
@@ -80,6 +82,7 @@ struct fake_drm {
 	bool gone;         /* the card was taken out: ENODEV. By fake_drm_take_out(). */
 	int gone_error;    /* another errno for that; 0: ENODEV */
 	bool hold_flips;   /* until fake_drm_flip() */
+	bool hold_second;  /* those of CRTC 1 alone */
 	bool lose_flips;   /* never reported */
 	void (*before)(unsigned long request); /* called ahead of every ioctl, unlocked */
 	void (*sync)(int dmabuf, uint64_t flags); /* DMA_BUF_IOCTL_SYNC on any file; NULL: there is none */
@@ -93,7 +96,7 @@ struct fake_drm {
 	struct drm_mode_rect clip;
 	_Atomic uint32_t cards;            /* put in after the first one */
 	_Atomic uint32_t opens;            /* attempts */
-	uint32_t overtaken;                /* flips that were asked for while one was in flight that its program waits for */
+	uint32_t overtaken;                /* flips that were asked for while one was in flight on the same CRTC that its program waits for */
 	uint32_t strays;                   /* framebuffers and handles freed that this card does not have */
 	uint32_t closed_mapped;            /* mappings that were there when it was closed: they keep the file open */
 	uint32_t pulled;                   /* framebuffers removed while they were on the first connector's screen: it goes dark */
@@ -115,10 +118,14 @@ void fake_drm_take_out(void);
 void fake_drm_put_in(void);
 /* The flip in flight is done now, on one of its CRTCs. False: there is none. */
 bool fake_drm_flip(void);
+/* The same of one CRTC (0 or 1). */
+bool fake_drm_flip_of(uint32_t crtc);
 bool fake_drm_pending(void);
-/* Whether a picture is to be seen, and its pixel as XRGB: primary, overlay over it. */
+/* Whether a picture is to be seen, and its pixel as XRGB: primary, overlay over it. On the first connector, or on one of the two. */
 bool fake_drm_lit(void);
 uint32_t fake_drm_pixel(uint32_t x, uint32_t y);
+bool fake_drm_lit_on(enum fake_object connector);
+uint32_t fake_drm_pixel_on(enum fake_object connector, uint32_t x, uint32_t y);
 uint64_t fake_drm_value(enum fake_object object, enum fake_prop prop);
 /* As another program left it. */
 void fake_drm_leave(enum fake_object object, enum fake_prop prop, uint64_t value);

@@ -8,9 +8,10 @@
 
 #define FIRST_ENCODER 50u /* one a connector */
 
-static void fill_mode(struct drm_mode_modeinfo *mode)
+static void fill_mode(struct drm_mode_modeinfo *mode, bool second)
 {
-	*mode = (struct drm_mode_modeinfo){.hdisplay = card.width, .vdisplay = card.height, .htotal = (uint16_t)(card.width + 16), .vtotal = (uint16_t)(card.height + 12),
+	uint16_t width = second && card.second_width ? card.second_width : card.width, height = second && card.second_height ? card.second_height : card.height;
+	*mode = (struct drm_mode_modeinfo){.hdisplay = width, .vdisplay = height, .htotal = (uint16_t)(width + 16), .vtotal = (uint16_t)(height + 12),
 		.vrefresh = 60, .type = DRM_MODE_TYPE_PREFERRED | DRM_MODE_TYPE_DRIVER, .name = "only"};
 	mode->clock = (uint32_t)mode->htotal * mode->vtotal * 60 / 1000;
 }
@@ -119,7 +120,7 @@ int fake_get_connector(struct drm_mode_get_connector *c)
 	bool connected = i == FAKE_CONNECTOR ? card.connected : card.second;
 	struct drm_mode_modeinfo mode;
 	uint32_t encoder = FIRST_ENCODER + (uint32_t)i;
-	fill_mode(&mode);
+	fill_mode(&mode, i == FAKE_CONNECTOR_1);
 	c->connection = connected ? DRM_MODE_CONNECTED : DRM_MODE_DISCONNECTED;
 	c->connector_type = DRM_MODE_CONNECTOR_HDMIA;
 	c->connector_type_id = (uint32_t)i + 1;
@@ -147,7 +148,7 @@ int fake_get_crtc(struct drm_mode_crtc *c)
 	c->fb_id = (uint32_t)fake_state[fake_primary_of((uint32_t)i)].value[FAKE_FB_ID];
 	c->mode_valid = fake_state[i].value[FAKE_ACTIVE] != 0;
 	if (c->mode_valid)
-		fill_mode(&c->mode);
+		fill_mode(&c->mode, false);
 	return 0;
 }
 

@@ -26,10 +26,18 @@ static int check_plane(const struct fake_state *state, uint32_t i)
 		return ENOSPC;
 	if (!card.scales && (w != v[FAKE_CRTC_W] || h != v[FAKE_CRTC_H]))
 		return ERANGE;
-	bool covers = v[FAKE_CRTC_X] == 0 && v[FAKE_CRTC_Y] == 0 && v[FAKE_CRTC_W] == card.width && v[FAKE_CRTC_H] == card.height;
+	uint32_t width, height;
+	fake_mode_size(state, (uint32_t)crtc, &width, &height);
+	bool covers = v[FAKE_CRTC_X] == 0 && v[FAKE_CRTC_Y] == 0 && v[FAKE_CRTC_W] == width && v[FAKE_CRTC_H] == height;
 	if ((i == FAKE_PRIMARY || i == FAKE_PRIMARY_1) && !card.small_primary && !covers)
 		return EINVAL;
 	return 0;
+}
+
+/* drm_atomic_helper_check_modeset(): a CRTC has a mode if, and only if, it has a connector. */
+static bool has_connector(const struct fake_state *state, uint32_t crtc)
+{
+	return state[FAKE_CONNECTOR].value[FAKE_CRTC_ID] == FAKE_ID(crtc) || state[FAKE_CONNECTOR_1].value[FAKE_CRTC_ID] == FAKE_ID(crtc);
 }
 
 int fake_check(const struct fake_state *state, bool modeset)
@@ -41,7 +49,8 @@ int fake_check(const struct fake_state *state, bool modeset)
 	}
 	for (uint32_t i = FAKE_CRTC; i <= FAKE_CRTC_1; i++) {
 		const uint64_t *v = state[i].value, *old = fake_state[i].value;
-		if (v[FAKE_ACTIVE] && !v[FAKE_MODE_ID])
+		bool concerned = v[FAKE_MODE_ID] != old[FAKE_MODE_ID] || has_connector(state, i) != has_connector(fake_state, i);
+		if ((v[FAKE_ACTIVE] && !v[FAKE_MODE_ID]) || (modeset && concerned && !v[FAKE_MODE_ID] != !has_connector(state, i)))
 			return EINVAL;
 		if (!modeset && (v[FAKE_ACTIVE] != old[FAKE_ACTIVE] || v[FAKE_MODE_ID] != old[FAKE_MODE_ID]))
 			return EINVAL;
@@ -75,7 +84,7 @@ int fake_atomic(const struct drm_mode_atomic *a)
 	const uint32_t *props = (const uint32_t *)(uintptr_t)a->props_ptr;
 	const uint64_t *values = (const uint64_t *)(uintptr_t)a->prop_values_ptr;
 	bool test = a->flags & DRM_MODE_ATOMIC_TEST_ONLY, modeset = a->flags & DRM_MODE_ATOMIC_ALLOW_MODESET;
-	bool clipped = false;
+	bool clipped = false, named[FAKE_OBJECTS] = {false};
 	uint32_t crtcs = 0; /* that the commit is about */
 	struct drm_mode_rect clip = {0};
 	if (!fake_client.atomic || (test && a->flags & DRM_MODE_PAGE_FLIP_EVENT))
@@ -85,6 +94,7 @@ int fake_atomic(const struct drm_mode_atomic *a)
 		int i = fake_object_of(ids[o], DRM_MODE_OBJECT_ANY);
 		if (i < 0)
 			return ENOENT;
+		named[i] = true;
 		if (fake_state[i].type == DRM_MODE_OBJECT_PLANE)
 			crtcs |= crtc_bit_of(&fake_state[i]);
 		for (uint32_t p = 0; p < counts[o]; p++, at++) {
@@ -112,11 +122,14 @@ int fake_atomic(const struct drm_mode_atomic *a)
 	for (uint32_t i = 0; a->flags & DRM_MODE_PAGE_FLIP_EVENT && i < 2; i++)
 		if (crtcs & BIT(i) && !state[FAKE_CRTC + i].value[FAKE_ACTIVE])
 			return EINVAL;
-	if (fake_flip_pending() && a->flags & DRM_MODE_ATOMIC_NONBLOCK) {
+	for (uint32_t i = 0; i < FAKE_OBJECTS; i++)
+		if (named[i])
+			crtcs |= fake_state[i].type == DRM_MODE_OBJECT_CRTC ? BIT(i - FAKE_CRTC) : fake_state[i].type == DRM_MODE_OBJECT_PLANE ? crtc_bit_of(&state[i]) : 0;
+	if (fake_flip_pending(crtcs) && a->flags & DRM_MODE_ATOMIC_NONBLOCK) {
 		card.overtaken++;
 		return EBUSY;
 	}
-	fake_flip_forget(); /* a blocking commit waits for it */
+	fake_flip_forget(crtcs); /* a blocking commit waits for it */
 	fake_take(state);
 	card.commits++;
 	card.modesets += modeset;

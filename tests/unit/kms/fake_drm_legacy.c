@@ -47,7 +47,7 @@ int fake_set_crtc(const struct drm_mode_crtc *c)
 	int error = fake_check(state, true);
 	if (error)
 		return error;
-	fake_flip_forget();
+	fake_flip_forget(BIT(crtc - FAKE_CRTC));
 	fake_take(state);
 	card.set_crtc++;
 	return 0;
@@ -60,7 +60,7 @@ int fake_page_flip(const struct drm_mode_crtc_page_flip *f)
 		return ENOENT;
 	if (card.no_page_flip || !fake_state[crtc].value[FAKE_ACTIVE])
 		return EINVAL;
-	if (fake_flip_pending()) {
+	if (fake_flip_pending(BIT(crtc - FAKE_CRTC))) {
 		card.overtaken++;
 		return EBUSY;
 	}

@@ -84,6 +84,14 @@ uint32_t fake_primary_of(uint32_t crtc)
 	return crtc == FAKE_CRTC ? FAKE_PRIMARY : FAKE_PRIMARY_1;
 }
 
+void fake_mode_size(const struct fake_state *state, uint32_t crtc, uint32_t *width, uint32_t *height)
+{
+	uint64_t id = state[crtc].value[FAKE_MODE_ID];
+	const struct drm_mode_modeinfo *mode = fake_blob_exists(id) ? fake_blob_data(id) : NULL;
+	*width = mode ? mode->hdisplay : card.width;
+	*height = mode ? mode->vdisplay : card.height;
+}
+
 void fake_plane_shows(struct fake_state *plane, uint64_t crtc, uint64_t framebuffer, uint64_t w, uint64_t h)
 {
 	uint64_t *v = plane->value;

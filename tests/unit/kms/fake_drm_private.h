@@ -58,6 +58,8 @@ bool fake_prop_visible(uint32_t object, uint32_t prop);
 /* Bit per CRTC. */
 uint32_t fake_possible_crtcs(uint32_t plane);
 uint32_t fake_primary_of(uint32_t crtc);
+/* Of the mode that a CRTC has in this state. */
+void fake_mode_size(const struct fake_state *state, uint32_t crtc, uint32_t *width, uint32_t *height);
 /* The plane shows all of a framebuffer, in its own size at 0, 0; framebuffer 0: nothing. */
 void fake_plane_shows(struct fake_state *plane, uint64_t crtc, uint64_t framebuffer, uint64_t w, uint64_t h);
 
@@ -106,11 +108,13 @@ int fake_dirty_fb(const struct drm_mode_fb_dirty_cmd *d);
 
 /* --- fake_drm_flip.c ------------------------------------------------------------------------------------------------------- */
 
-bool fake_flip_pending(void);
+/* On one of these CRTCs (bits). */
+bool fake_flip_pending(uint32_t crtcs);
 /* One begins on these CRTCs (bits), with an event for each that carries `data`; they come at once unless the test holds them. */
 void fake_flip_begin(uint64_t data, uint32_t crtcs);
-/* Whoever waits for it does not hear of it. */
-void fake_flip_forget(void);
+/* Whoever waits for those does not hear of them. */
+void fake_flip_forget(uint32_t crtcs);
+#define FAKE_CRTCS 3u
 
 /* --- fake_drm_memory.c ----------------------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,7 @@
 #include "producers.h"
 
+#include <string.h>
+
 #include "base/base.h"
 #include "pixels.h"
 
@@ -7,6 +9,9 @@ struct link *ui, *guest;
 int memory = -1;
 uint32_t *pixels;
 uint64_t ui_sequence, ui_presented, guest_sequence, guest_presented;
+uint64_t head_presented[LINK_MAX_HEADS];
+struct link_message head_display[LINK_MAX_HEADS];
+bool head_visible[LINK_MAX_HEADS];
 uint32_t display_w, display_h;
 struct link_buffer_id released[64];
 uint32_t n_released;
@@ -15,6 +20,9 @@ void producers_open(bool with_guest)
 {
 	ui_sequence = ui_presented = guest_sequence = guest_presented = 0;
 	display_w = display_h = n_released = 0;
+	memset(head_presented, 0, sizeof(head_presented));
+	memset(head_display, 0, sizeof(head_display));
+	memset(head_visible, 0, sizeof(head_visible));
 	panel_rig_turned = hear;
 	pixels = pixels_make(PRODUCERS_MEMORY, &memory);
 	ui = link_create(memory, PRODUCERS_MEMORY);
@@ -51,8 +59,13 @@ void hear(void)
 		}
 	}
 	while (guest && link_receive_for_producer(guest, &message)) {
-		if (message.type == LINK_PRESENTED)
-			guest_presented = message.presented.sequence;
+		if (message.type == LINK_PRESENTED) {
+			head_presented[message.head] = message.presented.sequence;
+			guest_presented = head_presented[0];
+		} else if (message.type == LINK_DISPLAY)
+			head_display[message.head] = message;
+		else if (message.type == LINK_VISIBLE)
+			head_visible[message.head] = message.visible.visible;
 		else if (message.type == LINK_RELEASED)
 			released[n_released++ % ARRAY_LEN(released)] = message.dead;
 	}

@@ -14,6 +14,10 @@ extern int memory;
 extern uint32_t *pixels;
 /* Numbers of the last frame sent (by the helpers that count) and of the last one shown; the UI's of head 0. */
 extern uint64_t ui_sequence, ui_presented, guest_sequence, guest_presented;
+/* The same of the guest's heads, and what it was told of each. */
+extern uint64_t head_presented[LINK_MAX_HEADS];
+extern struct link_message head_display[LINK_MAX_HEADS];
+extern bool head_visible[LINK_MAX_HEADS];
 extern uint32_t display_w, display_h; /* as the UI was told */
 extern struct link_buffer_id released[64]; /* the guest's, the latest ones */
 extern uint32_t n_released;
