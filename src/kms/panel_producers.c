@@ -111,6 +111,8 @@ static void write_status(struct status *status, void *data)
 			write_output(&status->output[status->n_outputs++], &panel->screen[i]);
 	status->scanout_width = panel->face[PANEL_FACE_GUEST].width;
 	status->scanout_height = panel->face[PANEL_FACE_GUEST].height;
+	for (uint32_t i = 1; i < panel->n_screens; i++)
+		status->further[i - 1] = (struct status_size){panel->face[PANEL_FACE_GUEST + i].width, panel->face[PANEL_FACE_GUEST + i].height};
 	status->zero_copy = panel->direct;
 	status->bilinear = panel->config.bilinear;
 	status->cursor = panel->cursor;
