@@ -31,6 +31,7 @@ struct choose_wish {
 	uint32_t width, height, refresh_mhz; /* 0: no wish */
 	uint32_t keep;                       /* id of the connector that is the main one at present: it stays while it can; 0: none */
 	bool extend;                         /* no mirrors, but further outputs */
+	uint32_t lit[1 + OUTPUT_MIRRORS];    /* ids of the connectors that the main one's and the further ones' pictures were set on last; 0: none */
 	uint32_t further[OUTPUT_MIRRORS];    /* ids of the connectors that had these places last, and have them again; 0: none yet */
 };
 

@@ -24,6 +24,7 @@ struct drm {
 	struct udev *udev;
 	struct udev_monitor *monitor;
 	struct choose_wish wish;
+	_Atomic uint32_t lit[1 + OUTPUT_MIRRORS];  /* connectors, as in struct choose_wish; for the worker */
 	_Atomic uint32_t further[OUTPUT_MIRRORS]; /* connectors that have or had these places; for the worker; 0: none yet */
 	_Atomic uint32_t main; /* connector of `output`, or of the one before it fell asleep; for the worker; 0: none */
 	bool asleep;           /* switched off since the last full commit */
@@ -54,6 +55,8 @@ static struct output *drm_probe(struct backend *backend)
 	wish.extend &= !legacy; /* each output would need flips and modes of its own, in calls that wait */
 	for (uint32_t i = 0; i < OUTPUT_MIRRORS; i++)
 		wish.further[i] = drm->further[i];
+	for (uint32_t i = 0; i <= OUTPUT_MIRRORS; i++)
+		wish.lit[i] = drm->lit[i];
 	struct drm_output *output = drm_output_probe(backend->fd, &wish);
 	if (output && legacy)
 		output->base.n_mirrors = 0; /* no commit is for several CRTCs */
@@ -78,6 +81,8 @@ static void drm_adopt(struct backend *backend, struct output *output)
 		if (further || !output)
 			drm->further[i] = further ? further->connector : 0; /* another card's are others */
 	}
+	for (uint32_t i = 0; i <= OUTPUT_MIRRORS && !output; i++)
+		drm->lit[i] = 0;
 	free(old);
 	drm->legacy = (struct drm_legacy){0};
 	/* Mirrors have the primary plane's picture alone. */
@@ -117,6 +122,8 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 				      : drm_atomic_commit(&drm->atomic[which], commit, drm->driver);
 	if (result == 0 && (!commit->full || (which && commit->buffer)))
 		flips_begin(&drm->flips[which], commit->epoch, drm->card.legacy ? 1 : drm_atomic_outputs(&drm->atomic[which]));
+	if (result >= 0 && commit->full)
+		drm->lit[which] = commit->buffer ? drm->output[which].connector : 0;
 	if (result >= 0 && commit->full && which == 0)
 		drm->asleep = false;
 	return result;

@@ -212,6 +212,15 @@ static void read_free(drmModeConnector **read, uint32_t n)
 		drmModeFreeConnector(read[i]);
 }
 
+/* It shows framebuffers of an output that it is not any more, which are to be freed. */
+static bool lit_by_another(const struct choose_wish *wish, uint32_t connector, uint32_t place)
+{
+	for (uint32_t i = 0; i <= OUTPUT_MIRRORS; i++)
+		if (i != place && wish->lit[i] == connector)
+			return true;
+	return false;
+}
+
 struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish)
 {
 	struct choose_connector connector[CHOOSE_CONNECTORS];
@@ -240,7 +249,7 @@ struct drm_output *drm_output_probe(int fd, const struct choose_wish *wish)
 		uint32_t at = choice.head[i].connector;
 		uint32_t place = choice.head[i].place;
 		struct drm_output *beside = &output[place ? place : 1 + output->base.n_mirrors];
-		bool stays = connector[at].crtc == (int)choice.head[i].crtc;
+		bool stays = connector[at].crtc == (int)choice.head[i].crtc && !lit_by_another(wish, connector[at].id, place);
 		if (!fill(fd, beside, resources, read[at], connector[at].name, &choice.head[i]) ||
 		    !(place ? drm_add_further(output, place, stays) : drm_add_mirror(output)))
 			memset(beside, 0, sizeof(*beside));

@@ -5,7 +5,7 @@ import re
 import time
 
 from lab import paths
-from lab.rayvm import Rayvm, console_state, is_pattern, is_ui
+from lab.rayvm import Rayvm, console_state, is_pattern, is_ui, synthetic
 
 DISPLAYS = ("virtio-vga",)
 MACHINE = {"memory": 1024, "heads": 2, "size": (1024, 768)}
@@ -174,6 +174,75 @@ def test_by_name(machine):
         said = [line for line in rayvm.job.log_text().splitlines() if "--mode 1234x567" in line]
         assert len(said) == 1 and "Virtual-2 has no such mode, taking 1024x768" in said[0] and "1920x1080@60" in said[0], said
         assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
+
+
+def _second(machine, accept, what):
+    return machine.wait_for(lambda: (lambda p: p if accept(p) else None)(machine.screendump(head=1)), 20, f"{what} on the second head", interval=0.2)
+
+
+def _is_second_pattern(picture):
+    """The pattern of the guest's second head, in red, with a picture's own size."""
+    number, (red, green, blue) = synthetic(picture), picture.pixel(picture.width // 16, picture.height - picture.height // 4)
+    return number is not None and red > green + 0x30 and red > blue + 0x30
+
+
+def _is_black(picture):
+    return picture.fraction((0, 0, 0)) == 1
+
+
+def test_extended_to_the_second_monitor(machine):
+    machine.resize_head(1, 800, 600)
+    with Rayvm(machine, [*PATTERN, "--outputs", "extend"], log="extend.log") as rayvm:
+        rayvm.ready()
+
+        def outputs(*wanted):
+            machine.wait_for(lambda: names(rayvm) == [(name, False) for name in wanted], 20, f"outputs {wanted}", lambda: str(rayvm.status()), interval=0.3)
+
+        outputs("Virtual-1", "Virtual-2")
+        machine.wait_screen(is_ui, 20, "the UI")
+        _second(machine, _is_black, "nothing").save(machine.results / "extend-hidden.png")
+        sizes = [(output["width"], output["height"]) for output in rayvm.status()["outputs"]]
+        assert sizes == [(1024, 768), (800, 600)], sizes
+        machine.press("KEY_F11")
+        machine.wait_screen(lambda p: is_pattern(p) and not _is_second_pattern(p), 20, "the pattern").save(machine.results / "extend-first.png")
+        picture = _second(machine, _is_second_pattern, "its own pattern")
+        picture.save(machine.results / "extend-second.png")
+        assert picture.size == (800, 600), picture.size
+        assert [(s["width"], s["height"]) for s in rayvm.status()["scanouts"]] == [(1024, 768), (800, 600), (0, 0), (0, 0)], rayvm.status()
+        # Both go on, each in its own time, and nothing is set anew.
+        before, number = rayvm.stats(), synthetic(picture)
+        time.sleep(2)
+        after = rayvm.stats()
+        assert after["frames_presented"] > before["frames_presented"] + 20 and after["modesets"] == before["modesets"], (before, after)
+        assert synthetic(machine.screendump(head=1)) > number + 20
+        # The second one is pulled out and put back, into another mode.
+        machine.resize_head(1, 0, 0)
+        outputs("Virtual-1")
+        machine.wait_for(lambda: rayvm.status()["scanouts"][1]["width"] == 0, 10, "the head to go", interval=0.2)
+        machine.wait_screen(is_pattern, 20, "the pattern")
+        machine.resize_head(1, 640, 480)
+        outputs("Virtual-1", "Virtual-2")
+        assert _second(machine, _is_second_pattern, "its own pattern").size == (640, 480)
+        machine.press("KEY_F12")
+        machine.wait_screen(is_ui, 20, "the UI")
+        _second(machine, _is_black, "nothing")
+        rayvm.ctl("display", "off")
+        assert dpms(machine) == ("Off", "Off")
+        machine.press("KEY_F11")
+        machine.wait_screen(is_pattern, 20, "the pattern")
+        _second(machine, _is_second_pattern, "its own pattern")
+        # The main one goes: the other is the main one, and not a further one any more.
+        machine.resize_head(0, 1024, 768)
+        time.sleep(0.5)
+        machine.resize_head(0, 0, 0)
+        outputs("Virtual-2")
+        _second(machine, lambda p: is_pattern(p) and not _is_second_pattern(p), "the first pattern")
+        machine.resize_head(0, 1024, 768)
+        outputs("Virtual-2", "Virtual-1")
+        machine.wait_screen(_is_second_pattern, 20, "the second pattern")
+        assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
+    machine.resize_head(1, 1024, 768)
+    assert console_state(machine)[0], "text mode"
 
 
 def test_connectors_and_cards_that_do_not_exist(machine):

@@ -126,7 +126,7 @@ int fake_atomic(const struct drm_mode_atomic *a)
 		if (named[i])
 			crtcs |= fake_state[i].type == DRM_MODE_OBJECT_CRTC ? BIT(i - FAKE_CRTC) : fake_state[i].type == DRM_MODE_OBJECT_PLANE ? crtc_bit_of(&state[i]) : 0;
 	if (fake_flip_pending(crtcs) && a->flags & DRM_MODE_ATOMIC_NONBLOCK) {
-		card.overtaken++;
+		card.overtaken += !modeset; /* a mode may be set anew at any time: it is tried again */
 		return EBUSY;
 	}
 	fake_flip_forget(crtcs); /* a blocking commit waits for it */

@@ -2,12 +2,14 @@
  * Everything that can happen to a panel, in random order: monitors and cards that go and come, another mode, a lost link, the seat taken and given back, a screen
  * switched off and on, toggles, frames, a pointer, flips that are held, commits that are refused. When it is quiet again the face that is wanted is on the
  * screen, to the pixel; nothing of any card was kept (rig_end() looks); there was never more than one flip in flight, nor one for a card that was not there.
+ * In some orders the second monitor has a picture of its own (extend); it has no part in what the first one shows.
  * RAYVM_UPHEAVALS=FIRST,COUNT runs other orders than the usual ones.
  */
 #define LOG_MODULE "test"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "drm_rig.h"
 #include "random.h"
@@ -17,7 +19,7 @@
 static struct random random_order;
 static enum way way;
 static struct {
-	uint32_t ui, guest; /* colours of the newest frames; guest 0: it has no picture */
+	uint32_t ui, guest, head; /* colours of the newest frames, head: of the guest's second one; 0: it has no picture */
 	enum presentation side;
 	bool away, blanked; /* the seat; the screen */
 } is;
@@ -25,6 +27,28 @@ static struct {
 static uint32_t rnd(uint32_t n)
 {
 	return random_below(&random_order, n);
+}
+
+#define HEAD_BUFFER 12u
+#define W2 32
+#define H2 24
+
+static const struct rect whole_2 = {0, 0, W2, H2};
+static uint64_t head_sequence;
+static bool extend;
+
+static void head_frame(uint32_t of)
+{
+	fill(HEAD_BUFFER, of);
+	show(guest, 1, HEAD_BUFFER, ++head_sequence, whole_2, whole_2);
+}
+
+static bool second_is(uint32_t of)
+{
+	for (uint32_t i = 0; i < W2 * H2; i++)
+		if (fake_drm_pixel_on(FAKE_CONNECTOR_1, i % W2, i / W2) != of + (of ? i & 1 : 0))
+			return false;
+	return fake_drm_lit_on(FAKE_CONNECTOR_1);
 }
 
 static uint32_t colour(void)
@@ -119,12 +143,19 @@ static void step(void)
 		card.hold_flips = !card.hold_flips;
 		break;
 	case 6:
-		fake_drm_flip();
+		fake_drm_flip_of(rnd(2));
 		break;
 	case 7:
 		guest_points((int32_t)rnd(2 * W) - W / 2, (int32_t)rnd(2 * H) - H / 2, rnd(4) != 0);
 		break;
 	case 8:
+		if (extend && rnd(2)) {
+			if (rnd(8) == 0)
+				ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME, .head = 1}));
+			else
+				head_frame(is.head = colour());
+			break;
+		}
 		if (rnd(8) == 0) {
 			ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME}));
 			is.guest = 0;
@@ -168,10 +199,21 @@ static void calm_down(void)
 	guest_points(0, 0, false);
 	guest_frame(GUEST_BUFFER, is.guest = colour());
 	ui_frame(is.ui = colour());
+	if (!extend)
+		return;
+	/* One that was refused is tried again when monitors change, and is not the main one. */
+	UNTIL(panel->screen[0].output.connected && strcmp(panel->screen[0].output.name, "HDMI-A-1") == 0 && !panel->screen[1].output.connected && !panel->screen[2].output.connected);
+	fake_drm_lock();
+	card.second = true;
+	fake_drm_unlock();
+	fake_hotplug();
+	head_frame(is.head = colour());
 }
 
 static bool shows_what_is_wanted(void)
 {
+	if (extend && !second_is(is.side == PRESENTATION_PRESENTED ? is.head : 0))
+		return false;
 	return card.width == panel->screen[0].output.width && screen_is(is.side == PRESENTATION_PRESENTED ? is.guest : is.ui, (card.width - W) / 2u, 0, W, H);
 }
 
@@ -179,11 +221,18 @@ static void upheaval(uint32_t seed)
 {
 	random_order = random_series(seed);
 	reset(way);
+	if (extend) {
+		rig_extend = card.second = true;
+		card.second_width = W2;
+		card.second_height = H2;
+		head_sequence = 0;
+	}
 	is.ui = UI_COLOUR;
 	is.guest = 0;
 	is.side = PRESENTATION_HIDDEN;
 	is.away = is.blanked = false;
 	rig_start();
+	announce(guest, HEAD_BUFFER, W2, H2, DRM_FORMAT_XRGB8888);
 	show(ui, 1, UI_BUFFER, 1, whole, whole); /* a placeholder */
 	for (uint32_t i = 0; i < STEPS; i++) {
 		step();
@@ -208,6 +257,7 @@ START_TEST(upheavals)
 	const char *wish = getenv("RAYVM_UPHEAVALS");
 	uint32_t first = (uint32_t)_i * 3 + 1, count = 3;
 	way = _i % 3 == 2 ? LEGACY : ATOMIC;
+	extend = _i % 3 == 1 || (_i % 3 == 0 && _i >= 9);
 	if (wish && sscanf(wish, "%u,%u", &first, &count) == 2)
 		first += count * (uint32_t)_i;
 	for (uint32_t seed = first; seed < first + count; seed++) {
@@ -222,7 +272,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("kms-upheaval");
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, getenv("RAYVM_UPHEAVALS") ? 3000 : 100);
-	tcase_add_loop_test(c, upheavals, 0, 9);
+	tcase_add_loop_test(c, upheavals, 0, 15);
 	suite_add_tcase(s, c);
 	return s;
 }
