@@ -80,6 +80,8 @@ static void drm_adopt(struct backend *backend, struct output *output)
 		drm_atomic_adopt(&drm->atomic[1 + i], backend->fd, further);
 		if (further || !output)
 			drm->further[i] = further ? further->connector : 0; /* another card's are others */
+		else if (connected && drm->further[i] == drm->output->connector)
+			drm->further[i] = 0; /* it is the main one now */
 	}
 	for (uint32_t i = 0; i <= OUTPUT_MIRRORS && !output; i++)
 		drm->lit[i] = 0;

@@ -9,6 +9,7 @@ const struct rect whole = {0, 0, W, H};
 const char *rig_card;
 static bool rig_legacy; /* atomic commits are not asked for */
 bool rig_gbm, rig_extend;
+enum panel_strip rig_strip;
 
 void reset(enum way way)
 {
@@ -16,6 +17,7 @@ void reset(enum way way)
 	card.no_atomic = way == LEGACY;
 	rig_legacy = way == LEGACY_ASKED;
 	rig_gbm = rig_extend = false;
+	rig_strip = PANEL_STRIP_OFF;
 	rig_card = "/dev/dri/fake";
 }
 
@@ -26,7 +28,7 @@ void rig_start(void)
 	const struct choose_wish wish = {.extend = rig_extend};
 	struct backend *backend = drm_create(fake_seat(), rig_card, rig_legacy, rig_gbm, &wish, error, sizeof(error), &status);
 	ck_assert_msg(backend != NULL, "%s", error);
-	panel_rig_open(backend, &(struct panel_config){.extend = rig_extend});
+	panel_rig_open(backend, &(struct panel_config){.extend = rig_extend, .strip = rig_strip});
 	producers_open(true);
 	announce(ui, UI_BUFFER, W, H, DRM_FORMAT_XRGB8888);
 	for (uint32_t id = GUEST_BUFFER; id < GUEST_BUFFER + 3; id++)

@@ -17,6 +17,7 @@ extern const char *rig_card; /* as --card; NULL: any */
 enum way { ATOMIC, LEGACY, LEGACY_ASKED, WAYS };
 
 extern bool rig_gbm; /* framebuffers by libgbm are asked for; reset() asks for none */
+extern enum panel_strip rig_strip;
 extern bool rig_extend; /* further monitors show pictures of their own; reset() asks for mirrors */
 
 /* fake_drm_reset(), and what it takes to go this way. */

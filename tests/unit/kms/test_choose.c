@@ -1,6 +1,7 @@
 /* Which connectors show the picture: by name, by use, by order; what mirrors it; what comes, goes and changes. */
 #include "kms/choose.h"
 #include "kms/flips.h"
+#include "random.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -239,6 +240,72 @@ START_TEST(a_flip_is_over_when_all_have_flipped)
 }
 END_TEST
 
+/* A picture of their own on the others: each in its monitor's own mode, and at the place that it had. */
+START_TEST(further_ones)
+{
+	struct choose_wish wish = {.extend = true, .width = 1280, .height = 800};
+	modes[1][1].type |= DRM_MODE_TYPE_PREFERRED;
+	card[2].usable = true;
+	card[2].crtcs = 7;
+	chosen(&wish);
+	expect("eDP-1/0:1280x800@60 HDMI-A-1/1:1920x1080@75 DP-1/2:1024x768@60"); /* the wish is for the main one */
+	ck_assert_uint_eq(choice.head[1].place, 1);
+	ck_assert_uint_eq(choice.head[2].place, 2);
+	wish.keep = 40;
+	wish.further[0] = 42;
+	chosen(&wish); /* whoever had a place has it, first of all */
+	expect("eDP-1/0:1280x800@60 DP-1/1:1024x768@60");
+	card[2].crtc = 2;
+	chosen(&wish);
+	expect("eDP-1/0:1280x800@60 DP-1/2:1024x768@60 HDMI-A-1/1:1920x1080@75");
+	ck_assert_uint_eq(choice.head[1].place, 1);
+	ck_assert_uint_eq(choice.head[2].place, 2);
+	/* A place is kept for one that is gone while there are others. */
+	wish.further[0] = 41;
+	wish.further[1] = 42;
+	card[1].usable = false;
+	chosen(&wish);
+	expect("eDP-1/0:1280x800@60 DP-1/2:1024x768@60");
+	ck_assert_uint_eq(choice.head[1].place, 2);
+	wish.further[1] = 43;
+	wish.further[2] = 44;
+	chosen(&wish); /* all had been others' */
+	ck_assert_uint_eq(choice.head[1].place, 1);
+	/* The main one leaves. */
+	wish.further[1] = 42;
+	card[0].usable = false;
+	chosen(&wish);
+	expect("DP-1/2:1024x768@60");
+}
+END_TEST
+
+/* Never two at one place, nor on one CRTC, whatever was before. */
+START_TEST(further_ones_at_random)
+{
+	struct random random = random_series(1);
+	for (uint32_t n = 0; n < 20000; n++) {
+		struct choose_wish wish = {.extend = true, .keep = 39 + random_below(&random, 5)};
+		for (uint32_t i = 0; i < OUTPUT_MIRRORS; i++)
+			wish.further[i] = random_below(&random, 2) ? 0 : 39 + random_below(&random, 5);
+		for (uint32_t i = 0; i < 3; i++) {
+			card[i].usable = random_below(&random, 3) != 0;
+			card[i].crtcs = random_below(&random, 16);
+			card[i].crtc = (int)random_below(&random, 5) - 1;
+		}
+		chosen(&wish);
+		uint32_t crtcs = 0, places = 0;
+		for (uint32_t i = 0; i < choice.n; i++) {
+			const struct choose_head *head = &choice.head[i];
+			ck_assert(card[head->connector].usable && card[head->connector].crtcs & 1u << head->crtc);
+			ck_assert(!(crtcs & 1u << head->crtc) && !(places & 1u << head->place));
+			ck_assert(head->place <= OUTPUT_MIRRORS && (head->place == 0) == (i == 0));
+			crtcs |= 1u << head->crtc;
+			places |= 1u << head->place;
+		}
+	}
+}
+END_TEST
+
 static Suite *make_suite(void)
 {
 	Suite *suite = suite_create("kms-choose");
@@ -254,6 +321,8 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, wished_modes);
 	tcase_add_test(tcase, texts);
 	tcase_add_test(tcase, a_flip_is_over_when_all_have_flipped);
+	tcase_add_test(tcase, further_ones);
+	tcase_add_test(tcase, further_ones_at_random);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
