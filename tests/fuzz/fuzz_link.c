@@ -200,7 +200,7 @@ static void produce(struct scene *scene, const struct fuzz_op *op)
 
 /* --- the panel ------------------------------------------------------------------------------------------------------------- */
 
-static const char *const strip_text[PANEL_FACES] = { "HOST", "HOST", "GUEST" };
+static const char *const strip_text[PANEL_FACES] = { "HOST", "HOST", "GUEST", "GUEST", "GUEST", "GUEST" };
 
 /* The trusted strip's rows are the host's. */
 static void check_strip(const struct scene *scene, const struct worker_event *event)
@@ -210,7 +210,7 @@ static void check_strip(const struct scene *scene, const struct worker_event *ev
 	const struct rect strip = strip_layout(scene->worker->config.strip, buffer->width, buffer->height).strip;
 	if (rect_empty(&strip))
 		return;
-	strip_draw(&(struct blit_target){ (uint8_t *)line, strip.w * 4, strip.w, strip.h }, event->face == PANEL_FACE_GUEST, strip_text[event->face]);
+	strip_draw(&(struct blit_target){ (uint8_t *)line, strip.w * 4, strip.w, strip.h }, event->face >= PANEL_FACE_GUEST, strip_text[event->face]);
 	for (uint32_t y = 0; y < strip.h; y++)
 		FUZZ_CHECK(memcmp(buffer->pixels + (uint64_t)(strip.y + y) * buffer->pitch, line + y * strip.w, strip.w * 4) == 0, "row %u of the strip", y);
 }
@@ -268,6 +268,8 @@ static void turn(struct scene *scene, bool give_back)
 	worker_update_pointers(worker, scene->now_ns);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
 		worker_compose(worker, (enum panel_face)f, scene->now_ns);
+	for (uint32_t s = 1; s < SCREENS; s++)
+		worker_offer_black(worker, s);
 	front(scene, give_back);
 	scene->now_ns += WORKER_HIDDEN_NS / 2;
 	check_heads(scene);
@@ -320,17 +322,19 @@ static void do_op(struct scene *scene, const struct fuzz_op *op)
 	case OP_GEOMETRY:
 		event.type = FRONT_GEOMETRY;
 		event.set = ++scene->set;
+		event.screen = op->b >> 9 & (SCREENS - 1);
 		event.width = op->b & 511;
 		event.height = op->c & 511;
 		worker_post(scene->worker, &event);
 		break;
 	case OP_DROP:
 		event.type = FRONT_DROP;
+		event.screen = op->a & (SCREENS - 1);
 		worker_post(scene->worker, &event);
 		break;
 	case OP_VISIBLE:
 		event.type = FRONT_VISIBLE;
-		event.visible = op->a & 7;
+		event.visible = (op->a & 7) | (op->a >> 4 & 7) << 3;
 		worker_post(scene->worker, &event);
 		worker_post(scene->worker, &(struct front_event){ .type = FRONT_FIGURES, .figures = op->a & 8 });
 		break;
@@ -365,6 +369,7 @@ void fuzz_one(const uint8_t *data, size_t size)
 	scene.events = mailbox_create(64, sizeof(struct worker_event));
 	scene.chatter = mailbox_create(16, sizeof(struct worker_chatter));
 	const struct worker_config config = {
+		.screens = SCREENS,
 		.backend = &scene.backend, .link = { [PANEL_FACE_GUEST] = scene.link }, .stats = &stats,
 		.events = scene.events, .chatter = scene.chatter, .news = scene.news,
 		.bilinear = size > 0 && data[size - 1] & 1,

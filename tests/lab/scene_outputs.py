@@ -177,12 +177,19 @@ def test_by_name(machine):
 
 
 def _second(machine, accept, what):
-    return machine.wait_for(lambda: (lambda p: p if accept(p) else None)(machine.screendump(head=1)), 20, f"{what} on the second head", interval=0.2)
+    seen = []
+
+    def look():
+        seen[:] = [machine.screendump(head=1)]
+        return accept(seen[0])
+
+    machine.wait_for(look, 20, f"{what} on the second head", interval=0.2)
+    return seen[0]
 
 
 def _is_second_pattern(picture):
     """The pattern of the guest's second head, in red, with a picture's own size."""
-    number, (red, green, blue) = synthetic(picture), picture.pixel(picture.width // 16, picture.height - picture.height // 4)
+    number, (red, green, blue) = synthetic(picture), picture.pixel(picture.size[0] // 16, picture.size[1] * 3 // 4)
     return number is not None and red > green + 0x30 and red > blue + 0x30
 
 

@@ -201,7 +201,8 @@ static void calm_down(void)
 	ui_frame(is.ui = colour());
 	if (!extend)
 		return;
-	/* One that was refused is tried again when monitors change, and is not the main one. */
+	/* One that was refused is tried again when monitors change, and is not the main one. What was found of them before is known by then. */
+	settle(100);
 	UNTIL(panel->screen[0].output.connected && strcmp(panel->screen[0].output.name, "HDMI-A-1") == 0 && !panel->screen[1].output.connected && !panel->screen[2].output.connected);
 	fake_drm_lock();
 	card.second = true;
