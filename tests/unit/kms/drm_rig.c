@@ -10,6 +10,7 @@ const char *rig_card;
 static bool rig_legacy; /* atomic commits are not asked for */
 bool rig_gbm, rig_extend;
 enum panel_strip rig_strip;
+const char *rig_connector;
 
 void reset(enum way way)
 {
@@ -18,6 +19,7 @@ void reset(enum way way)
 	rig_legacy = way == LEGACY_ASKED;
 	rig_gbm = rig_extend = false;
 	rig_strip = PANEL_STRIP_OFF;
+	rig_connector = NULL;
 	rig_card = "/dev/dri/fake";
 }
 
@@ -25,7 +27,7 @@ void rig_start(void)
 {
 	char error[300];
 	int status;
-	const struct choose_wish wish = {.extend = rig_extend};
+	const struct choose_wish wish = {.extend = rig_extend, .connector = rig_connector};
 	struct backend *backend = drm_create(fake_seat(), rig_card, rig_legacy, rig_gbm, &wish, error, sizeof(error), &status);
 	ck_assert_msg(backend != NULL, "%s", error);
 	panel_rig_open(backend, &(struct panel_config){.extend = rig_extend, .strip = rig_strip});

@@ -18,6 +18,7 @@ enum way { ATOMIC, LEGACY, LEGACY_ASKED, WAYS };
 
 extern bool rig_gbm; /* framebuffers by libgbm are asked for; reset() asks for none */
 extern enum panel_strip rig_strip;
+extern const char *rig_connector; /* as --connector; reset(): NULL */
 extern bool rig_extend; /* further monitors show pictures of their own; reset() asks for mirrors */
 
 /* fake_drm_reset(), and what it takes to go this way. */

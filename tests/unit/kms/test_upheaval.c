@@ -203,7 +203,7 @@ static void calm_down(void)
 		return;
 	/* One that was refused is tried again when monitors change, and is not the main one. What was found of them before is known by then. */
 	settle(100);
-	UNTIL(panel->screen[0].output.connected && strcmp(panel->screen[0].output.name, "HDMI-A-1") == 0 && !panel->screen[1].output.connected && !panel->screen[2].output.connected);
+	UNTIL(strcmp(panel->screen[0].output.name, "HDMI-A-1") == 0 && panel->screen[0].output.connected && !panel->screen[1].output.connected);
 	fake_drm_lock();
 	card.second = true;
 	fake_drm_unlock();
@@ -224,6 +224,7 @@ static void upheaval(uint32_t seed)
 	reset(way);
 	if (extend) {
 		rig_extend = card.second = true;
+		rig_connector = "HDMI-A-1"; /* the main one in the end, also if it left while it slept */
 		card.second_width = W2;
 		card.second_height = H2;
 		head_sequence = 0;
