@@ -153,6 +153,7 @@ struct backend {
 	char copies[96]; /* why every picture has to be copied; empty: imports may work. Set at creation. */
 	_Atomic bool overlay; /* commits may have an overlay. Set by adopt. */
 	uint32_t cursor_width, cursor_height; /* of the pictures that cursor planes take, pixels. Set at creation. */
+	bool modeset_clears; /* a full commit may leave every framebuffer of make_buffer empty: all are drawn again behind it */
 	bool flush; /* the display does not see the CPU's caches: lines written into imported pages are flushed first */
 	void (*flipped)(void *data, uint32_t output, uint32_t epoch, uint64_t time_ns); /* output: as in struct commit */
 	void *data;

@@ -268,6 +268,16 @@ static uint32_t cursor_side(int fd, uint64_t cap)
 	return drmGetCap(fd, cap, &side) == 0 && side ? (uint32_t)side : CURSOR_SIDE_DEFAULT;
 }
 
+/*
+ * bochs-drm switches QEMU's VGA on without VBE_DISPI_NOCLEARMEM (drivers/gpu/drm/tiny/bochs.c, bochs_hw_setmode()), and the device clears its memory from the start
+ * on, a screen long (hw/display/vga.c). Before Linux 6.13 framebuffers lie there: as a rule the console's is the first, but a card that has just come may be ours
+ * before the console has drawn anything, and the picture that was committed is gone.
+ */
+static bool modeset_clears(const char *driver)
+{
+	return strcmp(driver, "bochs-drm") == 0;
+}
+
 /* What is to be known of a card that was opened. Card thread, or at creation. False: it cannot be used, why. */
 static bool take_card(struct drm *drm, int fd, char *why, size_t why_size)
 {
@@ -293,6 +303,7 @@ static bool take_card(struct drm *drm, int fd, char *why, size_t why_size)
 	drm_import_probe(fd, drm->driver, drm->udmabuf, drm->udmabuf_error, backend->copies, sizeof(backend->copies));
 	backend->cursor_width = cursor_side(fd, DRM_CAP_CURSOR_WIDTH);
 	backend->cursor_height = cursor_side(fd, DRM_CAP_CURSOR_HEIGHT);
+	backend->modeset_clears = modeset_clears(drm->driver);
 	backend->flush = !drm_sees_caches(drm->driver);
 	log_info("card %s: %s", drm->card.path, drm->text);
 	if (drm->known && strcmp(before, backend->copies) == 0)

@@ -238,6 +238,8 @@ static enum latch_result try_commit(struct screen *screen)
 	if (!full)
 		return result > 0 ? LATCH_SHOWN : LATCH_ACCEPTED;
 	atomic_fetch_add(&panel->config.stats->modesets, 1);
+	if (panel->backend->modeset_clears)
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_REDRAW});
 	log_info("modeset: %s %ux%u %u.%03u Hz, %s", screen->output.name, screen->output.width, screen->output.height, screen->output.refresh_mhz / 1000,
 		screen->output.refresh_mhz % 1000, panel->backend->ops->describe(panel->backend));
 	return LATCH_SHOWN;

@@ -97,6 +97,9 @@ static void handle(struct worker *worker, const struct front_event *event)
 	case FRONT_FIGURES:
 		worker_show_figures(worker, event->figures, clock_now_ns());
 		break;
+	case FRONT_REDRAW:
+		worker_redraw(worker);
+		break;
 	case FRONT_PROBE: {
 		struct worker_event probed = {.type = WORKER_PROBED, .output = worker->config.backend->ops->probe(worker->config.backend)};
 		if (!probed.output && errno == ENODEV)

@@ -77,6 +77,7 @@ enum front_event_type {
 	FRONT_FIGURES,  /* figures: over all faces from now on, or no longer */
 	FRONT_POINTER,  /* pointer_plane: whether pointers may be shown on the cursor plane */
 	FRONT_POINTER_FREE, /* producer, index: of a pointer picture's slot; the front is done with it */
+	FRONT_REDRAW,   /* all framebuffers may be empty (backend.modeset_clears): each face is drawn from scratch, and handed over again */
 	FRONT_PROBE,
 	FRONT_LEAVE,    /* the card is gone: all that was made with it is freed, held by the front or not, and WORKER_LEFT answers */
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */

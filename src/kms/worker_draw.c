@@ -214,6 +214,21 @@ void worker_draw(struct worker *worker, enum panel_face face, const struct link_
 		atomic_fetch_add_explicit(&worker->config.stats->bytes_copied, bytes, memory_order_relaxed);
 }
 
+void worker_redraw(struct worker *worker)
+{
+	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+		struct face *face = &worker->face[f];
+		struct set *set = worker_current(worker, (enum panel_face)f);
+		for (uint32_t i = 0; set && i < FACE_BUFFERS; i++)
+			set->fb[f][i].drawn = set->fb[f][i].strip = false;
+		/* The guest's own pages are not the card's memory. */
+		if (face->direct || !worker_head(worker, (enum panel_face)f))
+			continue;
+		face->outstanding = true;
+		face->next_ns = 0;
+	}
+}
+
 void worker_shoot(struct worker *worker, const struct front_event *event)
 {
 	uint32_t *pixels = NULL, width = 0, height = 0;

@@ -121,6 +121,8 @@ struct rect worker_cursor_rect(const struct face *face, const struct link_head *
 const struct scanout_buffer *worker_black(struct worker *worker, struct set *set);
 /* Brings a framebuffer up to the face's newest frame. */
 void worker_draw(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb);
+/* Nothing is taken to be in any framebuffer; every face that is copied is outstanding. */
+void worker_redraw(struct worker *worker);
 /* A picture for people: never read from a mapping that may be write-combined, composed anew there. */
 void worker_shoot(struct worker *worker, const struct front_event *event);
 

@@ -66,6 +66,7 @@ struct fake_drm {
 	/* What the card is. */
 	const char *driver;
 	bool no_dumb, no_atomic, no_page_flip, no_vblank, no_prime, no_udmabuf, no_overlay, no_clips;
+	bool clears;           /* a modeset clears all dumb buffers, as QEMU's VGA does with bochs-drm */
 	bool dirty;            /* DRM_IOCTL_MODE_DIRTYFB works */
 	bool scales;           /* planes may scale */
 	bool small_primary;    /* the primary plane need not cover its CRTC */

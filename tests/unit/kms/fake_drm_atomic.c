@@ -133,6 +133,8 @@ int fake_atomic(const struct drm_mode_atomic *a)
 	fake_take(state);
 	card.commits++;
 	card.modesets += modeset;
+	if (modeset && card.clears)
+		fake_clear_dumb();
 	card.clipped = clipped;
 	card.clip = clip;
 	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT)

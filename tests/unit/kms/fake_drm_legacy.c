@@ -50,6 +50,8 @@ int fake_set_crtc(const struct drm_mode_crtc *c)
 	fake_flip_forget(BIT(crtc - FAKE_CRTC));
 	fake_take(state);
 	card.set_crtc++;
+	if (c->mode_valid && card.clears)
+		fake_clear_dumb();
 	return 0;
 }
 

@@ -155,6 +155,12 @@ int fake_map_dumb(struct drm_mode_map_dumb *m)
 	return 0;
 }
 
+void fake_clear_dumb(void)
+{
+	if (dumb_end > 0 && fallocate(dumb, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)dumb_end) != 0)
+		abort();
+}
+
 int fake_dumb_file(void)
 {
 	return dumb;

@@ -142,6 +142,8 @@ int fake_prime(struct drm_prime_handle *p);
 int fake_export(struct drm_prime_handle *p);
 int fake_create_dumb(struct drm_mode_create_dumb *d);
 int fake_map_dumb(struct drm_mode_map_dumb *m);
+/* What is in all dumb buffers is lost. */
+void fake_clear_dumb(void);
 /* The file that all dumb buffers lie in. */
 int fake_dumb_file(void);
 int fake_close_handle(uint32_t id);

@@ -277,6 +277,35 @@ START_TEST(another_driver)
 }
 END_TEST
 
+/* QEMU's VGA: each modeset empties every framebuffer, shown or not. Both faces, which are copied, have their pictures again without a new frame of their producer's. */
+START_TEST(a_modeset_clears)
+{
+	reset((enum way)_i);
+	card.driver = "bochs-drm";
+	card.clears = card.no_prime = true;
+	start_shown();
+	guest_frame(GUEST_BUFFER, GUEST_COLOUR);
+	present(PRESENTATION_PRESENTED);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	gone();
+	uint32_t before = modes_set();
+	back();
+	UNTIL(screen_shows(GUEST_COLOUR));
+	settle(50);
+	present(PRESENTATION_HIDDEN);
+	UNTIL(screen_shows(UI_COLOUR));
+	panel_session(panel, false);
+	panel_session(panel, true);
+	UNTIL(modes_set() == before + 2);
+	UNTIL(screen_shows(UI_COLOUR));
+	settle(50);
+	present(PRESENTATION_PRESENTED);
+	UNTIL(screen_shows(GUEST_COLOUR));
+	ck_assert_uint_eq(modes_set() - before, 2);
+	rig_end();
+}
+END_TEST
+
 /* The next one has another mode. */
 START_TEST(another_mode)
 {
@@ -397,6 +426,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, exchanged_while_the_seat_is_away, 0, LEGACY + 1);
 	tcase_add_loop_test(c, back_without_a_monitor, 0, LEGACY + 1);
 	tcase_add_test(c, another_driver);
+	tcase_add_loop_test(c, a_modeset_clears, 0, WAYS);
 	tcase_add_loop_test(c, another_mode, 0, LEGACY + 1);
 	tcase_add_loop_test(c, back_with_delay, 0, 2);
 	tcase_add_test(c, unannounced);
