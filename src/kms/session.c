@@ -31,11 +31,12 @@
  */
 struct session {
 	struct session_config config;
+	struct wl_event_loop *loop;
 	pthread_mutex_t lock; /* guards libseat and the devices; taken again by callbacks */
 	int free_fd;          /* eventfd: whoever had the lock has let go */
 	struct wl_event_source *free_source;
 	_Atomic bool late; /* the front waits for that */
-	bool news_late;    /* libseat's socket is not listened to until then */
+	bool news_late;    /* libseat's socket is not listened to until then: source is NULL */
 	int switch_late;   /* this terminal is to be switched to; 0: none */
 	struct libseat *seat;
 	struct wl_event_source *source;
@@ -99,26 +100,39 @@ static bool try_lock(struct session *session)
 	return pthread_mutex_trylock(&session->lock) == 0;
 }
 
+static void lose(struct session *session)
+{
+	log_error("connection to the seat lost (%s): display and input stay off; restart when the seat manager runs", strerror(errno));
+	if (session->source)
+		wl_event_source_remove(session->source);
+	session->source = NULL;
+	if (session->active) {
+		session->active = false;
+		session->config.active(session->config.data, false);
+	}
+}
+
 static int on_readable(int fd, uint32_t mask, void *data)
 {
 	(void)fd;
 	struct session *session = data;
 	if (!try_lock(session)) {
-		wl_event_source_fd_update(session->source, 0);
+		/* With an empty mask a hangup would still turn the loop (epoll_ctl(2), EPOLLHUP). */
+		wl_event_source_remove(session->source);
+		session->source = NULL;
 		session->news_late = true;
 		return 0;
 	}
-	if (libseat_dispatch(session->seat, 0) < 0 || mask & (WL_EVENT_HANGUP | WL_EVENT_ERROR)) {
-		log_error("connection to the seat lost (%s): display and input stay off; restart when the seat manager runs", strerror(errno));
-		wl_event_source_remove(session->source);
-		session->source = NULL;
-		if (session->active) {
-			session->active = false;
-			session->config.active(session->config.data, false);
-		}
-	}
+	if (libseat_dispatch(session->seat, 0) < 0 || mask & (WL_EVENT_HANGUP | WL_EVENT_ERROR))
+		lose(session);
 	unlock(session);
 	return 0;
+}
+
+static bool listen_to_seat(struct session *session)
+{
+	session->source = wl_event_loop_add_fd(session->loop, libseat_get_fd(session->seat), WL_EVENT_READABLE, on_readable, session);
+	return session->source != NULL;
 }
 
 static int on_free(int fd, uint32_t mask, void *data)
@@ -127,8 +141,8 @@ static int on_free(int fd, uint32_t mask, void *data)
 	struct session *session = data;
 	eventfd_t n;
 	eventfd_read(fd, &n);
-	if (session->news_late && session->source)
-		wl_event_source_fd_update(session->source, WL_EVENT_READABLE);
+	if (session->news_late && !listen_to_seat(session))
+		lose(session);
 	session->news_late = false;
 	int vt = session->switch_late;
 	session->switch_late = 0;
@@ -168,6 +182,7 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 		return NULL;
 	}
 	session->config = *config;
+	session->loop = loop;
 	pthread_mutexattr_t again;
 	pthread_mutexattr_init(&again);
 	pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
@@ -196,9 +211,8 @@ struct session *session_open(struct wl_event_loop *loop, const struct session_co
 		session_close(session);
 		return NULL;
 	}
-	session->source = wl_event_loop_add_fd(loop, libseat_get_fd(session->seat), WL_EVENT_READABLE, on_readable, session);
 	session->free_source = session->free_fd >= 0 ? wl_event_loop_add_fd(loop, session->free_fd, WL_EVENT_READABLE, on_free, session) : NULL;
-	if (!session->source || !session->free_source) {
+	if (!listen_to_seat(session) || !session->free_source) {
 		snprintf(error, error_size, "seat: event loop: %s", strerror(errno));
 		session_close(session);
 		return NULL;
