@@ -115,7 +115,10 @@ struct backend_ops {
 	int (*blank)(struct backend *backend);
 	/* Front: fd is readable. Calls flipped(). */
 	void (*dispatch)(struct backend *backend);
-	/* Front: hotplug_fd is readable. Bits of BACKEND_...; card_here: open_card is done since the last BACKEND_LOST. */
+	/*
+	 * Front: hotplug_fd is readable, or it may be. Bits of BACKEND_...; card_here: open_card is done since the last BACKEND_LOST. Called without card_here between
+	 * any two cards, and at last when open_card has returned: so a card that went while it was opened is told of by the next call.
+	 */
 	uint32_t (*hotplug)(struct backend *backend, bool card_here);
 	/*
 	 * Card thread, when the card was lost, adopt(NULL) called and every buffer freed: closes it, and with `look` opens one if one is there now. True: from now

@@ -83,13 +83,18 @@ int drm_card_open(struct session *session, struct drm_card *card, char *why, siz
 int drm_card_await(struct session *session, struct drm_card *card, char *error, size_t error_size);
 
 /* drm_news.c */
-/* The present card, or all zero: there is none. */
+/* The present card, and those that went while there was none: one of them may be just being opened. All zero at first. */
 struct drm_present {
 	bool here;
 	dev_t devnum;
+	uint64_t removed; /* bit per minor, without those that came back; cards have the first 64 (drivers/gpu/drm/drm_drv.c) */
 };
 /* What a uevent of the subsystem "drm" means: BACKEND_... or 0. action may be NULL, devnum is 0 where the device has no node. Pure. */
-uint32_t drm_news(const struct drm_present *present, const char *action, dev_t devnum);
+uint32_t drm_news(struct drm_present *present, const char *action, dev_t devnum);
+/* A card was opened, and news from before were told. BACKEND_LOST: it went meanwhile, which a driver that is not told to unplug lets nobody feel; else 0. Pure. */
+uint32_t drm_news_opened(struct drm_present *present, dev_t devnum);
+/* The present card is not used any more. Pure. */
+void drm_news_left(struct drm_present *present);
 
 /* drm_beside.c: outputs beside the main one, output[0]. Pure. */
 /* output[n_mirrors + 1] is a mirror now. False: it cannot be one beside the others, whose planes it shares. */

@@ -33,6 +33,7 @@ struct drm {
 	struct drm_card card;
 	char driver[32], text[56];
 	dev_t devnum;
+	struct drm_present present; /* as the kernel's news have it. Front. */
 	bool gbm_wanted; /* also where there are dumb buffers */
 	struct drm_gbm *gbm; /* NULL: dumb buffers */
 	bool known; /* what it does with others' memory was said */
@@ -160,14 +161,15 @@ static void drm_dispatch(struct backend *backend)
 static uint32_t drm_hotplug(struct backend *backend, bool card_here)
 {
 	struct drm *drm = from(backend);
-	struct drm_present present = {card_here, card_here ? drm->devnum : 0};
+	struct drm_present *present = &drm->present;
 	uint32_t news = 0;
+	if (card_here && !present->here)
+		news = drm_news_opened(present, drm->devnum);
+	else if (!card_here && present->here)
+		drm_news_left(present);
 	struct udev_device *device;
 	while ((device = udev_monitor_receive_device(drm->monitor))) {
-		uint32_t one = drm_news(&present, udev_device_get_action(device), udev_device_get_devnum(device));
-		if (one & BACKEND_LOST)
-			present = (struct drm_present){0};
-		news |= one;
+		news |= drm_news(present, udev_device_get_action(device), udev_device_get_devnum(device));
 		udev_device_unref(device);
 	}
 	return news;

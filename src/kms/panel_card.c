@@ -24,11 +24,10 @@ static int on_backend(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
-static int on_hotplug(int fd, uint32_t mask, void *data)
+static void take_news(struct panel *panel)
 {
-	(void)fd;
-	(void)mask;
-	struct panel *panel = data;
+	if (!panel->hotplug_source)
+		return;
 	uint32_t news = panel->backend->ops->hotplug(panel->backend, panel->card == PANEL_CARD_HERE);
 	if (news & BACKEND_LOST)
 		panel_card_lost(panel);
@@ -38,6 +37,13 @@ static int on_hotplug(int fd, uint32_t mask, void *data)
 		panel->soon_looks = SOON_LOOKS;
 		panel_look_for_card(panel);
 	}
+}
+
+static int on_hotplug(int fd, uint32_t mask, void *data)
+{
+	(void)fd;
+	(void)mask;
+	take_news(data);
 	return 0;
 }
 
@@ -57,6 +63,7 @@ static int on_opener(int fd, uint32_t mask, void *data)
 	const char *why;
 	if (!opener_answer(panel->opener, &opened, &why))
 		return 0;
+	take_news(panel); /* what came while it was opened */
 	if (opened) {
 		panel->card = PANEL_CARD_HERE;
 		panel->new_card = true;
@@ -65,6 +72,7 @@ static int on_opener(int fd, uint32_t mask, void *data)
 		panel->look_again = false;
 		panel_update_status(panel);
 		panel_probe(panel);
+		take_news(panel); /* whether it went meanwhile */
 		return 0;
 	}
 	panel->card = PANEL_CARD_NONE;

@@ -48,7 +48,7 @@ int fake_drm_open(void)
 	int error = card.gone ? ENOENT : fake_client.device >= 0 ? EBUSY : pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0 ? errno : 0;
 	if (!error) {
 		fake_flip_forget(FAKE_CRTCS);
-		fake_client = (struct fake_client){.device = ends[0], .events = ends[1], .master = !card.inactive};
+		fake_client = (struct fake_client){.device = ends[0], .events = ends[1], .number = card.cards, .master = !card.inactive};
 	}
 	pthread_mutex_unlock(&fake_lock);
 	errno = error;
@@ -74,6 +74,7 @@ void fake_drm_take_out(void)
 {
 	pthread_mutex_lock(&fake_lock);
 	card.gone = true;
+	card.taken = card.cards;
 	fake_client.lost = fake_client.device >= 0;
 	fake_flip_forget(FAKE_CRTCS);
 	pthread_mutex_unlock(&fake_lock);

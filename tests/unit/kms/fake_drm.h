@@ -95,7 +95,8 @@ struct fake_drm {
 	uint32_t refused;                  /* commits of all kinds that failed */
 	bool clipped;                      /* the last commit (or DIRTYFB) carried damage: clip */
 	struct drm_mode_rect clip;
-	_Atomic uint32_t cards;            /* put in after the first one */
+	_Atomic uint32_t cards;            /* put in after the first one: the present one's minor number */
+	_Atomic uint32_t taken;            /* that of the last one taken out */
 	_Atomic uint32_t opens;            /* attempts */
 	uint32_t overtaken;                /* flips that were asked for while one was in flight on the same CRTC that its program waits for */
 	uint32_t strays;                   /* framebuffers and handles freed that this card does not have */

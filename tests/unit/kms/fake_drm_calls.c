@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <linux/dma-buf.h>
@@ -211,6 +213,17 @@ int open(const char *path, int flags, ...)
 	udmabuf = fd;
 	pthread_mutex_unlock(&fake_lock);
 	return fd;
+}
+
+int fstat(int fd, struct stat *st)
+{
+	int result = fstatat(fd, "", st, AT_EMPTY_PATH);
+	if (result == 0 && is_ours(fd, &fake_client.device)) {
+		pthread_mutex_lock(&fake_lock);
+		st->st_rdev = makedev(226, fake_client.number);
+		pthread_mutex_unlock(&fake_lock);
+	}
+	return result;
 }
 
 uint32_t fake_mappings_held(void)

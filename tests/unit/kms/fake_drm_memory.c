@@ -91,7 +91,7 @@ int fake_make_udmabuf(const struct udmabuf_create_list *list)
 {
 	struct stat st;
 	int fd = memfd_create("dmabuf", MFD_CLOEXEC);
-	if (fd < 0 || n_dmabufs == DMABUFS || list->count == 0 || list->count > FAKE_PIECES || fstat(fd, &st) != 0) {
+	if (fd < 0 || n_dmabufs == DMABUFS || list->count == 0 || list->count > FAKE_PIECES || fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) {
 		if (fd >= 0)
 			close(fd);
 		errno = EINVAL;
@@ -117,7 +117,7 @@ int fake_prime(struct drm_prime_handle *p)
 	struct stat st;
 	if (card.no_prime)
 		return ENOSYS;
-	if (fstat(p->fd, &st) == 0)
+	if (fstatat(p->fd, "", &st, AT_EMPTY_PATH) == 0)
 		for (uint32_t i = 0; i < n_dmabufs; i++)
 			if (dmabuf[i].inode == st.st_ino)
 				return new_handle(dmabuf[i].piece, dmabuf[i].n, &p->handle);

@@ -32,6 +32,7 @@ extern pthread_mutex_t fake_lock; /* guards everything of the card's, and card's
 struct fake_client {
 	int device, events; /* ends of the pipe; -1: closed */
 	bool atomic, universal, master;
+	uint32_t number; /* of the card */
 	bool lost; /* its card was taken out, whatever came since */
 };
 

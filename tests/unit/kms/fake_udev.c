@@ -28,12 +28,12 @@ void fake_uevent(const char *action, dev_t devnum)
 
 void fake_hotplug(void)
 {
-	fake_uevent("change", 0); /* a pipe's number */
+	fake_uevent("change", makedev(226, card.cards));
 }
 
 void fake_removed(void)
 {
-	fake_uevent("remove", 0);
+	fake_uevent("remove", makedev(226, card.taken));
 }
 
 void fake_added(void)

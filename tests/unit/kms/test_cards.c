@@ -2,6 +2,7 @@
 #define LOG_MODULE "test"
 #include <errno.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "drm_rig.h"
 #include "kms/card.h"
@@ -64,7 +65,7 @@ static uint32_t modes_set(void)
 START_TEST(what_a_uevent_means)
 {
 	const dev_t ours = makedev(226, 0), other = makedev(226, 1);
-	const struct drm_present here = {true, ours}, none = {0};
+	const struct drm_present here = {.here = true, .devnum = ours}, none = {0};
 	const struct {
 		const struct drm_present *present;
 		const char *action;
@@ -77,8 +78,37 @@ START_TEST(what_a_uevent_means)
 		{&none, "add", ours, BACKEND_CAME}, {&none, "add", other, BACKEND_CAME}, {&none, "add", 0, 0}, {&none, "add", makedev(4, 1), 0},
 		{&none, "remove", ours, 0}, {&none, "change", ours, 0}, {&none, "change", 0, 0}, {&none, NULL, 0, 0},
 	};
-	for (uint32_t i = 0; i < ARRAY_LEN(cases); i++)
-		ck_assert_msg(drm_news(cases[i].present, cases[i].action, cases[i].devnum) == cases[i].news, "case %u", i);
+	for (uint32_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct drm_present present = *cases[i].present;
+		ck_assert_msg(drm_news(&present, cases[i].action, cases[i].devnum) == cases[i].news, "case %u", i);
+		ck_assert_msg(present.here == (cases[i].present->here && cases[i].news != BACKEND_LOST), "case %u", i);
+	}
+}
+END_TEST
+
+/* What went while none was here is not ours when it has been opened, unless it came again. */
+START_TEST(what_went_before_it_was_opened)
+{
+	const dev_t ours = makedev(226, 3), other = makedev(226, 63), render = makedev(226, 128 + 3);
+	struct drm_present present = {0};
+	drm_news(&present, "remove", other);
+	drm_news(&present, "remove", render);
+	drm_news(&present, "remove", makedev(4, 3));
+	drm_news(&present, "remove", 0);
+	ck_assert_uint_eq(drm_news_opened(&present, ours), 0);
+	ck_assert_uint_eq(drm_news(&present, "remove", ours), BACKEND_LOST);
+	ck_assert(!present.here);
+	drm_news(&present, "remove", ours);
+	drm_news(&present, "add", ours);
+	ck_assert_uint_eq(drm_news_opened(&present, ours), 0);
+	drm_news(&present, "remove", other); /* beside ours: not remembered */
+	drm_news_left(&present);
+	ck_assert_uint_eq(drm_news_opened(&present, other), 0);
+	drm_news_left(&present);
+	drm_news(&present, "remove", ours);
+	ck_assert_uint_eq(drm_news_opened(&present, ours), BACKEND_LOST);
+	ck_assert(!present.here);
+	ck_assert_uint_eq(drm_news_opened(&present, ours), 0); /* told once */
 }
 END_TEST
 
@@ -338,17 +368,62 @@ START_TEST(back_with_delay)
 }
 END_TEST
 
-/* Nobody announces it: found all the same, without haste. */
+static _Atomic bool held, stays; /* the card thread is in an ioctl; the next one is held */
+
+static void hold(unsigned long request)
+{
+	if (request != DRM_IOCTL_MODE_GETRESOURCES || !stays)
+		return;
+	held = true;
+	while (stays)
+		usleep(500);
+	held = false;
+}
+
+/* While it is opened it goes, and its driver serves whoever has it open all the same. The next one is taken. */
+START_TEST(gone_while_it_is_opened)
+{
+	start_side((enum way)_i, PRESENTATION_PRESENTED);
+	gone();
+	fake_drm_put_in();
+	stays = true;
+	card.before = hold;
+	fake_added();
+	UNTIL(held);
+	fake_uevent("remove", makedev(226, card.cards));
+	settle(20);
+	uint32_t opens = card.opens;
+	stays = false;
+	UNTIL(panel->card == PANEL_CARD_NONE);
+	ck_assert(says_gone());
+	ck_assert_uint_eq(card.opens, opens);
+	fake_drm_put_in();
+	fake_added();
+	UNTIL(screen_shows(GUEST_COLOUR));
+	rig_end();
+}
+END_TEST
+
+/* Nobody announces it, nor that it went: found all the same, without haste. What is said of it later is heard as of any. */
 START_TEST(unannounced)
 {
-	start_side(ATOMIC, PRESENTATION_PRESENTED);
-	gone();
+	start_side(ATOMIC, PRESENTATION_HIDDEN);
+	fake_hotplug();
+	settle(50);
+	fake_drm_take_out();
+	ui_frame(UI_COLOUR);
+	UNTIL(says_gone() && panel->card == PANEL_CARD_NONE);
 	uint32_t opens = card.opens;
 	fake_drm_put_in();
 	settle(2000);
 	ck_assert_uint_eq(card.opens, opens);
-	UNTIL(screen_shows(GUEST_COLOUR));
+	UNTIL(screen_shows(UI_COLOUR));
 	ck_assert_uint_eq(card.opens, opens + 1);
+	UNTIL(ui_presented == ui_sequence);
+	settle(50);
+	fake_drm_take_out();
+	fake_removed();
+	UNTIL(says_gone());
 	rig_end();
 }
 END_TEST
@@ -417,6 +492,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, what_a_uevent_means);
+	tcase_add_test(c, what_went_before_it_was_opened);
 	tcase_add_loop_test(c, the_face_returns, 0, 2 * WAYS);
 	tcase_add_loop_test(c, toggled_meanwhile, 0, 2 * (LEGACY + 1));
 	tcase_add_loop_test(c, told_by_a_commit, 0, 3 * (LEGACY + 1));
@@ -429,6 +505,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, a_modeset_clears, 0, WAYS);
 	tcase_add_loop_test(c, another_mode, 0, LEGACY + 1);
 	tcase_add_loop_test(c, back_with_delay, 0, 2);
+	tcase_add_loop_test(c, gone_while_it_is_opened, 0, LEGACY + 1);
 	tcase_add_test(c, unannounced);
 	tcase_add_loop_test(c, buffers_given_up, 0, 2);
 	tcase_add_loop_test(c, end_meanwhile, 0, 2);
