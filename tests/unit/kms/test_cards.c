@@ -264,11 +264,15 @@ START_TEST(back_without_a_monitor)
 {
 	start_side((enum way)_i, PRESENTATION_PRESENTED);
 	gone();
+	fake_drm_lock();
 	card.connected = false;
+	fake_drm_unlock();
 	back();
 	UNTIL(strstr(status().line[STATUS_DISPLAY].text, "no monitor") != NULL);
 	ck_assert_uint_eq(status().n_outputs, 0);
+	fake_drm_lock();
 	card.connected = true;
+	fake_drm_unlock();
 	fake_hotplug();
 	UNTIL(screen_shows(GUEST_COLOUR));
 	rig_end();
