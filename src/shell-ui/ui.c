@@ -15,6 +15,7 @@
 #include "base/thread.h"
 
 #define RETRY_MS 20 /* the panel's ring was full */
+#define STATUS_PACE_NS (250 * NSEC_PER_MSEC) /* between pictures of what is known: a guest can change its screen's size, and so the card, with each of its frames */
 #define CURSOR_BUFFER (HEADS * OUTPUT_SLOTS) /* behind the faces' ids, and behind their memory */
 
 struct answer_context ui_context(const struct ui *ui)
@@ -85,6 +86,7 @@ static bool point(struct ui *ui)
 static void draw(struct ui *ui)
 {
 	struct answer_context context = ui_context(ui);
+	context.status = &ui->pictured;
 	struct view_model model = { .context = &context, .transcript = ui->transcript, .prompt = &ui->prompt };
 	bool full = false;
 
@@ -170,6 +172,28 @@ static int on_link(int fd, uint32_t mask, void *data)
 	return 0;
 }
 
+/* The faces show what is known by now: at once, or when the pace allows. */
+static void picture_status(struct ui *ui, bool at_once)
+{
+	uint64_t now = clock_now_ns(), due = ui->pictured_ns + STATUS_PACE_NS;
+	if (at_once || now >= due) {
+		ui->pictured = ui->status;
+		ui->pictured_ns = now;
+		draw(ui);
+	} else if (!ui->status_armed) {
+		ui->status_armed = true;
+		wl_event_source_timer_update(ui->status_timer, (int)((due - now) / NSEC_PER_MSEC) + 1);
+	}
+}
+
+static int on_status_due(void *data)
+{
+	struct ui *ui = data;
+	ui->status_armed = false;
+	picture_status(ui, false);
+	return 0;
+}
+
 static int on_status(int fd, uint32_t mask, void *data)
 {
 	struct ui *ui = data;
@@ -183,7 +207,7 @@ static int on_status(int fd, uint32_t mask, void *data)
 	struct answer_context context = ui_context(ui);
 	answer_vm_change(before, &context, text, sizeof(text));
 	ui_say(ui, TONE_TEXT, text);
-	draw(ui);
+	picture_status(ui, ui->status.vm != before);
 	return 0;
 }
 
@@ -223,6 +247,7 @@ static void *ui_thread(void *data)
 	char text[1024];
 
 	status_board_read(ui->config.board, &ui->status);
+	ui->pictured = ui->status;
 	struct answer_context context = ui_context(ui);
 	answer_welcome(&context, text, sizeof(text));
 	ui_say(ui, TONE_TEXT, text);
@@ -277,10 +302,11 @@ static bool make_loop(struct ui *ui)
 	ui->repeat_timer = wl_event_loop_add_timer(ui->loop, on_repeat, ui);
 	ui->retry_timer = wl_event_loop_add_timer(ui->loop, on_retry, ui);
 	ui->pointer_timer = wl_event_loop_add_timer(ui->loop, on_pointer, ui);
+	ui->status_timer = wl_event_loop_add_timer(ui->loop, on_status_due, ui);
 	ui->source[0] = wl_event_loop_add_fd(ui->loop, ui->stop_fd, WL_EVENT_READABLE, on_stop, ui);
 	ui->source[1] = wl_event_loop_add_fd(ui->loop, ui->status_fd, WL_EVENT_READABLE, on_status, ui);
 	ui->source[2] = wl_event_loop_add_fd(ui->loop, link_producer_fd(ui->link), WL_EVENT_READABLE, on_link, ui);
-	return ui->repeat_timer && ui->retry_timer && ui->pointer_timer && ui->source[0] && ui->source[1] && ui->source[2];
+	return ui->repeat_timer && ui->retry_timer && ui->pointer_timer && ui->status_timer && ui->source[0] && ui->source[1] && ui->source[2];
 }
 
 struct ui *ui_create(const struct ui_config *config, char *error, size_t error_size)
@@ -363,7 +389,7 @@ void ui_destroy(struct ui *ui)
 		if (ui->source[i])
 			wl_event_source_remove(ui->source[i]);
 	}
-	struct wl_event_source *timer[] = { ui->repeat_timer, ui->retry_timer, ui->pointer_timer };
+	struct wl_event_source *timer[] = { ui->repeat_timer, ui->retry_timer, ui->pointer_timer, ui->status_timer };
 	for (size_t i = 0; i < ARRAY_LEN(timer); i++) {
 		if (timer[i])
 			wl_event_source_remove(timer[i]);

@@ -35,7 +35,7 @@ struct ui {
 
 	/* the thread's own */
 	struct wl_event_loop *loop;
-	struct wl_event_source *repeat_timer, *retry_timer, *pointer_timer, *source[3];
+	struct wl_event_source *repeat_timer, *retry_timer, *pointer_timer, *status_timer, *source[3];
 	bool pointer_armed;
 	bool stopping;
 	struct keyboard *keyboard;
@@ -45,7 +45,10 @@ struct ui {
 	struct prompt prompt;
 	struct transcript *transcript;
 	struct run run; /* scratch */
-	struct status status;
+	struct status status; /* as it is */
+	struct status pictured; /* as the faces have it, which follow it at a pace */
+	uint64_t pictured_ns;
+	bool status_armed;
 	struct ui_pointer pointer;
 	struct cursor cursor;
 	struct {

@@ -254,6 +254,40 @@ static uint64_t frames_within(int ms)
 	return panel.frames[0] - from;
 }
 
+/* A guest that changes its size all the time has it told a few times a second; the last size is the one that stays. */
+START_TEST(test_restless_guest)
+{
+	shown(1280, 800);
+	usleep(300000);
+	fake_panel_settle(&panel);
+	uint64_t frames = panel.frames[0], begin = clock_now_ns(), until = begin + NSEC_PER_SEC;
+	uint32_t n = 0;
+	for (; clock_now_ns() < until; n++) {
+		fake_panel_scanout(&panel, 640 + n % 2 * 160, 480);
+		fake_panel_pump(&panel, 5);
+	}
+	uint64_t paces = (clock_now_ns() - begin) / (250 * NSEC_PER_MSEC);
+	ck_assert_uint_gt(n, 4 * paces);
+	ck_assert_uint_gt(panel.frames[0], frames); /* the first at once */
+	ck_assert_uint_le(panel.frames[0] - frames, paces + 1);
+	fake_panel_scanout(&panel, 1920, 1080);
+	usleep(300000);
+	fake_panel_settle(&panel);
+	uint32_t w, h, *last = fake_panel_picture(&panel, 0, &w, &h);
+	fake_panel_scanout(&panel, 640, 480);
+	usleep(300000);
+	fake_panel_settle(&panel);
+	fake_panel_scanout(&panel, 1920, 1080);
+	usleep(300000);
+	fake_panel_settle(&panel);
+	uint32_t *again = fake_panel_picture(&panel, 0, &w, &h);
+	struct rect where;
+	ck_assert_uint_eq(differing(last, again, w, h, &where), 0);
+	free(last);
+	free(again);
+}
+END_TEST
+
 /* A held key repeats; its release, or losing the screen, ends that. evdev's own repeats (value 2) are not counted. */
 START_TEST(test_repeat)
 {
@@ -352,6 +386,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, test_buffer_age);
 	tcase_add_test(tcase, test_resize);
 	tcase_add_test(tcase, test_placeholder_follows);
+	tcase_add_test(tcase, test_restless_guest);
 	tcase_add_test(tcase, test_repeat);
 	tcase_add_test(tcase, test_leds);
 	tcase_add_test(tcase, test_bad_messages);
