@@ -29,6 +29,7 @@
 
 #define STALL_NS NSEC_PER_MSEC
 #define REQUESTS_PER_TURN 64 /* of the control socket, before devices and flips get their turn: a client may be as fast as this thread */
+#define REQUESTS_NS (300 * NSEC_PER_USEC) /* nor longer: on a busy machine a few requests may take as long as many */
 #define RETRY_MS 20 /* releases that found a full ring */
 #define LED_PACE_NS (20 * NSEC_PER_MSEC) /* between changes of the keyboard's lights that the machine asks for: they wear on real keyboards */
 
@@ -192,6 +193,7 @@ static void lid(void *data, bool closed)
 static void count_read(struct front *front, uint64_t time_ns)
 {
 	uint64_t now = clock_now_ns();
+	front->config.stats->turns.key_ns = time_ns;
 	histogram_record_us(&front->config.stats->key_read_us, now > time_ns ? (now - time_ns) / NSEC_PER_USEC : 0);
 }
 
@@ -419,6 +421,7 @@ static void handle_request(struct front *front, const struct control_request *re
 	switch (request->kind) {
 	case CONTROL_SHOW: {
 		static const enum presentation_event events[] = { PRESENTATION_HIDE, PRESENTATION_SHOW, PRESENTATION_TOGGLE };
+		front->config.stats->turns.key_ns = 0;
 		router_present(front->router, events[request->argument], request->time_ns != 0 ? request->time_ns : now);
 		break;
 	}
@@ -469,11 +472,16 @@ static int requests_arrived(int fd, uint32_t mask, void *data)
 	(void)mask;
 	struct front *front = data;
 	struct control_request request;
+	uint64_t until = clock_now_ns() + REQUESTS_NS;
 	uint32_t n = 0;
+	bool more;
 	mailbox_ack(front->config.requests);
-	while (n++ < REQUESTS_PER_TURN && mailbox_take(front->config.requests, &request))
+	while ((more = mailbox_take(front->config.requests, &request))) {
 		handle_request(front, &request);
-	if (n > REQUESTS_PER_TURN)
+		if (++n == REQUESTS_PER_TURN || clock_now_ns() >= until)
+			break;
+	}
+	if (more)
 		eventfd_write(fd, 1); /* the rest in the next turn */
 	return 0;
 }
@@ -623,9 +631,9 @@ int front_run(struct front *front)
 			log_error("the front thread cannot wait: %s", strerror(errno));
 			return EXIT_FAILED;
 		}
-		uint64_t start = clock_now_ns();
+		turn_begins(&front->config.stats->turns, clock_now_ns());
 		wl_event_loop_dispatch(front->loop, 0);
-		if (clock_now_ns() - start > STALL_NS)
+		if (turn_ends(&front->config.stats->turns, clock_now_ns(), STALL_NS))
 			atomic_fetch_add_explicit(&front->config.stats->front_stalls, 1, memory_order_relaxed);
 	}
 	return front->exit_status;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/histogram.h"
+#include "base/late.h"
 
 struct stats {
 	_Atomic uint64_t frames_flushed;   /* by the guest */
@@ -18,6 +19,7 @@ struct stats {
 	_Atomic uint64_t toggles_replaced; /* of these, by the next one before they were committed: in no histogram */
 	_Atomic uint64_t toggles_in_time;  /* shown at the first vblank that the latch promises, see latch_due(); only where there is a vblank */
 	_Atomic uint64_t toggles_late;     /* at a later one */
+	_Atomic uint64_t toggles_late_max; /* vblanks that the latest of these came later */
 	_Atomic uint64_t latch_misses;     /* flips of any kind that came at a later vblank than they were committed for */
 	_Atomic uint64_t front_stalls;     /* turns of the front loop longer than 1 ms */
 	_Atomic uint64_t input_dropped;    /* packets for the guest that found no room */
@@ -30,4 +32,6 @@ struct stats {
 	struct histogram toggle_commit_us; /* key event time stamp to the commit's acceptance */
 	struct histogram toggle_flip_us;   /* key event time stamp to the page-flip event */
 	struct histogram key_guest_us;     /* key event time stamp to the guest's used ring */
+	struct late_toggles late;          /* the toggles_late */
+	struct turns turns;                /* the front thread's own */
 };

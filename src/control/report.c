@@ -96,7 +96,7 @@ static const struct {
 #define COUNTER(field) { #field, offsetof(struct stats, field) }
 	COUNTER(frames_flushed), COUNTER(frames_presented), COUNTER(frames_dropped), COUNTER(bytes_copied),
 	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(toggles_replaced),
-	COUNTER(toggles_in_time), COUNTER(toggles_late), COUNTER(latch_misses), COUNTER(front_stalls),
+	COUNTER(toggles_in_time), COUNTER(toggles_late), COUNTER(toggles_late_max), COUNTER(latch_misses), COUNTER(front_stalls),
 	COUNTER(input_dropped), COUNTER(vcpu_exits), COUNTER(disk_requests), COUNTER(disk_bytes), COUNTER(disk_errors),
 	COUNTER(console_dropped), COUNTER(net_dropped),
 	COUNTER(disk_syscalls),
@@ -139,6 +139,56 @@ json_object *report_histogram(const struct histogram *source)
 	return histogram;
 }
 
+/* A time of a late toggle, in microseconds since its event; before it, negative. */
+static void add_since(json_object *object, const char *name, uint64_t at_ns, uint64_t event_ns)
+{
+	json_object_object_add(object, name, json_object_new_int64((int64_t)(at_ns - event_ns) / (int64_t)NSEC_PER_USEC));
+}
+
+static json_object *late_toggle(const struct late_toggle *toggle, uint64_t number)
+{
+	json_object *object = json_object_new_object();
+	uint64_t event = toggle->event_ns;
+	add_number(object, "number", number);
+	add_number(object, "event_ns", event);
+	if (toggle->key_ns != 0)
+		add_since(object, "key_us", toggle->key_ns, event);
+	add_since(object, "read_turn_us", toggle->read_turn_ns, event);
+	add_since(object, "read_us", toggle->read_ns, event);
+	add_number(object, "margin_us", toggle->margin_ns / NSEC_PER_USEC);
+	add_since(object, "due_us", toggle->due_ns, event);
+	add_since(object, "commit_turn_us", toggle->commit_turn_ns, event);
+	add_since(object, "commit_us", toggle->commit_ns, event);
+	add_since(object, "committed_us", toggle->committed_ns, event);
+	if (toggle->flip_ns != 0)
+		add_since(object, "flip_us", toggle->flip_ns, event);
+	if (toggle->ahead_commit_ns != 0) {
+		add_since(object, "ahead_commit_us", toggle->ahead_commit_ns, event);
+		if (toggle->ahead_target_ns != 0)
+			add_since(object, "ahead_target_us", toggle->ahead_target_ns, event);
+		add_since(object, "ahead_flip_us", toggle->ahead_flip_ns, event);
+	}
+	add_number(object, "vblanks", toggle->vblanks);
+	add_number(object, "cpu", toggle->cpu);
+	if (toggle->stall_ns != 0) {
+		add_since(object, "stall_us", toggle->stall_ns, event);
+		add_since(object, "stall_end_us", toggle->stall_end_ns, event);
+		add_number(object, "stall_cpu_us", toggle->stall_cpu_ns / NSEC_PER_USEC);
+	}
+	return object;
+}
+
+static json_object *late_toggles(const struct late_toggles *late)
+{
+	struct late_toggle toggle[LATE_KEPT];
+	uint64_t first;
+	json_object *list = json_object_new_array();
+	uint32_t n = late_read(late, toggle, &first);
+	for (uint32_t i = 0; i < n; i++)
+		json_object_array_add(list, late_toggle(&toggle[i], first + i));
+	return list;
+}
+
 json_object *report_stats(const struct stats *stats)
 {
 	json_object *object = json_object_new_object();
@@ -150,6 +200,7 @@ json_object *report_stats(const struct stats *stats)
 		const struct histogram *source = (const struct histogram *)(const void *)((const char *)stats + histograms[i].offset);
 		json_object_object_add(object, histograms[i].name, report_histogram(source));
 	}
+	json_object_object_add(object, "late", late_toggles(&stats->late));
 	add_number(object, "log_dropped", log_dropped());
 	return object;
 }
@@ -160,6 +211,7 @@ void report_stats_reset(struct stats *stats)
 		atomic_store((_Atomic uint64_t *)(void *)((char *)stats + counters[i].offset), 0);
 	for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
 		histogram_reset((struct histogram *)(void *)((char *)stats + histograms[i].offset));
+	late_reset(&stats->late);
 }
 
 static json_object *event(const char *name)

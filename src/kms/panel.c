@@ -370,12 +370,7 @@ void panel_present(struct panel *panel, enum presentation presentation, uint64_t
 	if (presentation == panel->presentation)
 		return;
 	panel->presentation = presentation;
-	if (panel->toggled)
-		atomic_fetch_add(&panel->config.stats->toggles_replaced, 1);
-	panel->toggle_ns = event_ns;
-	panel->toggle_due_ns = event_ns ? latch_due(&panel->screen[0].latch, event_ns) : 0;
-	panel->toggled = panel->screen[0].latch.state != LATCH_DARK;
-	atomic_fetch_add(&panel->config.stats->toggles, 1);
+	panel_toggle_begins(panel, event_ns);
 	/* Each at its own next vblank; the main one first, which is what is timed. */
 	for (uint32_t i = 0; i < panel->n_screens; i++)
 		panel_run_latch(&panel->screen[i], latch_news(&panel->screen[i].latch, true, clock_now_ns()));

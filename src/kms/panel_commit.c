@@ -85,12 +85,7 @@ static void shown_main(struct screen *screen, uint64_t time)
 	struct face *face = &panel->face[now->face];
 	if (now->set == screen->set && now->serial == face->serial[now->index])
 		face->seen[now->index] = true;
-	if (now->toggle_ns) {
-		histogram_record_us(&panel->config.stats->toggle_flip_us, time > now->toggle_ns ? (time - now->toggle_ns) / NSEC_PER_USEC : 0);
-		if (now->toggle_due_ns)
-			atomic_fetch_add(latch_in_time(&screen->latch, now->toggle_due_ns, time) ? &panel->config.stats->toggles_in_time : &panel->config.stats->toggles_late, 1);
-		now->toggle_ns = 0;
-	}
+	panel_toggle_shown(screen, time);
 	panel_tell_pointer(panel);
 	if (now->face == PANEL_FACE_GUEST) {
 		if (panel->direct != (now->index >= FACE_BUFFERS))
@@ -163,7 +158,7 @@ static int commit_with_pointer(struct screen *screen, struct commit *commit, str
 	return result;
 }
 
-static enum latch_result try_commit(struct screen *screen)
+static enum latch_result try_commit(struct screen *screen, uint64_t began)
 {
 	struct panel *panel = screen->panel;
 	enum panel_face want = panel_wanted_face(screen);
@@ -227,14 +222,8 @@ static enum latch_result try_commit(struct screen *screen)
 		if (unreported.pointer.shown)
 			panel_let_go_pointer(panel, &unreported.pointer);
 	}
-	if (panel->toggled && answers) {
-		panel->toggled = false;
-		screen->next.toggle_ns = panel->toggle_ns;
-		screen->next.toggle_due_ns = panel->toggle_due_ns;
-		uint64_t now = clock_now_ns();
-		if (panel->toggle_ns)
-			histogram_record_us(&panel->config.stats->toggle_commit_us, now > panel->toggle_ns ? (now - panel->toggle_ns) / NSEC_PER_USEC : 0);
-	}
+	if (panel->toggled && answers)
+		panel_toggle_committed(screen, began);
 	if (!full)
 		return result > 0 ? LATCH_SHOWN : LATCH_ACCEPTED;
 	atomic_fetch_add(&panel->config.stats->modesets, 1);
@@ -251,7 +240,7 @@ void panel_run_latch(struct screen *screen, bool commit)
 	bool main = screen->number == 0, full = screen->latch.full;
 	while (commit) {
 		uint64_t began = clock_now_ns();
-		enum latch_result result = main ? try_commit(screen) : panel_commit_further(screen);
+		enum latch_result result = main ? try_commit(screen, began) : panel_commit_further(screen);
 		commit = latch_committed(&screen->latch, result, began, clock_now_ns());
 		if (result == LATCH_SHOWN)
 			shown(screen, clock_now_ns());

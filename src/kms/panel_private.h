@@ -1,10 +1,12 @@
 /*
  * The panel from inside, all of it on the front thread: panel.c (what the program calls, sources of the event loop),
- * panel_commit.c (what is shown: latch, commits, flips), panel_further.c (the same of further outputs), panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards that go
- * and come), panel_producers.c (what producers and the status board are told).
+ * panel_commit.c (what is shown: latch, commits, flips), panel_further.c (the same of further outputs), panel_toggle.c (how toggles fared),
+ * panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards that go and come), panel_producers.c (what producers
+ * and the status board are told).
  */
 #pragma once
 
+#include "base/late.h"
 #include "base/log.h"
 #include "kms/latch.h"
 #include "kms/opener.h"
@@ -44,8 +46,7 @@ struct shown {
 	uint64_t sequence, serial;
 	bool drawn;             /* the pointer's picture is in it */
 	struct pointer pointer; /* on the cursor plane */
-	uint64_t toggle_ns; /* time stamp of the key that asked for it; 0: none */
-	uint64_t toggle_due_ns; /* latch_due() of it; 0: not known */
+	struct late_toggle toggle; /* the one that it answers; event_ns 0: none, due_ns 0: not known when */
 };
 
 /* An output, and what is on it: it has a latch, flips and framebuffers of its own. */
@@ -100,8 +101,8 @@ struct panel {
 	struct pointer pointer[POINTER_PRODUCERS]; /* as last taken from the worker */
 	bool pointer_plane;        /* the output's cursor plane may be used: there is one, and it was not refused */
 	enum status_cursor cursor; /* status: which pointer of the guest's was to be seen last */
-	uint64_t toggle_ns, toggle_due_ns;
-	bool toggled;
+	struct late_toggle toggle; /* the last one */
+	bool toggled; /* it is in no commit yet */
 	bool first_frame_due;
 	uint64_t last_guest; /* sequence from which guest frames are counted as dropped */
 	uint64_t tick_ns;    /* last tick */
@@ -183,6 +184,14 @@ void panel_shown_further(struct screen *screen, uint64_t time);
 void panel_black_ready(struct panel *panel, const struct worker_event *event);
 /* The main output has its whole state: what waited for that may follow. */
 void panel_light_further(struct panel *panel);
+
+/* panel_toggle.c: what becomes of a toggle on the main screen, for the statistics */
+/* One was asked for at event_ns, 0: by nobody. Another one that is in no commit yet is over. */
+void panel_toggle_begins(struct panel *panel, uint64_t event_ns);
+/* A commit that answers it, and began at `began`, was accepted: it is screen->next. */
+void panel_toggle_committed(struct screen *screen, uint64_t began);
+/* screen->now is on the screen since `time`. */
+void panel_toggle_shown(struct screen *screen, uint64_t time);
 
 /* panel_pointer.c */
 /* What the cursor plane has to show beside the newest picture of a face. Takes what the worker said last. */
