@@ -17,13 +17,18 @@ import time
 from lab import paths
 from lab.errors import LabError
 
-from .figures import load, say
+from . import late as lates
+from .figures import keep, load, say
 from .native import Panel, bare_wakes
 
 REFRESH_US = 1e6 / 60
 PATTERN = ["--features", "dev_scanout"]
 ENTRY = 0x1000000
 BOUND, BOUND_REALTIME = 0.99, 0.999
+# Vblanks from one toggle to the next: longer than one and the latch's margin, so that a toggle which is replaced by the next one is late; and each at another
+# moment between two vblanks, now and then wholly another one.
+GAP, LONG_GAP, LONG_ONE_IN = (1.1, 1.16), (1.1, 2.1), 20
+LOOK = 250          # toggles, before the late ones are asked for: rayvm keeps the last few
 SILENCE = 5         # seconds without an answer: no load any more
 TEXT = "the quick brown fox jumps over the lazy dog\n"   # no command: a line of the transcript, which scrolls
 
@@ -149,30 +154,56 @@ def blocked_pipe():
 
 
 def press(panel, toggles):
+    """Statistics afterwards, and the late toggles: number -> what rayvm tells of it."""
+    late, begin = {}, time.monotonic()
+
+    def look():
+        stats = panel("stats")
+        late.update((toggle["number"], toggle) for toggle in stats["late"])
+        return stats
+
     panel("stats", reset=True)
-    for number in range(toggles):
-        panel("press", keys=["KEY_GRAVE"])
-        time.sleep(random.uniform(1.4, 2.6) * REFRESH_US / 1e6)     # never two for one vblank
-        if number % 1000 == 999:
-            say(f"  {number + 1} of {toggles} toggles")
+    for number in range(1, toggles + 1):
+        panel("press", keys=["KEY_GRAVE"])      # it was read when this returns
+        at = time.monotonic() + random.uniform(*(LONG_GAP if random.randrange(LONG_ONE_IN) == 0 else GAP)) * REFRESH_US / 1e6
+        if number % LOOK == 0:
+            look()
+        if number % 1000 == 0:
+            say(f"  {number} of {toggles} toggles in {time.monotonic() - begin:.0f} s, {len(late)} late, load {load()}")
+        time.sleep(max(0, at - time.monotonic()))
     time.sleep(0.2)
-    return panel("stats")
+    return look(), late
 
 
-def judge(name, stats, bare, realtime, options):
-    hit, late, flips = stats["toggles_in_time"], stats["toggles_late"], stats["toggle_flip_us"]
+def steal_ms():
+    """Time that whoever runs this machine gave to others, by proc_stat(5), all CPUs."""
+    return int(pathlib.Path("/proc/stat").read_text().split(maxsplit=9)[8]) * 1000 // os.sysconf("SC_CLK_TCK")
+
+
+def explained(stats, late, bare):
+    """The late toggles in order, each with what it is due to."""
+    if len(late) < stats["toggles_late"]:
+        say(f"  {stats['toggles_late'] - len(late)} of the late toggles are not among those that rayvm kept")
+    if not bare["watched"]:
+        say("  the watches have no real-time priority here: nothing is said to be the machine's")
+    return [lates.explain(late[number], bare["holes"] if bare["watched"] else []) for number in sorted(late)]
+
+
+def judge(name, stats, late, bare, realtime, options):
+    hit, missed, flips = stats["toggles_in_time"], stats["toggles_late"], stats["toggle_flip_us"]
     # The first after a rest is not judged: where the vblanks are is known from flips.
-    if flips["count"] + stats["toggles_replaced"] < options.toggles or hit + late < 0.95 * flips["count"]:
-        raise LabError(f"{name}: of {options.toggles} toggles {flips['count']} were shown, {hit + late} judged and {stats['toggles_replaced']} replaced")
+    if flips["count"] + stats["toggles_replaced"] < options.toggles or hit + missed < 0.95 * flips["count"]:
+        raise LabError(f"{name}: of {options.toggles} toggles {flips['count']} were shown, {hit + missed} judged and {stats['toggles_replaced']} replaced")
     bound = BOUND_REALTIME if realtime else BOUND
-    share = hit / (hit + late)
+    share = hit / (hit + missed)
     return {"name": f"first-vblank-{name}", "value": round(100 * share, 3), "unit": "%", "bound": 100 * bound, "holds": share >= bound, "better": "higher",
-            "load": load(), "toggles": hit + late, "late": late, "replaced": stats["toggles_replaced"], "realtime": realtime,
+            "load": load(), "toggles": hit + missed, "late": missed, **lates.count(late), "worst_vblanks_late": stats["toggles_late_max"], "replaced": stats["toggles_replaced"], "realtime": realtime,
             "flip_p50_us": flips["p50"], "flip_p99_us": flips["p99"], "flip_max_us": flips["max"], "commit_p99_us": stats["toggle_commit_us"]["p99"],
             "read_p99_us": stats["key_read_us"]["p99"], "read_max_us": stats["key_read_us"]["max"], "latch_misses": stats["latch_misses"],
             "front_stalls": stats["front_stalls"], "bare_late": bare["late"], "bare_ticks": bare["timer"]["count"], "bare_realtime": bare["priority"] == 2,
             "bare_timer_p99_us": bare["timer"]["p99"], "bare_timer_max_us": bare["timer"]["max"],
-            "bare_read_p99_us": bare["event"]["p99"], "bare_read_max_us": bare["event"]["max"]}
+            "bare_read_p99_us": bare["event"]["p99"], "bare_read_max_us": bare["event"]["max"],
+            "holes": len(bare["holes"]), "holes_ms": round(sum(us for _, _, us in bare["holes"]) / 1000), "steal_ms": bare["steal_ms"], "longest_hole_us": max((us for _, _, us in bare["holes"]), default=0), "watched": bare["watched"], "each_late": late}
 
 
 def measure(name, arguments, beside, options, folder):
@@ -181,10 +212,17 @@ def measure(name, arguments, beside, options, folder):
         panel = stack.enter_context(Panel(folder, arguments, writing))
         time.sleep(1)
         realtime = panel.realtime()
+        stolen = steal_ms()
         with bare_wakes() as bare, beside(panel):
-            stats = press(panel, options.toggles)
-    figure = judge(name, stats, bare, realtime, options)
-    say(f"  {figure['late']} of {figure['toggles']} late; key to read p99 {figure['read_p99_us']} us, longest {figure['read_max_us']}; a bare reader: "
+            stats, late = press(panel, options.toggles)
+    bare["steal_ms"] = steal_ms() - stolen
+    late = explained(stats, late, bare)
+    keep(f"first-vblank-{name}.json", {"stats": stats, "late": late, "bare": bare})
+    for toggle in late if options.verbose else ():
+        say(f"  {lates.sentence(toggle)}")
+    figure = judge(name, stats, late, bare, realtime, options)
+    say(f"  {figure['late']} of {figure['toggles']} late, by {figure['worst_vblanks_late']} at most: {figure['late_machine']} by the machine, {figure['late_rayvm']} by rayvm, "
+        f"{figure['late_unexplained']} unexplained; {figure['front_stalls']} long turns; key to read p99 {figure['read_p99_us']} us, longest {figure['read_max_us']}; a bare reader: "
         f"p99 {figure['bare_read_p99_us']}, longest {figure['bare_read_max_us']}, its timer later than the margin {bare['late']} times of {bare['timer']['count']}")
     return figure
 
@@ -193,10 +231,18 @@ NAMES = tuple(f"first-vblank-{name}" for name in loads(pathlib.Path()))
 
 
 def bench_latch(wanted, options):
+    """A load that cannot be measured does not keep the others from it."""
+    failed = []
     with tempfile.TemporaryDirectory() as temporary:
         for name, prepare in loads(pathlib.Path(temporary)).items():
             if f"first-vblank-{name}" in wanted:
                 say(f"first-vblank-{name}: {options.toggles} toggles, load {load()}")
                 folder = pathlib.Path(temporary) / name
                 folder.mkdir()
-                yield measure(name, *prepare(), options, folder)
+                try:
+                    yield measure(name, *prepare(), options, folder)
+                except (LabError, OSError) as error:
+                    say(f"  {error}")
+                    failed.append(name)
+    if failed:
+        raise LabError(f"nothing was measured with {', '.join(failed)}")
