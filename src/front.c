@@ -631,10 +631,13 @@ int front_run(struct front *front)
 			log_error("the front thread cannot wait: %s", strerror(errno));
 			return EXIT_FAILED;
 		}
-		turn_begins(&front->config.stats->turns, clock_now_ns());
+		struct stats *stats = front->config.stats;
+		turn_begins(&stats->turns, clock_now_ns());
 		wl_event_loop_dispatch(front->loop, 0);
-		if (turn_ends(&front->config.stats->turns, clock_now_ns(), STALL_NS))
-			atomic_fetch_add_explicit(&front->config.stats->front_stalls, 1, memory_order_relaxed);
+		if (turn_ends(&stats->turns, clock_now_ns(), STALL_NS)) {
+			atomic_fetch_add_explicit(&stats->front_stalls, 1, memory_order_relaxed);
+			atomic_fetch_add_explicit(&stats->front_stalls_own, stats->turns.stall_cpu_ns > STALL_NS, memory_order_relaxed);
+		}
 	}
 	return front->exit_status;
 }

@@ -22,6 +22,7 @@ struct stats {
 	_Atomic uint64_t toggles_late_max; /* vblanks that the latest of these came later */
 	_Atomic uint64_t latch_misses;     /* flips of any kind that came at a later vblank than they were committed for */
 	_Atomic uint64_t front_stalls;     /* turns of the front loop longer than 1 ms */
+	_Atomic uint64_t front_stalls_own; /* of these, such as had the CPU for so long */
 	_Atomic uint64_t input_dropped;    /* packets for the guest that found no room */
 	_Atomic uint64_t vcpu_exits;       /* exits to user space */
 	_Atomic uint64_t disk_requests, disk_bytes, disk_errors;

@@ -96,7 +96,7 @@ static const struct {
 #define COUNTER(field) { #field, offsetof(struct stats, field) }
 	COUNTER(frames_flushed), COUNTER(frames_presented), COUNTER(frames_dropped), COUNTER(bytes_copied),
 	COUNTER(bytes_damaged), COUNTER(modesets), COUNTER(commits), COUNTER(toggles), COUNTER(toggles_replaced),
-	COUNTER(toggles_in_time), COUNTER(toggles_late), COUNTER(toggles_late_max), COUNTER(latch_misses), COUNTER(front_stalls),
+	COUNTER(toggles_in_time), COUNTER(toggles_late), COUNTER(toggles_late_max), COUNTER(latch_misses), COUNTER(front_stalls), COUNTER(front_stalls_own),
 	COUNTER(input_dropped), COUNTER(vcpu_exits), COUNTER(disk_requests), COUNTER(disk_bytes), COUNTER(disk_errors),
 	COUNTER(console_dropped), COUNTER(net_dropped),
 	COUNTER(disk_syscalls),

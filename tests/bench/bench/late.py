@@ -21,12 +21,15 @@ def overlap(begin, end, other_begin, other_end):
 
 
 def held(begin, end, holes):
-    """How long, in microseconds, the CPU that was away longest was away between the two, and which; holes: (CPU, from, until), microseconds."""
-    away = {}
-    for cpu, hole_begin, hole_end in holes:
-        away[cpu] = away.get(cpu, 0) + overlap(begin, end, hole_begin, hole_end)
-    cpu = max(away, key=away.get, default=None)
-    return (away[cpu], cpu) if cpu is not None else (0, None)
+    """For how long between the two, in microseconds, a CPU was away, and which ones were; holes: (CPU, from, until), microseconds. A thread whose CPU is back may be moved
+    to one that goes away then, so the holes of all count, each moment once."""
+    total, until, cpus = 0, begin, set()
+    for hole_begin, hole_end, cpu in sorted((hole_begin, hole_end, cpu) for cpu, hole_begin, hole_end in holes):
+        if overlap(until, end, hole_begin, hole_end) > 0:
+            total += overlap(until, end, hole_begin, hole_end)
+            until = max(until, hole_end)
+            cpus.add(cpu)
+    return total, sorted(cpus)
 
 
 def explain(toggle, holes):
@@ -39,7 +42,7 @@ def explain(toggle, holes):
         due, done = toggle.get("ahead_target_us", toggle["ahead_commit_us"]), toggle["ahead_commit_us"]
         could = due - toggle["margin_us"]
     had, took = due - could, done - could
-    away, cpu = held(could, done, near)
+    away, cpus = held(could, done, near)
     own = 0
     if "stall_us" in toggle:
         own = min(overlap(could, done, toggle["stall_us"], toggle["stall_end_us"]), toggle["stall_cpu_us"])
@@ -53,7 +56,7 @@ def explain(toggle, holes):
             due_to = MACHINE
     more = {"due_to": due_to, "behind": behind, "had_us": round(had), "took_us": round(took), "own_us": round(own), "away_us": round(away)}
     if away:
-        more["away_cpu"] = cpu
+        more["away_cpus"] = cpus
     before = toggle.get("key_us")
     if before is not None:
         more["key_to_read_us"] = -before
@@ -61,7 +64,7 @@ def explain(toggle, holes):
 
 
 def sentence(toggle):
-    where = f"CPU {toggle['away_cpu']} ran nobody for {toggle['away_us']} us of it" if toggle["away_us"] else "no CPU was away"
+    where = f"CPU {' and '.join(map(str, toggle['away_cpus']))} ran nobody for {toggle['away_us']} us of it" if toggle["away_us"] else "no CPU was away"
     stall = "no long turn of the front thread"
     if "stall_us" in toggle:
         stall = (f"a turn of the front thread from {toggle['stall_us']} to {toggle['stall_end_us']} us had the CPU for {toggle['stall_cpu_us']} us at most, "
@@ -80,10 +83,11 @@ def self_test():
     base = {"event_ns": 10**9, "read_us": 5, "margin_us": 1600, "due_us": 9000, "commit_us": 11000, "committed_us": 11050, "key_us": -40, "vblanks": 1, "cpu": 0}
     hole = [1, 10**9 + 7_400_000, 3600]     # from when the commit was due until it was made
     assert explain(base, [hole])["due_to"] == MACHINE
-    assert explain(base, [hole])["away_cpu"] == 1
+    assert explain(base, [hole])["away_cpus"] == [1]
     assert explain(base, [])["due_to"] == UNEXPLAINED
     assert explain(base, [[1, 10**9 + 1_000_000, 5000]])["due_to"] == UNEXPLAINED       # before it mattered
-    assert explain(base, [[0, 10**9 + 7_400_000, 1800], [1, 10**9 + 9_200_000, 1800]])["due_to"] == UNEXPLAINED     # each CPU away half of the time
+    assert explain(base, [[1, 10**9 + 9_200_000, 1800], [0, 10**9 + 7_400_000, 1800]])["due_to"] == MACHINE      # from one CPU that was away to the other
+    assert explain(base, [[0, 10**9 + 7_400_000, 1800], [1, 10**9 + 7_400_000, 1800]])["due_to"] == UNEXPLAINED  # no moment counts twice
     stall = {**base, "stall_us": 2, "stall_end_us": 10900, "stall_cpu_us": 10000}
     assert explain(stall, [hole])["due_to"] == RAYVM            # it had the CPU: the watch was away because of it
     assert explain({**stall, "stall_cpu_us": 40}, [hole])["due_to"] == MACHINE
