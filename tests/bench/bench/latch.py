@@ -25,9 +25,10 @@ REFRESH_US = 1e6 / 60
 PATTERN = ["--features", "dev_scanout"]
 ENTRY = 0x1000000
 BOUND, BOUND_REALTIME = 0.99, 0.999
-# Vblanks from one toggle to the next: longer than one and the latch's margin, so that the last one is on the screen unless it is late, when it is waited for; and each
-# at another moment between two vblanks, now and then wholly another one.
-GAP, LONG_GAP, LONG_ONE_IN = (1.1, 1.16), (1.1, 2.1), 20
+# Vblanks from one toggle to the next, each at another moment between two vblanks, now and then wholly another one. It waits until the last one is on the screen.
+GAP, LONG_GAP, LONG_ONE_IN = (1.0, 1.06), (1.0, 2.0), 20
+WAIT = 0.1, 1       # vblanks, where it was not
+LOOK = 0.0005       # seconds: about what asking takes
 SILENCE = 5         # seconds without an answer or a flip: nothing that could be measured
 TEXT = "the quick brown fox jumps over the lazy dog\n"   # no command: a line of the transcript, which scrolls
 
@@ -156,8 +157,8 @@ def press(panel, toggles):
     """Statistics afterwards, and the late toggles: number -> what rayvm tells of it, which keeps the last few."""
     late, begin = {}, time.monotonic()
 
-    def gap():
-        time.sleep(random.uniform(*(LONG_GAP if random.randrange(LONG_ONE_IN) == 0 else GAP)) * REFRESH_US / 1e6)
+    def vblanks(span):
+        return random.uniform(*span) * REFRESH_US / 1e6
 
     def look():
         stats = panel("stats")
@@ -167,12 +168,12 @@ def press(panel, toggles):
     panel("stats", reset=True)
     for number in range(1, toggles + 1):
         panel("press", keys=["KEY_GRAVE"])      # it was read when this returns
-        gap()
-        waited = time.monotonic()
+        read = time.monotonic()
+        time.sleep(vblanks(LONG_GAP if random.randrange(LONG_ONE_IN) == 0 else GAP) - LOOK)
         while look()[1] < number:
-            if time.monotonic() > waited + SILENCE:
+            if time.monotonic() > read + SILENCE:
                 raise LabError(f"toggle {number} of {toggles} is not on the screen after {SILENCE} s")
-            gap()
+            time.sleep(vblanks(WAIT))
         if number % 1000 == 0:
             say(f"  {number} of {toggles} toggles in {time.monotonic() - begin:.0f} s, {len(late)} late, load {load()}")
     return look()[0], late
