@@ -4,6 +4,8 @@
 
 #include <drm_fourcc.h>
 
+#include "kms/pagecopy.h"
+
 #define CACHE_LINE 64u /* bytes: of every x86-64 CPU */
 
 static bool inside(struct rect r, uint32_t width, uint32_t height)
@@ -72,18 +74,21 @@ struct walk {
 	uint64_t out_pitch;
 	uint64_t stride, row;
 	uint64_t at; /* bytes from the rectangle's first byte */
+	const uint8_t *in; /* the run that waits for its successor */
+	uint64_t length;
 };
 
-static void walk_run(void *data, uint64_t pixels_offset, uint64_t length)
+/* Copies the run that waits. ahead: the one after it, NULL: not worth fetching. */
+static void walk_copy(struct walk *walk, const uint8_t *ahead)
 {
-	struct walk *walk = data;
-	const uint8_t *in = walk->memory + pixels_offset;
+	const uint8_t *in = walk->in;
+	uint64_t length = walk->length;
 	while (length > 0) {
 		uint64_t y = walk->at / walk->stride, x = walk->at % walk->stride;
 		uint64_t step;
 		if (x < walk->row) {
 			step = walk->row - x < length ? walk->row - x : length;
-			memcpy(walk->out + y * walk->out_pitch + x, in, step);
+			pagecopy(walk->out + y * walk->out_pitch + x, in, step, ahead ? ahead + (in - walk->in) : NULL);
 		} else {
 			step = walk->stride - x < length ? walk->stride - x : length;
 		}
@@ -91,6 +96,16 @@ static void walk_run(void *data, uint64_t pixels_offset, uint64_t length)
 		length -= step;
 		walk->at += step;
 	}
+}
+
+static void walk_run(void *data, uint64_t pixels_offset, uint64_t length)
+{
+	struct walk *walk = data;
+	const uint8_t *in = walk->memory + pixels_offset;
+	/* Never beyond the next run's end: what is fetched for nothing is taken from somebody. */
+	walk_copy(walk, walk->length <= PAGECOPY_AHEAD_MAX && walk->length <= length ? in : NULL);
+	walk->in = in;
+	walk->length = length;
 }
 
 /* Copies a rectangle of the buffer to out. Rectangles are inside the buffer, so the sums below fit. place: as for link_buffer_runs(). */
@@ -109,7 +124,9 @@ static bool copy_rows(uint8_t *out, uint64_t out_pitch, const uint8_t *memory, c
 		/* One piece on both sides: whole runs are copied at a time. */
 		walk.stride = walk.row = length;
 	}
-	return link_buffer_runs(buffer, place, start, length, walk_run, &walk);
+	bool whole = link_buffer_runs(buffer, place, start, length, walk_run, &walk);
+	walk_copy(&walk, NULL);
+	return whole;
 }
 
 static void flush_run(void *data, uint64_t pixels_offset, uint64_t length)
