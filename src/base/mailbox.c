@@ -64,7 +64,7 @@ int mailbox_fd(const struct mailbox *mailbox)
 	return mailbox->fd;
 }
 
-bool mailbox_post(struct mailbox *mailbox, const void *message)
+bool mailbox_post_quietly(struct mailbox *mailbox, const void *message)
 {
 	uint64_t position = atomic_load_explicit(&mailbox->next_in, memory_order_relaxed);
 	uint32_t slot;
@@ -84,12 +84,23 @@ bool mailbox_post(struct mailbox *mailbox, const void *message)
 	}
 	memcpy(mailbox->data + slot * mailbox->slot_size, message, mailbox->message_size);
 	atomic_store_explicit(&mailbox->turn[slot], position + 1, memory_order_release);
+	return true;
+}
 
+void mailbox_wake(struct mailbox *mailbox)
+{
 	/* A full eventfd counter (EAGAIN) is already readable: nothing to do about it. */
 	uint64_t one = 1;
 	ssize_t written = write(mailbox->fd, &one, sizeof one);
 	(void)written;
-	return true;
+}
+
+bool mailbox_post(struct mailbox *mailbox, const void *message)
+{
+	bool posted = mailbox_post_quietly(mailbox, message);
+	if (posted)
+		mailbox_wake(mailbox);
+	return posted;
 }
 
 bool mailbox_has_room(const struct mailbox *mailbox, uint32_t count)
@@ -101,6 +112,12 @@ bool mailbox_has_room(const struct mailbox *mailbox, uint32_t count)
 	/* Slots become free in order: when the last one needed is, all before it are. */
 	uint64_t last = atomic_load_explicit(&mailbox->next_in, memory_order_relaxed) + count - 1;
 	return atomic_load_explicit(&mailbox->turn[last & (mailbox->slots - 1)], memory_order_acquire) == last;
+}
+
+bool mailbox_waiting(const struct mailbox *mailbox)
+{
+	uint32_t slot = (uint32_t)(mailbox->next_out & (mailbox->slots - 1));
+	return atomic_load_explicit(&mailbox->turn[slot], memory_order_acquire) == mailbox->next_out + 1;
 }
 
 bool mailbox_take(struct mailbox *mailbox, void *message)

@@ -26,6 +26,7 @@ static int on_latch_timer(int fd, uint32_t mask, void *data)
 	uint64_t ticks;
 	if (read(fd, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return 0;
+	panel->latch_armed_ns = 0;
 	if (panel->blank_ns && clock_now_ns() >= panel->blank_ns && panel_try_blank(panel) != 0)
 		log_warn("%s does not switch off: %s", panel->screen[0].output.name, strerror(errno));
 	panel_card_timer(panel);

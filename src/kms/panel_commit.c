@@ -21,11 +21,15 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a && (!b || a < b) ? a : b;
 }
 
-void panel_arm_latch(const struct panel *panel)
+void panel_arm_latch(struct panel *panel)
 {
 	uint64_t first = sooner(panel->blank_ns, panel->card_ns);
 	for (uint32_t i = 0; i < panel->n_screens; i++)
 		first = sooner(first, panel->screen[i].latch.timer_ns);
+	/* A timer that is set for earlier is left alone: it finds nothing to do once, and each frame would set the flip's watchdog and stop it. */
+	if (!first || (panel->latch_armed_ns && panel->latch_armed_ns <= first))
+		return;
+	panel->latch_armed_ns = first;
 	panel_arm(panel->latch_fd, first);
 }
 
@@ -103,6 +107,7 @@ static void shown_main(struct screen *screen, uint64_t time)
 	}
 	if (now->sequence > face->presented) {
 		face->presented = now->sequence;
+		face->newest = max_u64(face->newest, now->sequence);
 		outbox_presented(&panel->outbox[producer_of(now->face)], head_of(now->face), now->sequence, time);
 	}
 	panel_arm_tick(panel);

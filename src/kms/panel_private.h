@@ -27,7 +27,7 @@ struct face {
 	bool drawn[FACE_SLOTS]; /* the pointer's picture is in it */
 	bool seen[FACE_SLOTS];  /* it was on the screen since it was ready */
 	struct rect damage; /* since the face's last commit */
-	uint64_t newest;    /* sequence of the newest frame the worker knows */
+	uint64_t newest;    /* sequence of the newest frame known: the worker's while hidden, the newest shown while on the screen */
 	uint64_t presented; /* last sequence told to the producer */
 	uint32_t width, height; /* of the producer's picture; 0: none */
 };
@@ -74,6 +74,7 @@ struct panel {
 	struct pointer_news pointer_news[POINTER_PRODUCERS];
 	struct outbox outbox[2]; /* 0 UI, 1 guest */
 	int latch_fd, tick_fd;
+	uint64_t latch_armed_ns; /* what latch_fd is set to; 0: it is not */
 	struct wl_event_source *source[4];
 	uint32_t n_sources;
 
@@ -158,8 +159,8 @@ void panel_card_timer(struct panel *panel);
 
 /* panel_commit.c */
 void panel_arm(int fd, uint64_t at_ns);
-/* The latch's timer, for the first of what it is for. */
-void panel_arm_latch(const struct panel *panel);
+/* The latch's timer, for the first of what it is for, or earlier. */
+void panel_arm_latch(struct panel *panel);
 uint64_t panel_refresh_ns(const struct screen *screen);
 /* PANEL_FACES: nothing new on the main screen, black on others. */
 enum panel_face panel_wanted_face(const struct screen *screen);

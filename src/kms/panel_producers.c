@@ -57,7 +57,7 @@ void panel_update_visible(struct panel *panel)
 	if (visible == panel->visible)
 		return;
 	if (visible & ~panel->visible & 1u << PANEL_FACE_GUEST)
-		panel->last_guest = panel->face[PANEL_FACE_GUEST].newest;
+		panel->last_guest = max_u64(panel->last_guest, panel->face[PANEL_FACE_GUEST].newest);
 	panel->visible = visible;
 	worker_post(panel->worker, &(struct front_event){.type = FRONT_VISIBLE, .visible = visible});
 	for (uint32_t f = 0; f < panel_faces(panel); f++)

@@ -83,7 +83,7 @@ static void handle(struct worker *worker, const struct front_event *event)
 			imports_drop_sets(&worker->imports, worker->config.backend, event->set);
 		break;
 	case FRONT_VISIBLE:
-		worker->visible = event->visible;
+		worker_set_visible(worker, event->visible);
 		for (uint32_t p = 0; p < POINTER_PRODUCERS; p++)
 			worker->pointer[p].next_ns = 0;
 		break;
@@ -170,6 +170,21 @@ static int wait_ms(struct worker *worker, uint64_t now)
 	return ms;
 }
 
+/* What is done now wakes nobody who sleeps: before a sleep a frame that waits for a framebuffer says so, and looks once more. */
+static bool may_sleep(struct worker *worker)
+{
+	bool hungry = false;
+	for (uint32_t f = 0; f < PANEL_FACES; f++)
+		hungry |= worker->face[f].outstanding;
+	if (!hungry) {
+		atomic_store(&worker->hungry, false);
+		return true;
+	}
+	/* Of the two exchanges, here and in worker_post(), the later one sees what went before the other: the message, or the wish to be woken. */
+	atomic_exchange(&worker->hungry, true);
+	return !mailbox_waiting(worker->inbox);
+}
+
 static void *run(void *arg)
 {
 	struct worker *worker = arg;
@@ -179,12 +194,13 @@ static void *run(void *arg)
 		/* A producer whose message is held is not listened to, or its eventfd would turn the loop. */
 		for (uint32_t p = 0; p < 2; p++)
 			fds[p + 1].fd = worker->producer[p].link && !worker->producer[p].stuck ? link_panel_fd(worker->producer[p].link) : -1;
-		if (poll(fds, ARRAY_LEN(fds), wait_ms(worker, clock_now_ns())) < 0 && errno != EINTR) {
+		if (poll(fds, ARRAY_LEN(fds), may_sleep(worker) ? wait_ms(worker, clock_now_ns()) : 0) < 0 && errno != EINTR) {
 			log_error("poll: %s", strerror(errno));
 			break;
 		}
 		struct front_event event;
-		mailbox_ack(worker->inbox);
+		if (fds[0].revents)
+			mailbox_ack(worker->inbox);
 		while (mailbox_take(worker->inbox, &event))
 			handle(worker, &event);
 		if (worker->joined_due)
@@ -193,7 +209,7 @@ static void *run(void *arg)
 			tell_left(worker);
 		for (uint32_t p = 0; p < 2; p++)
 			if (worker->producer[p].link)
-				worker_read_producer(worker, p);
+				worker_read_producer(worker, p, fds[p + 1].revents != 0);
 		if (!worker->producer[1].link)
 			imports_settle(&worker->imports, worker->config.backend, &(struct link_buffer_id){0}); /* nobody is to be told */
 		if (worker->gone_due && !worker->joined_due && !imports_orphaned(&worker->imports))
@@ -255,6 +271,13 @@ int worker_start(struct worker *worker)
 
 bool worker_post(struct worker *worker, const struct front_event *event)
 {
+	if (event->type == FRONT_FREE && event->index < FACE_BUFFERS) {
+		/* A framebuffer of the worker's own is of no use to it before there is a frame for it. */
+		bool posted = mailbox_post_quietly(worker->inbox, event);
+		if (atomic_exchange(&worker->hungry, false))
+			mailbox_wake(worker->inbox);
+		return posted;
+	}
 	if (event->type != FRONT_SHOT)
 		return mailbox_post(worker->inbox, event);
 	if (atomic_fetch_add(&worker->shots, 1) < SHOTS && mailbox_post(worker->inbox, event))

@@ -48,6 +48,7 @@ struct face {
 	struct rect touched; /* target damage not yet told to the front */
 	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
 	bool direct;         /* what the front was told of last is the guest's own buffer */
+	uint64_t told_size;  /* of struct face_news, as the front knows it or will */
 	struct {
 		bool visible, loaded;
 		bool drawn;      /* into what the front was told of last */
@@ -79,6 +80,7 @@ struct worker {
 	struct worker_config config;
 	struct mailbox *inbox;
 	_Atomic uint32_t shots; /* asked for and not answered */
+	_Atomic bool hungry;    /* a frame waits, perhaps for a framebuffer: one that comes back wakes this thread */
 	pthread_t thread;
 	bool running, quit;
 	struct producer producer[2]; /* 0 the UI, 1 the guest */
@@ -152,12 +154,14 @@ bool worker_draws_cursor(const struct worker *worker, enum panel_face face);
 void worker_update_pointers(struct worker *worker, uint64_t now);
 
 /* worker_producers.c */
+/* The front is told of each frame of a face only while that is hidden: of one on the screen it hears by its pictures. Here they change places. */
+void worker_set_visible(struct worker *worker, uint32_t visible);
 /* What the face shows; NULL: nothing. */
 const struct link_head *worker_head(struct worker *worker, enum panel_face face);
 /* The memory that its pixels lie in. */
 const uint8_t *worker_pixels(struct worker *worker, enum panel_face face);
-/* Some of the messages that producer p has sent. */
-void worker_read_producer(struct worker *worker, uint32_t p);
+/* Some of the messages that producer p has sent. readable: its descriptor is, and is to be cleared. */
+void worker_read_producer(struct worker *worker, uint32_t p, bool readable);
 /* No more than is needed is kept of a machine's memory. */
 void worker_need_pages(struct worker *worker, struct link *link);
 /* Posts the WORKER_JOINED that is due. */

@@ -21,14 +21,28 @@ const uint8_t *worker_pixels(struct worker *worker, enum panel_face face)
 static void tell_news(struct worker *worker, enum panel_face face, uint64_t sequence, uint32_t w, uint32_t h)
 {
 	struct face_news *news = &worker->config.news[face];
+	uint64_t size = (uint64_t)w << 32 | h;
 	if (sequence)
 		atomic_store(&news->sequence, sequence);
-	atomic_store(&news->size, (uint64_t)w << 32 | h);
-	if (atomic_exchange(&news->pending, true))
+	atomic_store(&news->size, size);
+	if (size == worker->face[face].told_size && worker->visible & 1u << face)
 		return;
 	struct worker_event event = {.type = WORKER_NEWS, .face = face};
-	if (!mailbox_post(worker->config.events, &event))
+	if (!atomic_exchange(&news->pending, true) && !mailbox_post(worker->config.events, &event))
 		atomic_store(&news->pending, false);
+	else
+		worker->face[face].told_size = size;
+}
+
+void worker_set_visible(struct worker *worker, uint32_t visible)
+{
+	uint32_t hidden = worker->visible & ~visible;
+	worker->visible = visible;
+	for (uint32_t f = 0; f < PANEL_FACES; f++) {
+		const struct link_head *head = hidden & 1u << f ? worker_head(worker, (enum panel_face)f) : NULL;
+		if (head)
+			tell_news(worker, (enum panel_face)f, head->sequence, head->source.w, head->source.h);
+	}
 }
 
 static enum panel_face face_of(const struct worker *worker, uint32_t producer, uint32_t head)
@@ -125,7 +139,7 @@ static bool tell_released(struct worker *worker, uint32_t p)
 	return true;
 }
 
-void worker_read_producer(struct worker *worker, uint32_t p)
+void worker_read_producer(struct worker *worker, uint32_t p, bool readable)
 {
 	struct producer *producer = &worker->producer[p];
 	enum panel_face main_face = p == 0 ? PANEL_FACE_UI : PANEL_FACE_GUEST;
@@ -139,7 +153,8 @@ void worker_read_producer(struct worker *worker, uint32_t p)
 		if (!chat(worker, p, &held))
 			return;
 	}
-	link_ack_panel(producer->link);
+	if (readable)
+		link_ack_panel(producer->link);
 	producer->more = true;
 	for (uint32_t i = 0; i < MESSAGES_PER_TURN; i++) {
 		if (!tell_released(worker, p))
