@@ -70,6 +70,7 @@ static void reset(struct virtio_device *device)
 {
 	struct gpu *gpu = gpu_of(device);
 	gpu->fences.count = 0;
+	gpu->hush = false;
 	gpu->events_read = 0;
 	gpu->display_due = gpu->event_again = false;
 	gpu_resource_destroy_all(gpu);
@@ -96,8 +97,10 @@ static void count_frame(struct gpu *gpu, uint64_t now_ns)
 static void settle(struct gpu *gpu, uint64_t now_ns)
 {
 	struct gpu_fence fence;
-	while (gpu_fences_take(&gpu->fences, gpu->head, now_ns, &fence))
+	while (gpu_fences_take(&gpu->fences, gpu->head, now_ns, &fence)) {
 		virtq_push(&gpu->device.queue[CONTROL_QUEUE], fence.head, fence.written);
+		gpu->hush = false;
+	}
 }
 
 /* No panel answers for a head that is not enabled, but its frames may not come without a pace: they count as presented one refresh later. */
@@ -154,10 +157,24 @@ static void answer(struct gpu *gpu, const struct gpu_request *request, uint32_t 
 	gpu_fences_push(&gpu->fences, &fence);
 }
 
+/*
+ * A driver that has sent a flush behind a command does not wait for the bare "done" of that: a page flip is SET_SCANOUT and RESOURCE_FLUSH in one kick
+ * (drivers/gpu/drm/virtio/virtgpu_plane.c), and one interrupt, when the frame was shown, is half the exits.
+ */
+static void count_on(struct gpu *gpu, const struct gpu_request *request, bool *waited_for)
+{
+	if (request->waits && request->untrusted.hdr.flags & VIRTIO_GPU_FLAG_FENCE)
+		gpu->hush = !*waited_for;
+	else
+		gpu->hush = false;
+	*waited_for |= request->reply_size > sizeof request->reply.hdr;
+}
+
 /* One bounded batch. True: work is left. */
 static bool work(struct gpu *gpu, uint32_t index, uint64_t now_ns)
 {
 	struct virtq *queue = &gpu->device.queue[index];
+	bool waited_for = false;
 	for (uint32_t cost = 0; cost < GPU_BATCH_COST; cost++) {
 		const char *why;
 		int popped = virtq_pop(queue, &gpu->chain, &why);
@@ -174,6 +191,8 @@ static bool work(struct gpu *gpu, uint32_t index, uint64_t now_ns)
 		uint32_t written;
 		carry_out(gpu, &request, index, &written);
 		answer(gpu, &request, index, written);
+		if (index == CONTROL_QUEUE)
+			count_on(gpu, &request, &waited_for);
 		if (request.waits)
 			count_frame(gpu, now_ns);
 		cost += request.entries / GPU_COST_ENTRIES;
@@ -192,7 +211,8 @@ static void finish(struct gpu *gpu, uint64_t now_ns)
 	}
 	pace(gpu, now_ns);
 	settle(gpu, now_ns);
-	virtio_notify_queue(&gpu->device, CONTROL_QUEUE);
+	if (!gpu->hush)
+		virtio_notify_queue(&gpu->device, CONTROL_QUEUE);
 	virtio_notify_queue(&gpu->device, CURSOR_QUEUE);
 }
 

@@ -140,6 +140,7 @@ struct gpu {
 	uint64_t retry_ns;   /* then: when to try again */
 
 	struct gpu_fences fences;
+	bool hush;           /* what was returned since the last interrupt was sent ahead of a flush that waits, whose interrupt is for all of it */
 	struct virtq_chain chain; /* the one being worked on */
 	uint64_t flushed, marker_ns;
 	struct log_limit refused;

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -94,6 +95,30 @@ START_TEST(mailbox_many_to_one)
 	struct post post;
 	ck_assert(!mailbox_take(box, &post));
 	mailbox_destroy(box);
+}
+END_TEST
+
+/* What is posted quietly is there, in order, and nobody is woken for it. */
+START_TEST(mailbox_quiet)
+{
+	struct mailbox *quiet = mailbox_create(4, 4);
+	struct pollfd ready = { .fd = mailbox_fd(quiet), .events = POLLIN };
+	uint32_t value = 1;
+	ck_assert(!mailbox_waiting(quiet));
+	ck_assert(mailbox_post_quietly(quiet, &value));
+	ck_assert_int_eq(poll(&ready, 1, 0), 0);
+	ck_assert(mailbox_waiting(quiet));
+	value = 2;
+	ck_assert(mailbox_post(quiet, &value));
+	ck_assert_int_eq(poll(&ready, 1, 0), 1);
+	mailbox_ack(quiet);
+	ck_assert_int_eq(poll(&ready, 1, 0), 0);
+	mailbox_wake(quiet);
+	ck_assert_int_eq(poll(&ready, 1, 0), 1);
+	ck_assert(mailbox_take(quiet, &value) && value == 1);
+	ck_assert(mailbox_take(quiet, &value) && value == 2);
+	ck_assert(!mailbox_waiting(quiet) && !mailbox_take(quiet, &value));
+	mailbox_destroy(quiet);
 }
 END_TEST
 
@@ -284,6 +309,7 @@ static Suite *suite(void)
 	tcase_add_test(c, percentiles);
 	tcase_add_test(c, mailbox_many_to_one);
 	tcase_add_test(c, mailbox_full);
+	tcase_add_test(c, mailbox_quiet);
 	tcase_add_test(c, markers_never_block);
 	tcase_add_test(c, one_line_stays_one_line);
 	tcase_add_test(c, held_lines);

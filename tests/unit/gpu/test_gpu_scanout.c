@@ -525,6 +525,56 @@ START_TEST(pause_answers_what_waits)
 }
 END_TEST
 
+/* The driver wants an interrupt for the next answer. */
+static void wants_interrupt(void)
+{
+	f.d.queue[0].avail[2 + f.d.queue[0].size] = f.d.queue[0].used[1];
+	driver_interrupts(&f.d, 1);
+}
+
+/* A page flip is one interrupt, when it was shown. What somebody may wait for is told of at once. */
+START_TEST(a_flip_is_one_interrupt)
+{
+	const struct virtio_gpu_rect all = { 0, 0, 64, 64 };
+	struct virtio_gpu_set_scanout bind = { { .type = VIRTIO_GPU_CMD_SET_SCANOUT }, all, 0, 1 };
+	struct virtio_gpu_ctrl_hdr ask = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
+	make_scanout(1, 64, 64);
+	wants_interrupt();
+	struct posted bound = post(&bind, sizeof bind, NULL, 0, REPLY_ROOM), flushed = post_flush(1, all, 1);
+	work_off();
+	gpu_tick(f.gpu, clock_now_ns());
+	ck_assert(answered(bound) && !answered(flushed));
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 0);
+	presented(f.last_frame.frame.sequence);
+	work_off();
+	ck_assert(answered(flushed));
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 1);
+	/* shown by nobody: at the deadline */
+	wants_interrupt();
+	post(&bind, sizeof bind, NULL, 0, REPLY_ROOM);
+	post_flush(1, all, 2);
+	work_off();
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 0);
+	gpu_tick(f.gpu, clock_now_ns() + GPU_FENCE_NS);
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 1);
+	/* a question before the flush, a command behind it, a command while it waits */
+	wants_interrupt();
+	post(&ask, sizeof ask, NULL, 0, REPLY_ROOM);
+	post_flush(1, all, 3);
+	work_off();
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 1);
+	wants_interrupt();
+	post_flush(1, all, 4);
+	post(&bind, sizeof bind, NULL, 0, REPLY_ROOM);
+	work_off();
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 1);
+	wants_interrupt();
+	post(&bind, sizeof bind, NULL, 0, REPLY_ROOM);
+	work_off();
+	ck_assert_uint_eq(driver_interrupts(&f.d, 1), 1);
+}
+END_TEST
+
 /* --- the monitor ------------------------------------------------------------------------------------------------------------- */
 
 static void display(uint32_t width, uint32_t height, uint32_t mhz)
@@ -605,6 +655,7 @@ static Suite *suite(void)
 	tcase_add_test(c, g22_reset_with_fences_outstanding);
 	tcase_add_test(c, broken_ring_stops_the_device);
 	tcase_add_test(c, pause_answers_what_waits);
+	tcase_add_test(c, a_flip_is_one_interrupt);
 	tcase_add_test(c, display_changes_reach_the_guest);
 	suite_add_tcase(s, c);
 	return s;
