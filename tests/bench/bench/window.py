@@ -22,6 +22,7 @@ from .figures import keep, load, paired, say
 SIZE = (1920, 1080)
 FPS = 10            # what a software CPU can do on both sides
 SECONDS = 12
+TRACED = 3          # seconds more in which system calls are counted
 HOSTCPU = pathlib.Path(__file__).resolve().parent.parent / "hostcpu"
 GUEST = f"console=ttyS0 quiet loglevel=3 cryptomgr.notests tiny.flip=1 tiny.fps={FPS}"
 LOG = "bench-guest.log"
@@ -41,14 +42,15 @@ def lines(files, options):
     window[window.index("-display") + 1] = "gtk,gl=off,full-screen=on"
     window[window.index("-serial") + 1] = f"file:{FOLDER}/{LOG}"
     ours = ["-k", files["vmlinuz"], "-i", files["initrd"], "-m", f"{peer.MEMORY_MIB}M", "-s", str(peer.CPUS), "-a", GUEST, "--serial", f"file:{FOLDER}/{LOG}"]
-    return peer.show({"rayvm": ours, PEER: window, BARE: [str(paths.built("tests/tools/bareflip")), str(FPS), str(SECONDS + 20)]}, options)
+    return peer.show({"rayvm": ours, PEER: window, BARE: [str(paths.built("tests/tools/bareflip")), str(FPS), str(SECONDS + TRACED + 20)]}, options)
 
 
-def setup(machine, files):
-    """Files that an ordinary user can read, and seatd. Returns the files' places."""
+def setup(machine, files, seat):
+    """Files that an ordinary user can read, and with SEAT a seatd, for cage. Returns the files' places."""
     machine.sh(f"mkdir -p {FOLDER}; cp {files['vmlinuz']} {files['initrd']} {FOLDER}; chown -R {NOBODY} {FOLDER}; chmod 700 {FOLDER}; chmod 666 /dev/kvm", check=True)
-    machine.spawn(["/usr/sbin/seatd", "-u", "nobody"], log="seatd.log")
-    machine.wait_for(lambda: machine.exists("/run/seatd.sock"), 20, "seatd")
+    if seat:
+        machine.spawn(["/usr/sbin/seatd", "-u", "nobody"], log="seatd.log")
+        machine.wait_for(lambda: machine.exists("/run/seatd.sock"), 20, "seatd")
     return {name: f"{FOLDER}/{pathlib.PurePath(files[name]).name}" for name in ("vmlinuz", "initrd")}
 
 
@@ -59,7 +61,7 @@ def said(machine):
 def count(machine):
     """What hostcpu found, with the frames that the guest made a second meanwhile."""
     at = len(said(machine))
-    used = json.loads(machine.run(["/usr/bin/python3", str(HOSTCPU), str(SECONDS)], SECONDS + 60, check=True).stdout)
+    used = json.loads(machine.run(["/usr/bin/python3", str(HOSTCPU), str(SECONDS), str(TRACED)], SECONDS + TRACED + 60, check=True).stdout)
     counts = [int(n) for n in re.findall(r"^TINY:COUNT (\d+)\s*$", said(machine)[at:], re.MULTILINE)]
     used["guest_fps"] = (counts[-1] - counts[0]) / (len(counts) - 1) if len(counts) > 1 else 0.0
     return used
@@ -118,6 +120,16 @@ def per_frame(used, without=None):
     return (used["host_ns"] - left_out) / frames / 1e6
 
 
+def explain(side, used):
+    """For a person: each thread's part of a frame."""
+    frames, traced = used["flips"], max(used["calls_flips"], 1)
+    for name, ns in list(used["threads"].items())[:8]:
+        parts, calls = used["parts"][name], used["calls"].get(name, {})
+        say(f"    {side:13} {name:28} {ns / frames / 1e6:5.2f} ms, user {parts['user_ns'] / frames / 1e6:.2f}, system {parts['system_ns'] / frames / 1e6:.2f}, "
+            f"{parts['switches'] / frames:.1f} switches, {parts['faults'] / frames:.1f} faults, {sum(calls.values()) / traced:.1f} calls: "
+            + ", ".join(f"{call} {count / traced:.1f}" for call, count in sorted(calls.items(), key=lambda item: -item[1])[:6]))
+
+
 def tell(results, side):
     """For a person: what was shown a second, and who used the time."""
     last = results[-1][side]
@@ -131,14 +143,21 @@ def figure(name, other, bound, results, without=None):
 
 
 def bench_window(wanted, options):
-    missing = [name for name in ("cage", "seatd", "Xwayland") if shutil.which(name, path="/usr/bin:/usr/sbin") is None]
-    if missing and NAMES[0] in wanted:
+    missing = NAMES[0] in wanted and [name for name in ("cage", "seatd", "Xwayland") if shutil.which(name, path="/usr/bin:/usr/sbin") is None]
+    if missing:
+        wanted = [name for name in wanted if name != NAMES[0]]
+    if wanted:
+        yield from measure(wanted, options)
+    if missing:
         raise LabError(f"{', '.join(missing)} is missing: apt-get install --no-install-recommends cage seatd xwayland qemu-system-gui")
+
+
+def measure(wanted, options):
     sides = ["rayvm"] + [side for side, names in ((PEER, NAMES[:1]), (BARE, NAMES[1:])) if set(names) & set(wanted)]
     results, files = [], guest_files("make-tiny", "--kernel", options.guest_kernel)
     with Machine(display="virtio-vga", size=SIZE, memory=3072) as machine:
         say(f"cpu-per-frame: the lab machine came up in {machine.boot_seconds:.0f} s, load {load()}")
-        words = lines(setup(machine, files), options)
+        words = lines(setup(machine, files, PEER in sides), options)
         for number in range(options.pairs):
             result = {}
             for side in sides if number % 2 == 0 else reversed(sides):
@@ -146,6 +165,8 @@ def bench_window(wanted, options):
                 result[side] = SIDES[side](machine, words[side])
                 say(f"  {number + 1}: {side} {per_frame(result[side]):.1f} ms a frame, {result[side]['flips']} flips in {result[side]['seconds']:.1f} s, load {load()}")
             results.append(result)
+        for side in sides:
+            explain(side, results[-1][side])
     keep("window.json", results)
     for name, other, bound, without in ((NAMES[0], PEER, 0.5, None), (NAMES[1], BARE, 1.3, None), (NAMES[2], BARE, 1.3, MACHINE)):
         if name in wanted:
