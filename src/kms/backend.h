@@ -157,6 +157,7 @@ struct backend {
 	_Atomic bool overlay; /* commits may have an overlay. Set by adopt. */
 	uint32_t cursor_width, cursor_height; /* of the pictures that cursor planes take, pixels. Set at creation. */
 	bool modeset_clears; /* a full commit may leave every framebuffer of make_buffer empty: all are drawn again behind it */
+	bool single; /* a change is shown with less work where the framebuffer stays the same, and no sooner than it is committed: lend.h. Set at creation. */
 	bool flush; /* the display does not see the CPU's caches: lines written into imported pages are flushed first */
 	void (*flipped)(void *data, uint32_t output, uint32_t epoch, uint64_t time_ns); /* output: as in struct commit */
 	void *data;

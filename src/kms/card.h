@@ -143,7 +143,8 @@ struct drm_atomic {
 	const struct drm_output *output; /* borrowed, its mirrors behind it */
 	uint32_t mode_blob[1 + OUTPUT_MIRRORS];
 	bool overlaid;  /* by the last commit that was taken, */
-	uint32_t under; /* and this framebuffer below it */
+	uint32_t under; /* and this framebuffer below it, or alone */
+	bool in_place;  /* what changes in the framebuffer on the screen is told by DIRTYFB */
 	struct drm_overlay_tested tested; /* overlay that the driver says it can show */
 	bool clips_refused, clear_refused, mirrors_refused; /* what the driver would not take is not tried again */
 	bool cleared; /* by a full commit: further outputs are set since, and left alone */
@@ -179,6 +180,14 @@ int drm_gbm_make(struct drm_gbm *gbm, uint32_t width, uint32_t height, uint32_t 
 void drm_gbm_free(struct drm_gbm *gbm, struct scanout_buffer *buffer);
 /* As backend_ops.draw. */
 void drm_gbm_draw(const struct scanout_buffer *buffer, bool begins);
+
+/* drm_single.c */
+/* Whether a driver is better off with one framebuffer (backend.single). blobs, three_d: what virtio_gpu has of its host. Pure. */
+bool drm_single(const char *driver, bool blobs, bool three_d);
+/* Asks the card. Any thread. */
+bool drm_single_probe(int fd, const char *driver);
+/* What changed in the framebuffer on the screen. 1, or -1 with errno; ENOSYS: the driver does not want to know. Front. */
+int drm_tell_dirty(int fd, uint32_t fb, const struct rect *damage);
 
 /* drm_import.c */
 /* The kernel's maker of dma-bufs out of other memory, which cards come and go without. -1 with errno: it has none. The caller closes it. */

@@ -84,6 +84,8 @@ static void drm_adopt(struct backend *backend, struct output *output)
 		else if (connected && drm->further[i] == drm->output->connector)
 			drm->further[i] = 0; /* it is the main one now */
 	}
+	for (uint32_t i = 0; i <= OUTPUT_MIRRORS; i++)
+		drm->atomic[i].in_place = backend->single;
 	for (uint32_t i = 0; i <= OUTPUT_MIRRORS && !output; i++)
 		drm->lit[i] = 0;
 	free(old);
@@ -307,6 +309,7 @@ static bool take_card(struct drm *drm, int fd, char *why, size_t why_size)
 	backend->cursor_height = cursor_side(fd, DRM_CAP_CURSOR_HEIGHT);
 	backend->modeset_clears = modeset_clears(drm->driver);
 	backend->flush = !drm_sees_caches(drm->driver);
+	backend->single = !drm->gbm && drm_single_probe(fd, drm->driver);
 	log_info("card %s: %s", drm->card.path, drm->text);
 	if (drm->known && strcmp(before, backend->copies) == 0)
 		return true;

@@ -214,6 +214,12 @@ static int commit_flip(struct drm_atomic *atomic, const struct commit *commit)
 	return result;
 }
 
+/* Whether a commit is the framebuffer on the screen again, with something new in it, and nothing else. */
+static bool in_place(const struct drm_atomic *atomic, const struct commit *commit)
+{
+	return atomic->in_place && !commit->full && commit->buffer && commit->buffer->fb == atomic->under && !commit->overlay && !atomic->overlaid && !commit->cursor;
+}
+
 int drm_atomic_commit(struct drm_atomic *atomic, const struct commit *commit, const char *driver)
 {
 	if (!atomic->mode_blob[0]) {
@@ -223,6 +229,12 @@ int drm_atomic_commit(struct drm_atomic *atomic, const struct commit *commit, co
 	/* A full commit sets what a test would take for granted: it is its own test. */
 	if (commit->overlay && !commit->full && test_overlay(atomic, commit) != 0)
 		return -1;
+	if (in_place(atomic, commit)) {
+		int told = drm_tell_dirty(atomic->fd, commit->buffer->fb, &commit->damage);
+		if (told > 0 || (errno != ENOSYS && errno != EOPNOTSUPP && errno != EINVAL))
+			return told;
+		atomic->in_place = false;
+	}
 	int result = commit->full ? commit_full(atomic, commit, driver) : commit_flip(atomic, commit);
 	if (result == 0 && commit->buffer) {
 		atomic->overlaid = commit->overlay != NULL;

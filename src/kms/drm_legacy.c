@@ -70,14 +70,6 @@ int drm_legacy_blank(int fd, const struct drm_output *output)
 	return set_dpms(fd, output->connector, DRM_MODE_DPMS_OFF);
 }
 
-/* What changed in the framebuffer on the screen. 1, or -1 with errno; ENOSYS: the driver does not want to know. */
-static int tell_dirty(int fd, const struct commit *commit)
-{
-	const struct rect *d = &commit->damage;
-	drmModeClip clip = {(uint16_t)d->x, (uint16_t)d->y, (uint16_t)(d->x + d->w), (uint16_t)(d->y + d->h)};
-	return done(drmModeDirtyFB(fd, commit->buffer->fb, &clip, rect_empty(d) ? 0 : 1)) == 0 ? 1 : -1;
-}
-
 int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit, bool asleep)
 {
 	uint32_t fb = commit->buffer->fb;
@@ -92,7 +84,7 @@ int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy
 	}
 	/* Without a vblank it ends as soon as the driver has copied it; with one it would wait for that, which a flip does not. */
 	if (fb == state->fb && !output->base.vblank && !state->no_dirty) {
-		int result = tell_dirty(fd, commit);
+		int result = drm_tell_dirty(fd, fb, &commit->damage);
 		if (result > 0 || (errno != ENOSYS && errno != EOPNOTSUPP))
 			return result;
 		state->no_dirty = true;

@@ -77,6 +77,8 @@ static void news(struct panel *panel, enum panel_face which)
 static void ready(struct panel *panel, const struct worker_event *event)
 {
 	struct screen *screen = &panel->screen[screen_of(event->face)];
+	if (event->lent)
+		panel_lend_ended(screen);
 	if (event->set != screen->set)
 		return; /* made for a mode that is over */
 	struct face *face = &panel->face[event->face];
@@ -102,8 +104,9 @@ static void ready(struct panel *panel, const struct worker_event *event)
 	face->damage = rect_union(face->damage, event->damage);
 	if (had)
 		panel_let_go(panel, event->face, screen->set, old);
+	/* A toggle back may have come while it was drawn into, and waits for it. */
 	if (panel_wanted_face(screen) == event->face)
-		panel_run_latch(screen, latch_news(&screen->latch, false, clock_now_ns()));
+		panel_run_latch(screen, latch_news(&screen->latch, event->lent && panel->toggled, clock_now_ns()));
 }
 
 /* Nothing of a guest's old link is known any more. */
@@ -353,6 +356,8 @@ int panel_start(struct panel *panel)
 		.news = panel->news,
 		.pointer = panel->pointer_news,
 	};
+	for (uint32_t i = 0; i < SCREENS; i++)
+		config.lend[i] = &panel->screen[i].lend;
 	panel->worker = worker_create(&config);
 	if (!panel->worker || worker_start(panel->worker) != 0 || panel_start_card(panel) != 0)
 		return -1;

@@ -186,6 +186,8 @@ static enum latch_result try_commit(struct screen *screen, uint64_t began)
 		}
 		if (pointer_same(&pointer, &screen->now.pointer))
 			return LATCH_NOTHING;
+	} else if (!panel_may_commit(screen, want, face->latest)) {
+		return LATCH_NOTHING; /* goes out with the WORKER_READY that is to come */
 	}
 	const struct scanout_buffer *buffer = face->buffer[face->latest], *under = face->under[face->latest];
 	const struct rect whole = {0, 0, buffer->width, buffer->height};
@@ -220,8 +222,10 @@ static enum latch_result try_commit(struct screen *screen, uint64_t began)
 	struct shown unreported = screen->next; /* valid only when its flip was never reported */
 	screen->next = (struct shown){.valid = true, .face = want, .set = screen->set, .index = face->latest, .sequence = face->sequence[face->latest],
 		.serial = face->serial[face->latest], .drawn = face->drawn[face->latest], .pointer = pointer};
-	if (commit.buffer)
+	if (commit.buffer) {
 		face->damage = (struct rect){0};
+		screen->picture_ns = clock_now_ns();
+	}
 	if (unreported.valid) {
 		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
 		if (unreported.pointer.shown)
@@ -258,6 +262,7 @@ void panel_run_latch(struct screen *screen, bool commit)
 	}
 	panel_arm_latch(panel);
 	panel_update_visible(panel);
+	panel_lend(screen);
 }
 
 void panel_flipped(void *data, uint32_t output, uint32_t epoch, uint64_t time)

@@ -56,6 +56,8 @@ enum latch_result panel_commit_further(struct screen *screen)
 		return LATCH_NOTHING;
 	if (same_face && !full && (!face || (now->index == face->latest && now->serial == face->serial[face->latest])))
 		return LATCH_NOTHING;
+	if (face && !panel_may_commit(screen, want, face->latest))
+		return LATCH_NOTHING; /* goes out with the WORKER_READY that is to come */
 	const struct rect whole = {0, 0, buffer->width, buffer->height};
 	const struct commit commit = {
 		.output = screen->number,
@@ -68,6 +70,7 @@ enum latch_result panel_commit_further(struct screen *screen)
 	if (result < 0)
 		return failed(screen, errno);
 	atomic_fetch_add(&panel->config.stats->commits, 1);
+	screen->picture_ns = clock_now_ns();
 	struct shown unreported = screen->next; /* valid only when its flip was never reported */
 	screen->next = (struct shown){.valid = true, .face = want, .set = screen->set};
 	if (face) {

@@ -1,8 +1,8 @@
 /*
  * The panel from inside, all of it on the front thread: panel.c (what the program calls, sources of the event loop),
  * panel_commit.c (what is shown: latch, commits, flips), panel_further.c (the same of further outputs), panel_toggle.c (how toggles fared),
- * panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards that go and come), panel_producers.c (what producers
- * and the status board are told).
+ * panel_lend.c (what is on the screen and drawn into), panel_pointer.c (the cursor plane), panel_outputs.c (what connectors offer), panel_card.c (cards
+ * that go and come), panel_producers.c (what producers and the status board are told).
  */
 #pragma once
 
@@ -59,6 +59,14 @@ struct screen {
 	const struct scanout_buffer *black; /* a further one's, of the present set; NULL: not there yet */
 	bool off;        /* a further one that the card did not take: until outputs change */
 	struct shown now, next;
+	struct lend lend;
+	struct {
+		bool on; /* offered, or drawn into: */
+		enum panel_face face;
+		uint32_t set, index;
+		uint64_t serial;
+	} lent;
+	uint64_t picture_ns; /* when a framebuffer was committed last */
 	uint32_t lost;   /* flip events lost, already logged */
 	uint32_t missed; /* vblanks missed, already counted */
 	struct log_limit commit_limit;
@@ -193,6 +201,14 @@ void panel_toggle_begins(struct panel *panel, uint64_t event_ns);
 void panel_toggle_committed(struct screen *screen, uint64_t began);
 /* screen->now is on the screen since `time`. */
 void panel_toggle_shown(struct screen *screen, uint64_t time);
+
+/* panel_lend.c */
+/* Lends the framebuffer on the screen to the worker, or takes it back: what is right by now. */
+void panel_lend(struct screen *screen);
+/* Before a commit of this framebuffer, of the present set: nobody draws into it from now on. False: somebody does, and WORKER_READY will come. */
+bool panel_may_commit(struct screen *screen, enum panel_face face, uint32_t index);
+/* A WORKER_READY of what was lent has come. */
+void panel_lend_ended(struct screen *screen);
 
 /* panel_pointer.c */
 /* What the cursor plane has to show beside the newest picture of a face. Takes what the worker said last. */

@@ -70,6 +70,9 @@ static void handle(struct worker *worker, const struct front_event *event)
 	case FRONT_REFUSED:
 		worker_take_back(worker, event);
 		break;
+	case FRONT_LEND:
+		worker_lent(worker, event);
+		break;
 	case FRONT_GEOMETRY:
 		new_geometry(worker, event->screen, event->set, event->width, event->height);
 		break;
@@ -166,6 +169,8 @@ static int wait_ms(struct worker *worker, uint64_t now)
 			ms = earlier(ms, set->retry_ns, now);
 		else if (!may && face->next_ns > now)
 			ms = earlier(ms, face->next_ns, now);
+		if (may && face->wait_ns)
+			ms = earlier(ms, face->wait_ns, now);
 	}
 	return ms;
 }

@@ -3,7 +3,7 @@
  * connectors and makes pictures for people. It hands finished framebuffers to the front and gets them back; both ways
  * are mailboxes, nobody waits for anybody.
  *
- * Who owns a framebuffer (face, index): the worker, until it posts WORKER_READY; the front, until it posts FRONT_FREE. A buffer of the
+ * Who owns a framebuffer (face, index): the worker, until it posts WORKER_READY; the front, until it posts FRONT_FREE, or lends it (lend.h). A buffer of the
  * guest's own (index from FACE_BUFFERS on) becomes ready again with each frame in it, also while the front has it; FRONT_FREE counts when it names
  * the last time.
  */
@@ -14,6 +14,7 @@
 #include "base/mailbox.h"
 #include "kms/backend.h"
 #include "kms/imports.h"
+#include "kms/lend.h"
 #include "kms/panel.h"
 
 #define FACE_BUFFERS 2                         /* framebuffers of a face that pictures are copied into */
@@ -55,6 +56,7 @@ struct worker_event {
 	uint64_t serial;   /* counts WORKER_READYs of all faces */
 	struct rect damage; /* against the face's framebuffer before */
 	bool drawn; /* the producer's pointer picture is in it */
+	bool lent;  /* it was drawn into while it was lent: that is over */
 	uint32_t producer; /* WORKER_POINTER: 0 the UI, 1 the guest */
 	struct output *output;
 };
@@ -70,6 +72,7 @@ struct worker_chatter {
 /* front -> worker */
 enum front_event_type {
 	FRONT_FREE,     /* set, face, index, serial: the front is done with it */
+	FRONT_LEND,     /* set, face, index, serial, offer, at_ns: it is on the screen, and may be drawn into from then on, if the offer holds (lend.h) */
 	FRONT_REFUSED,  /* index: the card does not show this buffer of the guest's, copy it. The front has it still. */
 	FRONT_GEOMETRY, /* screen, set, width, height: make framebuffers of this size; 0: none */
 	FRONT_DROP,     /* screen, set: every set of its before this one may be freed */
@@ -97,6 +100,7 @@ struct front_event {
 	bool pointer_plane;
 	uint32_t producer;
 	bool seen; /* FRONT_FREE: it was on the screen */
+	uint64_t offer, at_ns;
 	struct link *link;
 	uint32_t epoch;
 	struct {
@@ -133,6 +137,7 @@ struct worker_config {
 	struct mailbox *chatter; /* struct worker_chatter, read by the front */
 	struct face_news *news;  /* PANEL_FACES */
 	struct pointer_news *pointer; /* POINTER_PRODUCERS */
+	struct lend *lend[SCREENS];
 };
 
 /* NULL with errno. */

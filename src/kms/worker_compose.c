@@ -54,10 +54,12 @@ static bool prepare(struct worker *worker, enum panel_face face, struct set *set
 		return true;
 	}
 	event->under = NULL;
-	struct framebuffer *fb = worker_free_framebuffer(worker, set, face, &event->index);
+	uint64_t offer = 0;
+	struct framebuffer *fb = worker_choose_framebuffer(worker, set, face, head->source, now, &event->index, &offer);
 	if (!fb)
 		return false;
 	worker_draw(worker, face, head, fb);
+	event->lent = offer != 0;
 	event->buffer = &fb->buffer;
 	event->damage = state->direct ? everything : state->touched;
 	return true;
@@ -74,6 +76,7 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	struct set *set = worker_current(worker, face);
 	const struct link_head *head = worker_head(worker, face);
 	struct face *state = &worker->face[face];
+	state->wait_ns = 0;
 	if (!set || !head || !state->outstanding || (face == PANEL_FACE_GUEST && worker->joined_due))
 		return;
 	if (!worker_may_compose(worker, face, now))
@@ -95,6 +98,8 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 		import->serial = event.serial;
 	} else {
 		set->fb[face][event.index].free = false;
+		set->fb[face][event.index].serial = event.serial;
+		state->latest = event.index;
 	}
 	state->touched = state->fresh = (struct rect){0};
 	state->outstanding = false;
@@ -121,8 +126,11 @@ void worker_take_back(struct worker *worker, const struct front_event *event)
 {
 	struct set *set = worker_find_set(worker, event->set);
 	if (event->index < FACE_BUFFERS) {
-		if (set)
-			set->fb[event->face][event->index].free = true;
+		struct framebuffer *fb = set ? &set->fb[event->face][event->index] : NULL;
+		if (fb && fb->serial == event->serial) { /* else a newer frame in it is on its way to the front: it was lent */
+			fb->free = true;
+			fb->offer = 0;
+		}
 		return;
 	}
 	struct import *import = &worker->imports.slot[event->index - FACE_BUFFERS];

@@ -1,7 +1,7 @@
 /*
  * The worker from inside, all of it on the worker thread: worker.c (the thread, what the front tells it), worker_producers.c (the producers'
  * rings), worker_pointer.c (the producers' pointers on the cursor plane), worker_compose.c (which framebuffer a frame goes into: a copy, or the
- * guest's own buffer), worker_draw.c (the framebuffers that are copied into, and pictures for people), worker_figures.c (figures over all of it).
+ * guest's own buffer), worker_lend.c (or the one on the screen), worker_draw.c (the framebuffers that are copied into, and pictures for people), worker_figures.c (figures over all of it).
  */
 #pragma once
 
@@ -29,6 +29,9 @@ struct framebuffer {
 	uint64_t cursor_serial;
 	uint64_t figures_serial; /* of those in it; 0: none */
 	bool strip;           /* it is in it */
+	uint64_t serial;      /* of its last WORKER_READY */
+	uint64_t offer;       /* the front lends it, */
+	uint64_t offer_ns;    /* from this time on; 0: it does not */
 };
 
 struct set {
@@ -45,6 +48,8 @@ struct face {
 	bool present;     /* there is a producer */
 	bool outstanding; /* a frame that is in no framebuffer yet */
 	uint64_t next_ns; /* not before, while hidden */
+	uint64_t wait_ns; /* it waits for the framebuffer on the screen, until then; 0: it does not */
+	uint32_t latest;  /* framebuffer of the last WORKER_READY with a copy */
 	struct rect touched; /* target damage not yet told to the front */
 	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
 	bool direct;         /* what the front was told of last is the guest's own buffer */
@@ -144,6 +149,13 @@ bool worker_may_compose(const struct worker *worker, enum panel_face face, uint6
 void worker_compose(struct worker *worker, enum panel_face face, uint64_t now);
 /* The front is done with a framebuffer (FRONT_FREE), or it cannot be shown (FRONT_REFUSED). */
 void worker_take_back(struct worker *worker, const struct front_event *event);
+
+/* worker_lend.c */
+/* FRONT_LEND has come. */
+void worker_lent(struct worker *worker, const struct front_event *event);
+/* worker_free_framebuffer(), or the one on the screen, taken from the front: *lent is its offer then, else 0. source: what the face shows of its buffer. NULL: none now. */
+struct framebuffer *worker_choose_framebuffer(struct worker *worker, struct set *set, enum panel_face face, struct rect source, uint64_t now, uint32_t *index,
+	uint64_t *lent);
 
 /* worker_pointer.c */
 /* Whether the face has a pointer picture to be seen, on the plane or in its picture. */

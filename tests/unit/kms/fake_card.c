@@ -195,7 +195,7 @@ const struct backend_ops fake_ops = {
 
 void fake_init(struct fake *fake, const struct backend_ops *ops)
 {
-	fake->base = (struct backend){.ops = ops, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+	fake->base = (struct backend){.ops = ops, .single = fake->base.single, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .hotplug_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 		.cursor_width = fake->base.cursor_width, .cursor_height = fake->base.cursor_height};
 	fake->width = W;
 }

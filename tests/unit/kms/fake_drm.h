@@ -68,6 +68,8 @@ struct fake_drm {
 	bool no_dumb, no_atomic, no_page_flip, no_vblank, no_prime, no_udmabuf, no_overlay, no_clips;
 	bool clears;           /* a modeset clears all dumb buffers, as QEMU's VGA does with bochs-drm */
 	bool dirty;            /* DRM_IOCTL_MODE_DIRTYFB works */
+	bool uploads;          /* what is committed or told by DIRTYFB is sent to the screen, no more, as virtio_gpu does */
+	uint64_t parameters;   /* bit per DRM_IOCTL_VIRTGPU_GETPARAM that is 1 */
 	bool scales;           /* planes may scale */
 	bool small_primary;    /* the primary plane need not cover its CRTC */
 	bool connected;        /* the first connector has a monitor */
@@ -93,6 +95,7 @@ struct fake_drm {
 	uint32_t commits, tests, modesets; /* atomic commits that were taken, TEST_ONLY ones apart; those that may set the mode */
 	uint32_t set_crtc, page_flips, dirties;
 	uint32_t refused;                  /* commits of all kinds that failed */
+	uint64_t uploaded;                 /* pixels */
 	bool clipped;                      /* the last commit (or DIRTYFB) carried damage: clip */
 	struct drm_mode_rect clip;
 	_Atomic uint32_t cards;            /* put in after the first one: the present one's minor number */

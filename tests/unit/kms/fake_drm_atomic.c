@@ -79,7 +79,7 @@ static uint32_t crtc_bit_of(const struct fake_state *plane)
 
 int fake_atomic(const struct drm_mode_atomic *a)
 {
-	static struct fake_state state[FAKE_OBJECTS]; /* the lock is held */
+	static struct fake_state state[FAKE_OBJECTS], old[FAKE_OBJECTS]; /* the lock is held */
 	const uint32_t *ids = (const uint32_t *)(uintptr_t)a->objs_ptr, *counts = (const uint32_t *)(uintptr_t)a->count_props_ptr;
 	const uint32_t *props = (const uint32_t *)(uintptr_t)a->props_ptr;
 	const uint64_t *values = (const uint64_t *)(uintptr_t)a->prop_values_ptr;
@@ -130,7 +130,9 @@ int fake_atomic(const struct drm_mode_atomic *a)
 		return EBUSY;
 	}
 	fake_flip_forget(crtcs); /* a blocking commit waits for it */
+	memcpy(old, fake_state, sizeof(old));
 	fake_take(state);
+	fake_upload_planes(old, named, clipped ? &clip : NULL);
 	card.commits++;
 	card.modesets += modeset;
 	if (modeset && card.clears)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <linux/dma-buf.h>
+#include <virtgpu_drm.h>
 
 #define MAPPINGS 64
 
@@ -125,6 +126,11 @@ static int serve(unsigned long request, void *arg)
 		return fake_export(arg);
 	case DRM_IOCTL_PRIME_FD_TO_HANDLE:
 		return fake_prime(arg);
+	case DRM_IOCTL_VIRTGPU_GETPARAM: {
+		const struct drm_virtgpu_getparam *p = arg;
+		*(int *)(uintptr_t)p->value = (int)(card.parameters >> p->param & 1);
+		return 0;
+	}
 	default:
 		return EINVAL;
 	}

@@ -49,6 +49,7 @@ int fake_set_crtc(const struct drm_mode_crtc *c)
 		return error;
 	fake_flip_forget(BIT(crtc - FAKE_CRTC));
 	fake_take(state);
+	fake_upload(c->mode_valid ? c->fb_id : 0, NULL);
 	card.set_crtc++;
 	if (c->mode_valid && card.clears)
 		fake_clear_dumb();
@@ -71,6 +72,7 @@ int fake_page_flip(const struct drm_mode_crtc_page_flip *f)
 		return ENOSPC;
 	fake_state[fake_primary_of((uint32_t)crtc)].value[FAKE_FB_ID] = f->fb_id;
 	card.page_flips++;
+	fake_upload(f->fb_id, NULL);
 	card.clipped = false;
 	if (f->flags & DRM_MODE_PAGE_FLIP_EVENT)
 		fake_flip_begin(f->user_data, BIT(crtc - FAKE_CRTC));
@@ -110,5 +112,11 @@ int fake_dirty_fb(const struct drm_mode_fb_dirty_cmd *d)
 		memcpy(&clip, (const void *)(uintptr_t)d->clips_ptr, sizeof(clip));
 		card.clip = (struct drm_mode_rect){clip.x1, clip.y1, clip.x2, clip.y2};
 	}
+	/* drm_atomic_helper_dirtyfb(): where it is on a screen. */
+	bool shown = false;
+	for (uint32_t i = FAKE_PRIMARY; i <= FAKE_PRIMARY_1; i++)
+		shown |= fake_state[i].value[FAKE_FB_ID] == d->fb_id;
+	if (shown)
+		fake_upload(d->fb_id, d->num_clips ? &card.clip : NULL);
 	return 0;
 }

@@ -10,6 +10,7 @@
  *   fake_drm_flip.c     the page flip in flight, and its event
  *   fake_drm_memory.c   dumb buffers, dma-bufs, handles, framebuffers
  *   fake_drm_screen.c   what is to be seen
+ *   fake_drm_upload.c   and where that has to be sent to its screen, what was
  *   fake_drm_script.c   ioctls that fail because the test says so
  *   fake_udev.c         what udev says of it
  *   fake_seat.c         the session that it is opened through
@@ -97,6 +98,14 @@ int fake_atomic(const struct drm_mode_atomic *a);
 int fake_check(const struct fake_state *state, bool modeset);
 /* It is the card's state now. */
 void fake_take(const struct fake_state *state);
+
+/* --- fake_drm_upload.c ----------------------------------------------------------------------------------------------------- */
+
+/* A framebuffer's pixels are sent, or those of a part; nothing where the card sends none. */
+void fake_upload(uint64_t id, const struct drm_mode_rect *clip);
+/* The same for the primary planes that a commit named (by object), as drivers/gpu/drm/virtio does: all, unless it is the same framebuffer and clip says more. */
+void fake_upload_planes(const struct fake_state *old, const bool named[FAKE_OBJECTS], const struct drm_mode_rect *clip);
+uint32_t fake_uploaded_pixel(uint64_t id, uint64_t x, uint64_t y);
 
 /* --- fake_drm_legacy.c ----------------------------------------------------------------------------------------------------- */
 

@@ -30,7 +30,7 @@ uint32_t fake_drm_pixel_on(enum fake_object connector, uint32_t x, uint32_t y)
 		const uint64_t *v = fake_state[over[i]].value;
 		if (v[FAKE_FB_ID] && v[FAKE_CRTC_ID] == FAKE_ID(crtc) && x >= v[FAKE_CRTC_X] && x < v[FAKE_CRTC_X] + v[FAKE_CRTC_W] && y >= v[FAKE_CRTC_Y] &&
 			y < v[FAKE_CRTC_Y] + v[FAKE_CRTC_H]) {
-			pixel = fake_fb_pixel(v[FAKE_FB_ID], (v[FAKE_SRC_X] >> 16) + x - v[FAKE_CRTC_X], (v[FAKE_SRC_Y] >> 16) + y - v[FAKE_CRTC_Y]);
+			pixel = (card.uploads && over[i] != FAKE_OVERLAY ? fake_uploaded_pixel : fake_fb_pixel)(v[FAKE_FB_ID], (v[FAKE_SRC_X] >> 16) + x - v[FAKE_CRTC_X], (v[FAKE_SRC_Y] >> 16) + y - v[FAKE_CRTC_Y]);
 			break;
 		}
 	}

@@ -18,6 +18,7 @@
 
 static struct random random_order;
 static enum way way;
+static bool uploads; /* the card is one that is better off with one framebuffer: lend.h */
 static struct {
 	uint32_t ui, guest, head; /* colours of the newest frames, head: of the guest's second one; 0: it has no picture */
 	enum presentation side;
@@ -95,7 +96,8 @@ static void refuse_step(void)
 {
 	static const int errors[] = {EINVAL, EINVAL, EBUSY, EBUSY, EACCES, ENOSPC, ENOMEM};
 	static const uint32_t objects[] = {0, 0, FAKE_ID(FAKE_CURSOR), FAKE_ID(FAKE_PRIMARY_1), FAKE_ID(FAKE_OVERLAY)};
-	static const unsigned long requests[] = {DRM_IOCTL_MODE_ATOMIC, DRM_IOCTL_MODE_PAGE_FLIP, DRM_IOCTL_MODE_SETCRTC, DRM_IOCTL_MODE_ADDFB2};
+	static const unsigned long requests[] = {DRM_IOCTL_MODE_ATOMIC, DRM_IOCTL_MODE_PAGE_FLIP, DRM_IOCTL_MODE_SETCRTC, DRM_IOCTL_MODE_ADDFB2,
+		DRM_IOCTL_MODE_DIRTYFB};
 	uint32_t slot = rnd(ARRAY_LEN(card.script));
 	struct fake_script s = (struct fake_script){.request = way == ATOMIC && rnd(5) ? DRM_IOCTL_MODE_ATOMIC : requests[rnd(ARRAY_LEN(requests))],
 		.error = errors[rnd(ARRAY_LEN(errors))], .skip = rnd(3), .count = 1 + rnd(3), .with = objects[rnd(ARRAY_LEN(objects))], .shows = rnd(2), .imported = rnd(4) == 0};
@@ -229,6 +231,10 @@ static void upheaval(uint32_t seed)
 		card.second_height = H2;
 		head_sequence = 0;
 	}
+	if (uploads) {
+		card.driver = "virtio_gpu";
+		card.dirty = card.uploads = card.no_vblank = true;
+	}
 	is.ui = UI_COLOUR;
 	is.guest = 0;
 	is.side = PRESENTATION_HIDDEN;
@@ -260,6 +266,7 @@ START_TEST(upheavals)
 	uint32_t first = (uint32_t)_i * 3 + 1, count = 3;
 	way = _i % 3 == 2 ? LEGACY : ATOMIC;
 	extend = _i % 3 == 1 || (_i % 3 == 0 && _i >= 9);
+	uploads = _i >= 15;
 	if (wish && sscanf(wish, "%u,%u", &first, &count) == 2)
 		first += count * (uint32_t)_i;
 	for (uint32_t seed = first; seed < first + count; seed++) {
@@ -274,7 +281,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("kms-upheaval");
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, getenv("RAYVM_UPHEAVALS") ? 3000 : 100);
-	tcase_add_loop_test(c, upheavals, 0, 15);
+	tcase_add_loop_test(c, upheavals, 0, 24);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -1,0 +1,66 @@
+#define LOG_MODULE "worker"
+#include "kms/worker_private.h"
+
+static uint64_t pixels(struct rect r)
+{
+	return (uint64_t)r.w * r.h;
+}
+
+/* What would be drawn into a framebuffer to bring it up to the newest frame. */
+static uint64_t owed(const struct framebuffer *fb, struct rect source)
+{
+	uint64_t sum = 0;
+	if (!fb->made || !fb->drawn)
+		return pixels(source);
+	for (uint32_t i = 0; i < fb->damage.n; i++)
+		sum += pixels(rect_intersect(fb->damage.r[i], source));
+	return sum;
+}
+
+void worker_lent(struct worker *worker, const struct front_event *event)
+{
+	struct set *set = worker_find_set(worker, event->set);
+	struct framebuffer *fb = set ? &set->fb[event->face][event->index] : NULL;
+	if (!fb || fb->free || fb->serial != event->serial)
+		return; /* the front has news of it on its way, and takes the offer back */
+	fb->offer = event->offer;
+	fb->offer_ns = event->at_ns;
+}
+
+struct framebuffer *worker_choose_framebuffer(struct worker *worker, struct set *set, enum panel_face face, struct rect source, uint64_t now, uint32_t *index,
+	uint64_t *lent)
+{
+	struct face *state = &worker->face[face];
+	struct framebuffer *shown = &set->fb[face][state->latest], *other = &set->fb[face][1 - state->latest];
+	bool on_screen = worker->visible & 1u << face && !state->direct && shown->made && !shown->free;
+	_Static_assert(FACE_BUFFERS == 2, "one on the screen, and the other one");
+	if (!worker->config.backend->single || !on_screen)
+		return worker_free_framebuffer(worker, set, face, index);
+	const struct lend_case c = {
+		.picture = pixels(source),
+		.shown = owed(shown, source),
+		.other = owed(other, source),
+		.other_free = !other->made || other->free,
+		.offered = shown->offer != 0,
+		.at_ns = shown->offer_ns,
+		.patience_ns = state->next_ns,
+		.now_ns = now,
+	};
+	switch (lend_choose(&c, &state->wait_ns)) {
+	case LEND_WAIT:
+		return NULL;
+	case LEND_OTHER:
+		state->wait_ns = 0;
+		return worker_free_framebuffer(worker, set, face, index);
+	case LEND_SHOWN:
+		state->wait_ns = 0;
+		*lent = shown->offer;
+		shown->offer = 0;
+		if (!lend_take(worker->config.lend[screen_of(face)], *lent))
+			break;
+		*index = state->latest;
+		return shown;
+	}
+	*lent = 0; /* taken back: another offer comes, or this face is not shown any more */
+	return NULL;
+}
