@@ -6,7 +6,8 @@ static bool may_lend(const struct screen *screen)
 {
 	const struct shown *now = &screen->now, *next = &screen->next;
 	const struct face *face = &screen->panel->face[now->face];
-	if (!screen->panel->backend->single || screen->latch.state == LATCH_DARK || screen->latch.full)
+	/* Dark it is also while the backend is the card thread's. */
+	if (screen->latch.state == LATCH_DARK || screen->latch.full || !screen->panel->backend->single)
 		return false;
 	if (!now->valid || now->set != screen->set || now->index >= FACE_BUFFERS || !(screen->panel->visible & 1u << now->face))
 		return false;

@@ -153,5 +153,6 @@ void panel_tell_path(struct panel *panel)
 	if (direct)
 		status_board_line(panel->config.board, STATUS_PATH, STATUS_OK, "the guest's own pages, no copy");
 	else
-		status_board_line(panel->config.board, STATUS_PATH, STATUS_OK, "copy%s%s", why[0] ? ": " : "", why);
+		status_board_line(panel->config.board, STATUS_PATH, STATUS_OK, "copy%s%s%s", panel->backend->single ? ", changes into the picture on the screen" : "",
+			why[0] ? ": " : "", why);
 }

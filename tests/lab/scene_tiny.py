@@ -237,8 +237,9 @@ def test_pixels_are_copied_at_most_once(machine):
     show_ui(machine)
     print(f"         copied {stats['bytes_copied']} of {stats['bytes_damaged']} damaged bytes, {stats['frames_presented']} frames", flush=True)
     assert stats["frames_presented"] > 5, stats
-    # At most once into each of the two scanout buffers.
-    assert 0 < stats["bytes_copied"] <= 2 * stats["bytes_damaged"], stats
+    # At most once into each of the two scanout buffers, or once into the one that is on the screen.
+    limit = (1 if machine.options.display == "virtio-vga" else 2) + 1 / stats["frames_presented"]   # the first one may have been counted before
+    assert 0 < stats["bytes_copied"] <= limit * stats["bytes_damaged"], stats
 
 
 def test_a_guest_that_crashes_leaves_the_panel(machine):

@@ -155,6 +155,12 @@ static int fake_make_cursor(struct backend *backend, struct scanout_buffer *buff
 	return 0;
 }
 
+static void fake_draw(struct backend *backend, const struct scanout_buffer *buffer, bool begins)
+{
+	if (from(backend)->draw)
+		from(backend)->draw(buffer, begins);
+}
+
 static int fake_import_buffer(struct backend *backend, const struct backend_pages *pages, struct scanout_buffer *buffer)
 {
 	struct fake *fake = from(backend);
@@ -189,6 +195,7 @@ const struct backend_ops fake_ops = {
 	.make_buffer = fake_make_buffer,
 	.free_buffer = fake_free_buffer,
 	.make_cursor = fake_make_cursor,
+	.draw = fake_draw,
 	.import_buffer = fake_import_buffer,
 	.destroy = fake_destroy,
 };

@@ -47,6 +47,7 @@ struct fake {
 	uint32_t cursor_refused;
 	struct commit_cursor plane;  /* what it shows */
 	uint32_t plane_pixels[64 * 64]; /* first in its buffer when it was committed */
+	void (*draw)(const struct scanout_buffer *buffer, bool begins); /* what it has to say around drawing, on the worker; NULL: nothing */
 	void (*look)(void);             /* what a test has to say to each commit that was taken */
 	bool adopted;
 	bool destroyed;
