@@ -12,6 +12,8 @@ from .figures import absolute, load, say
 
 TOGGLES = 200
 COPY_SECONDS = 10
+# Two framebuffers that take turns, each of which gets what the other one got, too; one that is drawn into while it is shown; whole frames.
+COPIES = (("copy-ratio", "bochs-display", "", 2.0), ("copy-ratio-single", "virtio-vga", "", 1.0), ("copy-ratio-flip", "virtio-vga", "tiny.flip=1", 1.0))
 
 
 def arguments(files, extra=""):
@@ -80,14 +82,17 @@ def copy_ratio(machine, files, name, guest_options, bound):
     if not stats["bytes_damaged"]:
         raise LabError(f"{name}: the guest damaged nothing in {COPY_SECONDS} s: {stats}")
     ratio = round(stats["bytes_copied"] / stats["bytes_damaged"], 3)
-    return absolute(name, ratio, "bytes/byte", bound, ratio <= bound, copied=stats["bytes_copied"], damaged=stats["bytes_damaged"],
+    # The first frame may have been counted as damage before.
+    holds = stats["bytes_copied"] <= (bound + 1 / max(stats["frames_presented"], 1)) * stats["bytes_damaged"]
+    return absolute(name, ratio, "bytes/byte", bound, holds, copied=stats["bytes_copied"], damaged=stats["bytes_damaged"],
                     presented=stats["frames_presented"], dropped=stats["frames_dropped"], path=path)
 
 
 def bench_copy(wanted, options):
     files = guest_files("make-tiny", "--kernel", options.guest_kernel)
-    with Machine(display="virtio-vga", size=SIZE, memory=2560) as machine:
-        say(f"copy-ratio: the lab machine came up in {machine.boot_seconds:.0f} s, load {load()}")
-        for name, guest, bound in (("copy-ratio", "", 2.0), ("copy-ratio-flip", "tiny.flip=1", 1.0)):
-            if name in wanted:
-                yield copy_ratio(machine, files, name, guest, bound)
+    for display in sorted({copy[1] for copy in COPIES if copy[0] in wanted}):
+        with Machine(display=display, size=SIZE, memory=2560) as machine:
+            say(f"copy-ratio: the lab machine with {display} came up in {machine.boot_seconds:.0f} s, load {load()}")
+            for name, on, guest, bound in COPIES:
+                if name in wanted and on == display:
+                    yield copy_ratio(machine, files, name, guest, bound)
