@@ -49,5 +49,8 @@ enum lend_choice { LEND_WAIT, LEND_SHOWN, LEND_OTHER };
  */
 enum lend_choice lend_choose(const struct lend_case *c, uint64_t *until_ns);
 
-/* From when on a framebuffer that was committed at this time may be drawn into: not before the refresh is nearly over. Pure. */
+/*
+ * From when on a framebuffer that was committed at this time may be drawn into: not before the refresh is nearly over. The commit only asks for it to be sent. A host
+ * that takes longer than that shows parts of two pictures until the next one is sent; it would with two framebuffers, which come round in a refresh as well. Pure.
+ */
 uint64_t lend_at(uint64_t committed_ns, uint64_t refresh_ns);

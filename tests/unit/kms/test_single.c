@@ -70,6 +70,22 @@ START_TEST(changes_are_told)
 }
 END_TEST
 
+START_TEST(nothing_new)
+{
+	reset_single(ATOMIC);
+	guest_shown();
+	paints_and_waits((struct rect){1, 2, 8, 5}, 0x102030);
+	uint64_t uploaded = card.uploaded;
+	for (uint32_t i = 0; i < 3; i++) {
+		show(guest, 0, GUEST_BUFFER, ++guest_sequence, whole, (struct rect){0});
+		UNTIL(guest_presented == guest_sequence);
+	}
+	ck_assert_uint_eq(card.uploaded, uploaded);
+	paints_and_waits((struct rect){1, 2, 8, 5}, 0x203040);
+	rig_end();
+}
+END_TEST
+
 /* A driver that does not want to know is asked once. */
 START_TEST(not_wanted)
 {
@@ -150,6 +166,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, changes_are_told, 0, WAYS);
+	tcase_add_test(c, nothing_new);
 	tcase_add_test(c, not_wanted);
 	tcase_add_loop_test(c, refused, 0, 4);
 	tcase_add_loop_test(c, blobs, 0, 2);
