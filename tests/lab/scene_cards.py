@@ -13,7 +13,6 @@ SUITE = "all"       # two more boots of L1
 CARD_MODEL = "secondary-vga"      # the driver is bochs
 WIDTH, HEIGHT = default_size("bochs-display")
 CARD = {"xres": WIDTH, "yres": HEIGHT, "edid": True, "bus": "port0"}
-CONSOLE = "/sys/module/drm_kms_helper/parameters/fbdev_emulation"    # of cards bound from now on
 FACES = {"ui": is_ui, "guest": is_pattern}
 state = {}
 
@@ -147,30 +146,6 @@ def test_card_exchanged_while_another_terminal_is_shown(machine):
     rayvm.chvt(1)
     card_is(machine, "present")
     shown(machine, "guest").save(machine.results / "exchanged.png")
-
-
-def test_card_that_no_console_was_on(machine):
-    """Its memory begins with rayvm's framebuffers, and QEMU's VGA clears its beginning at each modeset (modeset_clears() in src/kms/drm.c). With the console it is
-    a race who is first, which rayvm wins on a busy host."""
-    if machine.options.display != "none":
-        raise Skip("no driver that clears the card's memory")
-    machine.sh(f"echo 0 >{CONSOLE}", check=True)
-    try:
-        for face, key in (("ui", "KEY_F12"), ("guest", "KEY_F11")):
-            machine.press(key)
-            shown(machine, face)
-            unbind(machine)
-            card_is(machine, "gone")
-            bind(machine)
-            card_is(machine, "present")
-            assert not machine.exists("/dev/fb0"), "there is a console all the same"
-            shown(machine, face).save(machine.results / f"first-{face}.png")
-        state["rayvm"].chvt(2)
-        state["rayvm"].chvt(1)
-        machine.press("KEY_F12")
-        shown(machine, "ui").save(machine.results / "first-toggled.png")
-    finally:
-        machine.sh(f"echo 1 >{CONSOLE}", check=True)
 
 
 def test_end_while_no_card_is_there(machine):
