@@ -51,8 +51,11 @@ enum latch_result panel_commit_further(struct screen *screen)
 	const struct shown *now = &screen->now;
 	const struct scanout_buffer *buffer = face ? face->buffer[face->latest] : screen->black;
 	bool full = screen->latch.full, same_face = now->valid && now->face == want && now->set == screen->set;
-	/* The main one's whole state comes first: it takes away what another program left, on this one's CRTC as well. */
-	if (!buffer || (full && panel->screen[0].latch.full))
+	/*
+	 * The main one's whole state comes first: it takes away what another program left, on this one's CRTC as well. And nothing of the guest's is shown
+	 * that could not be taken away again.
+	 */
+	if (!screen->black || (full && panel->screen[0].latch.full))
 		return LATCH_NOTHING;
 	if (same_face && !full && (!face || (now->index == face->latest && now->serial == face->serial[face->latest])))
 		return LATCH_NOTHING;

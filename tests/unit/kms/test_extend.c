@@ -98,7 +98,8 @@ START_TEST(faces)
 		settle(120); /* a hidden face is kept current ten times a second */
 		ck_assert(second_is(0));
 	}
-	ck_assert_uint_eq(card.modesets, modesets);
+	/* A machine that stands still for seconds makes a flip look lost. */
+	ck_assert_uint_eq(card.modesets, modesets + panel->screen[0].latch.lost + panel->screen[1].latch.lost);
 	ck_assert_uint_eq(card.refused, 0);
 	ck_assert_uint_eq(card.overtaken, 0);
 	rig_end();
