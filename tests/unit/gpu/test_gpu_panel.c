@@ -58,27 +58,39 @@ static void plug(bool connected, uint32_t width, const char *name, uint32_t mm)
 	eventfd_write(card.base.hotplug_fd, 1);
 }
 
-static void panel_setup(void)
+static void start_panel(bool extend, struct backend *backend)
 {
 	char error[200];
-	setup();
 	f.real_panel = true;
+	loop = wl_event_loop_create();
+	board = status_board_create();
+	const struct panel_config config = { .board = board, .stats = f.stats, .extend = extend };
+	shown = panel_create_on(loop, &config, backend, error, sizeof error);
+	ck_assert_ptr_nonnull(shown);
+	ck_assert_int_eq(panel_add_producer(shown, PANEL_FACE_GUEST, f.link), 0);
+	ck_assert_int_eq(panel_start(shown), 0);
+	/* From the size that the device has without a panel. */
+	ck_assert(event_within(IN_TIME));
+}
+
+static void panel_setup(void)
+{
+	setup();
 	memset(&card, 0, sizeof card);
 	memset(&monitor, 0, sizeof monitor);
 	ops = fake_ops;
 	ops.probe = probe;
 	ops.import_buffer = NULL; /* held until a flip, and here nothing may be on the screen */
 	fake_init(&card, &ops);
-	loop = wl_event_loop_create();
-	board = status_board_create();
 	plug(true, W, "First", 100);
-	const struct panel_config config = { .board = board, .stats = f.stats };
-	shown = panel_create_on(loop, &config, &card.base, error, sizeof error);
-	ck_assert_ptr_nonnull(shown);
-	ck_assert_int_eq(panel_add_producer(shown, PANEL_FACE_GUEST, f.link), 0);
-	ck_assert_int_eq(panel_start(shown), 0);
-	/* From the size that the device has without a panel. */
-	ck_assert(event_within(IN_TIME));
+	start_panel(false, &card.base);
+}
+
+/* In memory, with a further output of 1024x768. */
+static void extended_setup(void)
+{
+	setup_extended();
+	start_panel(true, headless_create(W, H, 0, true));
 }
 
 static void panel_teardown(void)
@@ -163,12 +175,68 @@ START_TEST(the_monitor_reaches_the_guest) /* 1: while the guest is shown */
 }
 END_TEST
 
+static void wait_answer(struct posted posted)
+{
+	for (uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC; !answered(posted);) {
+		ck_assert(clock_now_ns() < deadline);
+		wl_event_loop_dispatch(loop, 2);
+		panel();
+	}
+}
+
+/* One picture on both outputs, each of which says when it has shown it; and frames of a scanout without a monitor are answered as well. */
+START_TEST(further_outputs_reach_the_guest)
+{
+	struct virtio_gpu_ctrl_hdr i = { .type = VIRTIO_GPU_CMD_GET_DISPLAY_INFO };
+	struct posted info = post(&i, sizeof i, NULL, 0, REPLY_ROOM);
+	work_off();
+	ck_assert(answered(info));
+	const struct virtio_gpu_display_one *mode = ((const struct virtio_gpu_resp_display_info *)reply_of(info))->pmodes;
+	ck_assert(mode[0].enabled && mode[0].r.width == W && mode[0].r.x == 0);
+	ck_assert(mode[1].enabled && mode[1].r.width == 1024 && mode[1].r.height == 768 && mode[1].r.x == W);
+	ck_assert(!mode[2].enabled && !mode[3].enabled);
+
+	const struct virtio_gpu_rect whole = { 0, 0, W, H };
+	make_scanout(1, W, H);
+	ck_assert_uint_eq(set_scanout_on(1, 1, W, H), OK);
+	panel_present(shown, PRESENTATION_PRESENTED, 0);
+	for (uint32_t frame = 1; frame <= 5; frame++) {
+		struct posted posted = post_flush(1, whole, frame);
+		work_off();
+		wait_answer(posted);
+		/* The panel's word for each, also where a busy host was too late for the fence. */
+		for (uint64_t deadline = clock_now_ns() + 10 * NSEC_PER_SEC; f.gpu->head[0].presented != frame || f.gpu->head[1].presented != frame;) {
+			ck_assert(clock_now_ns() < deadline);
+			wl_event_loop_dispatch(loop, 2);
+			panel();
+		}
+	}
+	struct status status;
+	status_board_read(board, &status);
+	ck_assert_uint_eq(status.scanout_width, W);
+	ck_assert_uint_eq(status.further[0].width, W);
+	ck_assert_uint_eq(status.further[1].width, 0);
+	/* On the one that nobody sees alone. */
+	make_scanout(2, W, H);
+	ck_assert_uint_eq(set_scanout(1, W, H), OK);
+	ck_assert_uint_eq(set_scanout_on(3, 2, W, H), OK);
+	struct posted unseen = post_flush(2, whole, 6);
+	work_off();
+	ck_assert(!answered(unseen));
+	wait_answer(unseen);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("gpu-panel");
 	TCase *c = tcase_create("gpu-panel");
 	tcase_add_checked_fixture(c, panel_setup, panel_teardown);
 	tcase_add_loop_test(c, the_monitor_reaches_the_guest, 0, 2);
+	suite_add_tcase(s, c);
+	c = tcase_create("extended");
+	tcase_add_checked_fixture(c, extended_setup, panel_teardown);
+	tcase_add_test(c, further_outputs_reach_the_guest);
 	suite_add_tcase(s, c);
 	return s;
 }
