@@ -1,9 +1,9 @@
 /*
  * The copy of runs of a few pages each, as a guest's picture lies in its memory. Any thread.
  *
- * A CPU reads ahead within a page and not beyond it, so of two thousand scattered pages each begins with a wait for memory. The C library copies runs of this
- * size with `rep movsb` where the CPU says that it is good at that (ERMS), which hides the wait on hardware; a software CPU does it a byte at a time. This one
- * moves vectors, and fetches the next page meanwhile: as fast as the library's on hardware (tests/bench/run copy-speed), and several times as fast on a software CPU.
+ * A CPU reads ahead within a page and not beyond it, so of two thousand scattered pages each begins with a wait for memory. `rep movsb`, which the C library
+ * takes for runs of this size, hides most of that on CPUs that are good at it (ERMS). This one moves vectors, and fetches the beginning of the next page meanwhile:
+ * as fast where that is so (tests/bench/run copy-speed), and it does not depend on it.
  */
 #pragma once
 
