@@ -4,6 +4,7 @@
 #include "pixels.h"
 
 #include <pthread.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -380,6 +381,31 @@ static bool cursor_right(int32_t cx, int32_t cy, uint32_t under)
 	return right;
 }
 
+/* A frame that came while the face was shown, and was not shown in time, is answered for when the face is hidden. */
+START_TEST(hidden_with_a_frame_outstanding)
+{
+	const struct rect whole = {0, 0, W, H};
+	struct hand guest;
+	make(W, H);
+	hand_make(&guest, 2ull * W * H * 4);
+	panel_add_producer(panel, PANEL_FACE_GUEST, guest.link);
+	panel_present(panel, PRESENTATION_PRESENTED, 0);
+	panel_start(panel);
+	hand_buffer(&guest, 1, W, H, 0);
+	for (uint32_t i = 0; i < 5; i++) {
+		panel_present(panel, PRESENTATION_PRESENTED, 0);
+		hand_frame(&guest, 0, 1, whole, whole);
+		UNTIL(hand_presented(&guest) == guest.sequence);
+		hand_frame(&guest, 0, 1, whole, whole);
+		poll(NULL, 0, 30); /* the worker has it, and this thread, the front, does nothing */
+		panel_present(panel, PRESENTATION_HIDDEN, 0);
+		UNTIL(hand_presented(&guest) == guest.sequence);
+	}
+	panel_rig_close();
+	hand_free(&guest);
+}
+END_TEST
+
 START_TEST(cursor_over_the_guest)
 {
 	struct hand guest;
@@ -606,6 +632,7 @@ static Suite *suite(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, faces_and_toggles);
 	tcase_add_test(c, hidden_guest_goes_on);
+	tcase_add_test(c, hidden_with_a_frame_outstanding);
 	tcase_add_test(c, cursor_over_the_guest);
 	tcase_add_test(c, inactive_session_is_dark);
 	tcase_add_test(c, synthetic_guest);
