@@ -38,7 +38,8 @@ enum lend_choice lend_choose(const struct lend_case *c, uint64_t *until_ns)
 {
 	if (c->other_free && c->other <= c->shown && c->shown >= c->picture - c->picture / 4)
 		return LEND_OTHER;
-	*until_ns = c->offered ? c->at_ns : c->patience_ns;
+	uint64_t begin_ns = c->at_ns > c->draw_ns ? c->at_ns - c->draw_ns : 0;
+	*until_ns = !c->offered ? c->patience_ns : begin_ns > c->soonest_ns ? begin_ns : c->soonest_ns;
 	if (c->now_ns < *until_ns)
 		return LEND_WAIT;
 	return c->offered ? LEND_SHOWN : LEND_OTHER;
@@ -47,4 +48,9 @@ enum lend_choice lend_choose(const struct lend_case *c, uint64_t *until_ns)
 uint64_t lend_at(uint64_t committed_ns, uint64_t refresh_ns)
 {
 	return committed_ns + refresh_ns - refresh_ns / 8;
+}
+
+uint64_t lend_soonest(uint64_t committed_ns, uint64_t refresh_ns)
+{
+	return committed_ns + refresh_ns / 2;
 }

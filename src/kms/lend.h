@@ -36,7 +36,9 @@ struct lend_case {
 	uint64_t shown, other; /* pixels that would be drawn into the framebuffer on the screen, and into the other one */
 	bool other_free;      /* the other one is the worker's, or is not made yet */
 	bool offered;         /* the one on the screen is lent, */
-	uint64_t at_ns;       /* from this time on */
+	uint64_t soonest_ns;  /* never before this time, */
+	uint64_t at_ns;       /* and finished no sooner than then: */
+	uint64_t draw_ns;     /* so long drawing takes, as far as is known */
 	uint64_t patience_ns; /* so long an offer is waited for: a commit that does not come about brings none */
 	uint64_t now_ns;
 };
@@ -54,3 +56,5 @@ enum lend_choice lend_choose(const struct lend_case *c, uint64_t *until_ns);
  * that takes longer than that shows parts of two pictures until the next one is sent; it would with two framebuffers, which come round in a refresh as well. Pure.
  */
 uint64_t lend_at(uint64_t committed_ns, uint64_t refresh_ns);
+/* The same for what takes long to draw, so that it is ready for the next refresh all the same. Pure. */
+uint64_t lend_soonest(uint64_t committed_ns, uint64_t refresh_ns);

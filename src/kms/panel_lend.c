@@ -48,7 +48,8 @@ void panel_lend(struct screen *screen)
 	screen->lent.index = now->index;
 	screen->lent.serial = now->serial;
 	worker_post(screen->panel->worker, &(struct front_event){.type = FRONT_LEND, .face = now->face, .set = now->set, .index = now->index, .serial = now->serial,
-		.offer = lend_offer(&screen->lend), .at_ns = lend_at(screen->picture_ns, panel_refresh_ns(screen))});
+		.offer = lend_offer(&screen->lend), .soonest_ns = lend_soonest(screen->picture_ns, panel_refresh_ns(screen)),
+		.at_ns = lend_at(screen->picture_ns, panel_refresh_ns(screen))});
 }
 
 void panel_lend_ended(struct screen *screen)

@@ -72,7 +72,7 @@ struct worker_chatter {
 /* front -> worker */
 enum front_event_type {
 	FRONT_FREE,     /* set, face, index, serial: the front is done with it */
-	FRONT_LEND,     /* set, face, index, serial, offer, at_ns: it is on the screen, and may be drawn into from then on, if the offer holds (lend.h) */
+	FRONT_LEND,     /* set, face, index, serial, offer, soonest_ns, at_ns: it is on the screen, and may be drawn into from then on, if the offer holds (lend.h) */
 	FRONT_REFUSED,  /* index: the card does not show this buffer of the guest's, copy it. The front has it still. */
 	FRONT_GEOMETRY, /* screen, set, width, height: make framebuffers of this size; 0: none */
 	FRONT_DROP,     /* screen, set: every set of its before this one may be freed */
@@ -100,7 +100,7 @@ struct front_event {
 	bool pointer_plane;
 	uint32_t producer;
 	bool seen; /* FRONT_FREE: it was on the screen */
-	uint64_t offer, at_ns;
+	uint64_t offer, soonest_ns, at_ns;
 	struct link *link;
 	uint32_t epoch;
 	struct {

@@ -58,7 +58,7 @@ static bool prepare(struct worker *worker, enum panel_face face, struct set *set
 	struct framebuffer *fb = worker_choose_framebuffer(worker, set, face, head->source, now, &event->index, &offer);
 	if (!fb)
 		return false;
-	worker_draw(worker, face, head, fb);
+	worker_draw_timed(worker, face, head, fb);
 	event->lent = offer != 0;
 	event->buffer = &fb->buffer;
 	event->damage = state->direct ? everything : state->touched;

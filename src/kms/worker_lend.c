@@ -1,6 +1,9 @@
 #define LOG_MODULE "worker"
 #include "kms/worker_private.h"
 
+#define TIMED_PIXELS 16384    /* what is less says little of a pixel's time */
+#define SLOWEST_PS 1000000ull /* a microsecond a pixel: a thread that did not run */
+
 static uint64_t pixels(struct rect r)
 {
 	return (uint64_t)r.w * r.h;
@@ -17,6 +20,16 @@ static uint64_t owed(const struct framebuffer *fb, struct rect source)
 	return sum;
 }
 
+void worker_draw_timed(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb)
+{
+	uint64_t began = clock_now_ns(), drawn = owed(fb, head->source);
+	worker_draw(worker, face, head, fb);
+	if (drawn < TIMED_PIXELS)
+		return;
+	uint64_t ps = (clock_now_ns() - began) * 1000 / drawn;
+	worker->face[face].pixel_ps = ps < SLOWEST_PS ? ps : SLOWEST_PS;
+}
+
 void worker_lent(struct worker *worker, const struct front_event *event)
 {
 	struct set *set = worker_find_set(worker, event->set);
@@ -24,6 +37,7 @@ void worker_lent(struct worker *worker, const struct front_event *event)
 	if (!fb || fb->free || fb->serial != event->serial)
 		return; /* the front has news of it on its way, and takes the offer back */
 	fb->offer = event->offer;
+	fb->soonest_ns = event->soonest_ns;
 	fb->offer_ns = event->at_ns;
 }
 
@@ -42,7 +56,9 @@ struct framebuffer *worker_choose_framebuffer(struct worker *worker, struct set 
 		.other = owed(other, source),
 		.other_free = !other->made || other->free,
 		.offered = shown->offer != 0,
+		.soonest_ns = shown->soonest_ns,
 		.at_ns = shown->offer_ns,
+		.draw_ns = owed(shown, source) * state->pixel_ps / 1000,
 		.patience_ns = state->next_ns,
 		.now_ns = now,
 	};

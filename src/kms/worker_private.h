@@ -31,7 +31,7 @@ struct framebuffer {
 	bool strip;           /* it is in it */
 	uint64_t serial;      /* of its last WORKER_READY */
 	uint64_t offer;       /* the front lends it, */
-	uint64_t offer_ns;    /* from this time on; 0: it does not */
+	uint64_t soonest_ns, offer_ns; /* as in struct lend_case */
 };
 
 struct set {
@@ -50,6 +50,7 @@ struct face {
 	uint64_t next_ns; /* not before, while hidden */
 	uint64_t wait_ns; /* it waits for the framebuffer on the screen, until then; 0: it does not */
 	uint32_t latest;  /* framebuffer of the last WORKER_READY with a copy */
+	uint64_t pixel_ps; /* picoseconds that a pixel took in the last large drawing; 0: not known */
 	struct rect touched; /* target damage not yet told to the front */
 	struct rect fresh;   /* damage of the producer's picture since the front was told of one, buffer coordinates */
 	bool direct;         /* what the front was told of last is the guest's own buffer */
@@ -151,6 +152,8 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now);
 void worker_take_back(struct worker *worker, const struct front_event *event);
 
 /* worker_lend.c */
+/* As worker_draw(), and notes how long a pixel takes. */
+void worker_draw_timed(struct worker *worker, enum panel_face face, const struct link_head *head, struct framebuffer *fb);
 /* FRONT_LEND has come. */
 void worker_lent(struct worker *worker, const struct front_event *event);
 /* worker_free_framebuffer(), or the one on the screen, taken from the front: *lent is its offer then, else 0. source: what the face shows of its buffer. NULL: none now. */

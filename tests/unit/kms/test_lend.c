@@ -390,6 +390,20 @@ START_TEST(choice)
 	c = small;
 	c.shown = c.other = 749;
 	ck_assert_int_eq(lend_choose(&c, &until), LEND_WAIT);
+	/* What takes long to draw begins earlier, but never before its time. */
+	c = small;
+	c.draw_ns = 40;
+	c.soonest_ns = 30;
+	ck_assert_int_eq(lend_choose(&c, &until), LEND_WAIT);
+	ck_assert_uint_eq(until, 60);
+	c.now_ns = 60;
+	ck_assert_int_eq(lend_choose(&c, &until), LEND_SHOWN);
+	c.now_ns = 29;
+	c.draw_ns = 400; /* more than there is */
+	ck_assert_int_eq(lend_choose(&c, &until), LEND_WAIT);
+	ck_assert_uint_eq(until, 30);
+	ck_assert_uint_ge(lend_soonest(1000, 16000), 1000 + 16000 / 2);
+	ck_assert_uint_lt(lend_soonest(1000, 16000), lend_at(1000, 16000));
 	/* Not before most of the refresh is over: until then what was committed is still being sent. */
 	ck_assert_uint_ge(lend_at(1000, 16000), 1000 + 16000 * 3 / 4);
 	ck_assert_uint_lt(lend_at(1000, 16000), 1000 + 16000);
