@@ -515,7 +515,7 @@ static int open_display(struct front *front, struct link *ui, char *error, size_
 		.extend = options->outputs == OUTPUTS_EXTEND,
 		.bilinear = options->bilinear,
 		.strip = options->strip,
-				.session = front->session,
+		.session = front->session,
 		.board = front->config.board,
 		.stats = front->config.stats,
 		.message = front_message,
