@@ -263,7 +263,7 @@ static void turn(struct scene *scene, bool give_back)
 	mailbox_ack(worker->inbox);
 	while (mailbox_take(worker->inbox, &event))
 		handle(worker, &event);
-	worker_read_producer(worker, 1);
+	worker_read_producer(worker, 1, true);
 	worker_refresh_figures(worker, scene->now_ns);
 	worker_update_pointers(worker, scene->now_ns);
 	for (uint32_t f = 0; f < PANEL_FACES; f++)
