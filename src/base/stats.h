@@ -16,7 +16,7 @@ struct stats {
 	_Atomic uint64_t modesets;
 	_Atomic uint64_t commits;
 	_Atomic uint64_t toggles;
-	_Atomic uint64_t toggles_replaced; /* of these, by the next one before they were committed: in no histogram */
+	_Atomic uint64_t toggles_replaced; /* of these, by the next one before they were committed: in no histogram, but late where they were late by then */
 	_Atomic uint64_t toggles_in_time;  /* shown at the first vblank that the latch promises, see latch_due(); only where there is a vblank */
 	_Atomic uint64_t toggles_late;     /* at a later one */
 	_Atomic uint64_t toggles_late_max; /* vblanks that the latest of these came later */
