@@ -56,7 +56,7 @@ _Static_assert(STATUS_SCANOUTS == LINK_MAX_HEADS, "base does not know the link")
 static void set_scanouts(struct status *status, void *data)
 {
 	const struct options *options = data;
-	status->n_scanouts = options->outputs == OUTPUTS_EXTEND ? STATUS_SCANOUTS : 1;
+	status->n_scanouts = options_scanouts(options);
 }
 
 static void set_first_frame(struct status *status, void *data)

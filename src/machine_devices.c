@@ -31,7 +31,7 @@ static struct virtio_device *create_display(struct machine_devices *devices, con
 	(void)index;
 	(void)error;
 	(void)error_size;
-	devices->gpu = gpu_create(parts->memory, parts->link, parts->options->outputs == OUTPUTS_EXTEND ? LINK_MAX_HEADS : 1, parts->stats);
+	devices->gpu = gpu_create(parts->memory, parts->link, options_scanouts(parts->options), parts->stats);
 	return devices->gpu != NULL ? gpu_device(devices->gpu) : NULL;
 }
 

@@ -135,7 +135,7 @@ static void *run_pattern(void *arg)
 static int prepare_pattern(struct program *program, char *error, size_t error_size)
 {
 	struct synthetic_config *pattern = &program->pattern;
-	pattern->heads = program->options.outputs == OUTPUTS_EXTEND ? LINK_MAX_HEADS : 1;
+	pattern->heads = options_scanouts(&program->options);
 	pattern->pixels_fd = synthetic_memory(PANEL_MAX_WIDTH, PANEL_MAX_HEIGHT * pattern->heads, &pattern->pixels_size);
 	pattern->stop_fd = eventfd(0, EFD_CLOEXEC);
 	pattern->fps = program->probe != NULL ? PROBE_FPS : PATTERN_FPS;

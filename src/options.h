@@ -61,5 +61,11 @@ struct options {
 int options_parse(struct options *options, int argc, char **argv, int *exit_status);
 void options_finish(struct options *options);
 
+/* How many outputs the guest has, with a monitor or without. */
+static inline uint32_t options_scanouts(const struct options *options)
+{
+	return options->outputs == OUTPUTS_EXTEND ? LINK_MAX_HEADS : 1;
+}
+
 /* "1280x800" or "1280x800@60": false when it is not a mode. */
 bool mode_parse(const char *text, uint32_t *width, uint32_t *height, uint32_t *mhz);

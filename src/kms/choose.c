@@ -119,26 +119,32 @@ static bool place_taken(const struct choice *choice, uint32_t place)
 	return false;
 }
 
-/* A connector's place: with `again` the one that it had; else one that nobody ever had, else one whose connector is not there. 0: none. */
-static uint32_t place_for(const struct choose_connector *connector, const struct choose_wish *wish, const struct choice *choice, bool again)
+/* The place that a connector had; 0: none. */
+static uint32_t old_place(const struct choose_wish *wish, uint32_t connector)
+{
+	for (uint32_t p = 1; p <= OUTPUT_MIRRORS; p++)
+		if (wish->further[p - 1] == connector)
+			return p;
+	return 0;
+}
+
+/* One that nobody ever had, else one whose connector is not there; 0: none. */
+static uint32_t new_place(const struct choose_wish *wish, const struct choice *choice)
 {
 	uint32_t place = 0;
-	for (uint32_t p = OUTPUT_MIRRORS; p >= 1; p--) {
-		uint32_t had = wish->further[p - 1];
-		if (again ? had != connector->id : place_taken(choice, p))
-			continue;
-		if (!place || had == 0 || wish->further[place - 1] != 0)
+	for (uint32_t p = OUTPUT_MIRRORS; p >= 1; p--)
+		if (!place_taken(choice, p) && (!place || wish->further[p - 1] == 0 || wish->further[place - 1] != 0))
 			place = p;
-	}
 	return place;
 }
 
+/* Those that had a place first: it is theirs. */
 static void add_further(const struct choose_connector *connector, uint32_t n, const struct choose_wish *wish, uint32_t main, struct choice *choice)
 {
-	for (uint32_t again = 2; again-- > 0;) {
+	for (uint32_t round = 0; round < 2; round++) {
 		for (uint32_t i = 0; i < n; i++) {
+			uint32_t old = old_place(wish, connector[i].id), place = round == 0 ? old : old ? 0 : new_place(wish, choice);
 			int crtc = free_crtc(&connector[i], crtcs_of(choice));
-			uint32_t had = place_for(&connector[i], wish, choice, true), place = again ? had : had ? 0 : place_for(&connector[i], wish, choice, false);
 			bool missing;
 			if (i == main || !connector[i].usable || connector[i].n_modes == 0 || crtc < 0 || !place)
 				continue;

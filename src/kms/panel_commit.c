@@ -81,10 +81,39 @@ void panel_replace_now(struct screen *screen)
 		panel_let_go(panel, old.face, old.set, old.index);
 }
 
+struct shown panel_newest(const struct screen *screen, enum panel_face face)
+{
+	struct shown shown = {.valid = true, .face = face, .set = screen->set};
+	if (face == PANEL_FACES)
+		return shown;
+	const struct face *from = &screen->panel->face[face];
+	shown.index = from->latest;
+	shown.sequence = from->sequence[from->latest];
+	shown.serial = from->serial[from->latest];
+	shown.drawn = from->drawn[from->latest];
+	return shown;
+}
+
+void panel_accepted(struct screen *screen, const struct shown *next, bool picture)
+{
+	struct panel *panel = screen->panel;
+	struct shown unreported = screen->next; /* valid only when its flip was never reported */
+	atomic_fetch_add(&panel->config.stats->commits, 1);
+	screen->next = *next;
+	if (picture)
+		screen->picture_ns = clock_now_ns();
+	if (picture && next->face != PANEL_FACES)
+		panel->face[next->face].damage = (struct rect){0};
+	if (unreported.valid) {
+		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
+		if (unreported.pointer.shown)
+			panel_let_go_pointer(panel, &unreported.pointer);
+	}
+}
+
 static void shown_main(struct screen *screen, uint64_t time)
 {
 	struct panel *panel = screen->panel;
-	panel_replace_now(screen);
 	struct shown *now = &screen->now;
 	struct face *face = &panel->face[now->face];
 	if (now->set == screen->set && now->serial == face->serial[now->index])
@@ -105,21 +134,25 @@ static void shown_main(struct screen *screen, uint64_t time)
 				panel->config.first_frame(panel->config.data, face->width, face->height);
 		}
 	}
+}
+
+/* `next` is on the screen since `time`. */
+static void shown(struct screen *screen, uint64_t time)
+{
+	struct panel *panel = screen->panel;
+	panel_replace_now(screen);
+	if (screen->number == 0)
+		shown_main(screen, time);
+	const struct shown *now = &screen->now;
+	if (now->face == PANEL_FACES)
+		return;
+	struct face *face = &panel->face[now->face];
 	if (now->sequence > face->presented) {
 		face->presented = now->sequence;
 		face->newest = max_u64(face->newest, now->sequence);
 		outbox_presented(&panel->outbox[producer_of(now->face)], head_of(now->face), now->sequence, time);
 	}
 	panel_arm_tick(panel);
-}
-
-/* `next` is on the screen since `time`. */
-static void shown(struct screen *screen, uint64_t time)
-{
-	if (screen->number == 0)
-		shown_main(screen, time);
-	else
-		panel_shown_further(screen, time);
 }
 
 /* The card does not show the guest's own buffer. The worker copies it for some time; what is on the screen stays until the copy is ready. */
@@ -218,19 +251,9 @@ static enum latch_result try_commit(struct screen *screen, uint64_t began)
 				error == EACCES || error == EPERM ? " (another program holds the display, trying again)" : "");
 		return error == EACCES || error == EPERM ? LATCH_DENIED : LATCH_REFUSED;
 	}
-	atomic_fetch_add(&panel->config.stats->commits, 1);
-	struct shown unreported = screen->next; /* valid only when its flip was never reported */
-	screen->next = (struct shown){.valid = true, .face = want, .set = screen->set, .index = face->latest, .sequence = face->sequence[face->latest],
-		.serial = face->serial[face->latest], .drawn = face->drawn[face->latest], .pointer = pointer};
-	if (commit.buffer) {
-		face->damage = (struct rect){0};
-		screen->picture_ns = clock_now_ns();
-	}
-	if (unreported.valid) {
-		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
-		if (unreported.pointer.shown)
-			panel_let_go_pointer(panel, &unreported.pointer);
-	}
+	struct shown next = panel_newest(screen, want);
+	next.pointer = pointer;
+	panel_accepted(screen, &next, commit.buffer != NULL);
 	if (panel->toggled && answers)
 		panel_toggle_committed(screen, began);
 	if (!full)

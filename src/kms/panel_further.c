@@ -72,39 +72,14 @@ enum latch_result panel_commit_further(struct screen *screen)
 	int result = panel->backend->ops->commit(panel->backend, &commit);
 	if (result < 0)
 		return failed(screen, errno);
-	atomic_fetch_add(&panel->config.stats->commits, 1);
-	screen->picture_ns = clock_now_ns();
-	struct shown unreported = screen->next; /* valid only when its flip was never reported */
-	screen->next = (struct shown){.valid = true, .face = want, .set = screen->set};
-	if (face) {
-		screen->next.index = face->latest;
-		screen->next.sequence = face->sequence[face->latest];
-		screen->next.serial = face->serial[face->latest];
-		face->damage = (struct rect){0};
-	}
-	if (unreported.valid)
-		panel_let_go(panel, unreported.face, unreported.set, unreported.index);
+	const struct shown next = panel_newest(screen, want);
+	panel_accepted(screen, &next, true);
 	if (full) {
 		atomic_fetch_add(&panel->config.stats->modesets, 1);
 		log_info("modeset: %s %ux%u %u.%03u Hz, the guest's head %u", screen->output.name, screen->output.width, screen->output.height,
 			screen->output.refresh_mhz / 1000, screen->output.refresh_mhz % 1000, screen->number);
 	}
 	return result > 0 ? LATCH_SHOWN : LATCH_ACCEPTED;
-}
-
-void panel_shown_further(struct screen *screen, uint64_t time)
-{
-	struct panel *panel = screen->panel;
-	panel_replace_now(screen);
-	const struct shown *now = &screen->now;
-	if (now->face == PANEL_FACES)
-		return;
-	struct face *face = &panel->face[now->face];
-	if (now->sequence > face->presented) {
-		face->presented = now->sequence;
-		outbox_presented(&panel->outbox[producer_of(now->face)], head_of(now->face), now->sequence, time);
-	}
-	panel_arm_tick(panel);
 }
 
 static void news(struct screen *screen)

@@ -5,15 +5,16 @@
 static bool may_lend(const struct screen *screen)
 {
 	const struct shown *now = &screen->now, *next = &screen->next;
-	const struct face *face = &screen->panel->face[now->face];
 	/* Dark it is also while the backend is the card thread's. */
 	if (screen->latch.state == LATCH_DARK || screen->latch.full || !screen->panel->backend->single)
 		return false;
+	/* Black is of no face, and of none that is visible. */
 	if (!now->valid || now->set != screen->set || now->index >= FACE_BUFFERS || !(screen->panel->visible & 1u << now->face))
 		return false;
 	/* A pointer that moves takes nothing away. */
 	if (next->valid && (next->face != now->face || next->set != now->set || next->index != now->index || next->serial != now->serial))
 		return false;
+	const struct face *face = &screen->panel->face[now->face];
 	return face->serial[now->index] == now->serial && (!face->complete || face->latest == now->index);
 }
 

@@ -174,6 +174,10 @@ uint64_t panel_refresh_ns(const struct screen *screen);
 enum panel_face panel_wanted_face(const struct screen *screen);
 /* Gives a framebuffer back to the worker unless it is on the screen, on its way there, or its face's latest. */
 void panel_let_go(struct panel *panel, enum panel_face face, uint32_t set, uint32_t index);
+/* The newest picture of one of the screen's faces, for a commit; PANEL_FACES: black. */
+struct shown panel_newest(const struct screen *screen, enum panel_face face);
+/* A commit was accepted: `next` is on its way. picture: a framebuffer was named in it. */
+void panel_accepted(struct screen *screen, const struct shown *next, bool picture);
 /* `next` takes the place of `now`, whose framebuffer may go. */
 void panel_replace_now(struct screen *screen);
 /* Commits while told to, then arms the latch timer. commit: what a latch function said. */
@@ -187,8 +191,6 @@ int panel_try_blank(struct panel *panel);
 /* panel_further.c: of a further screen */
 /* Commits what is wanted now, as the latch has to know it. */
 enum latch_result panel_commit_further(struct screen *screen);
-/* `next` is on the screen since `time`. */
-void panel_shown_further(struct screen *screen, uint64_t time);
 /* WORKER_BLACK has come. */
 void panel_black_ready(struct panel *panel, const struct worker_event *event);
 /* The main output has its whole state: what waited for that may follow. */

@@ -253,12 +253,12 @@ struct worker *worker_create(const struct worker_config *config)
 		worker->producer[p].table = link_table_create(link_pixels_size(config->link[of[p]]));
 		if (!worker->producer[p].table)
 			goto fail;
-		if (p == 1)
+		if (p == 1) {
 			worker_join_faces(worker);
-		else
+		} else {
 			worker->face[PANEL_FACE_UI] = (struct face){.producer = p, .present = true};
-		if (p == 0)
 			worker->face[PANEL_FACE_PLACEHOLDER] = (struct face){.producer = p, .head = 1, .present = true};
+		}
 	}
 	return worker;
 fail:
@@ -276,7 +276,7 @@ int worker_start(struct worker *worker)
 
 bool worker_post(struct worker *worker, const struct front_event *event)
 {
-	if (event->type == FRONT_FREE && event->index < FACE_BUFFERS) {
+	if (event->type == FRONT_LEND || (event->type == FRONT_FREE && event->index < FACE_BUFFERS)) {
 		/* A framebuffer of the worker's own is of no use to it before there is a frame for it. */
 		bool posted = mailbox_post_quietly(worker->inbox, event);
 		if (atomic_exchange(&worker->hungry, false))

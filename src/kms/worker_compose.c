@@ -77,7 +77,7 @@ void worker_compose(struct worker *worker, enum panel_face face, uint64_t now)
 	const struct link_head *head = worker_head(worker, face);
 	struct face *state = &worker->face[face];
 	state->wait_ns = 0;
-	if (!set || !head || !state->outstanding || (face == PANEL_FACE_GUEST && worker->joined_due))
+	if (!set || !head || !state->outstanding || (state->producer == 1 && worker->joined_due))
 		return;
 	if (!worker_may_compose(worker, face, now))
 		return;

@@ -66,6 +66,7 @@ const struct scanout_buffer *worker_black(struct worker *worker, struct set *set
 	struct backend *backend = worker->config.backend;
 	struct scanout_buffer *black = &set->black;
 	if (!set->black_made && clock_now_ns() >= set->retry_ns) {
+		/* An overlay goes without one; a further screen would show nothing, and that is said. */
 		if (set->black_due ? !make_buffer(worker, set, black) : backend->ops->make_buffer(backend, set->width, set->height, black) != 0)
 			return NULL;
 		set->black_made = true;

@@ -50,33 +50,34 @@ struct framebuffer *worker_choose_framebuffer(struct worker *worker, struct set 
 	_Static_assert(FACE_BUFFERS == 2, "one on the screen, and the other one");
 	if (!worker->config.backend->single || !on_screen)
 		return worker_free_framebuffer(worker, set, face, index);
+	const uint64_t lacks = owed(shown, source);
 	const struct lend_case c = {
 		.picture = pixels(source),
-		.shown = owed(shown, source),
+		.shown = lacks,
 		.other = owed(other, source),
 		.other_free = !other->made || other->free,
 		.offered = shown->offer != 0,
 		.soonest_ns = shown->soonest_ns,
 		.at_ns = shown->offer_ns,
-		.draw_ns = owed(shown, source) * state->pixel_ps / 1000,
+		.draw_ns = lacks * state->pixel_ps / 1000,
 		.patience_ns = state->next_ns,
 		.now_ns = now,
 	};
-	switch (lend_choose(&c, &state->wait_ns)) {
+	uint64_t until;
+	switch (lend_choose(&c, &until)) {
 	case LEND_WAIT:
+		state->wait_ns = until;
 		return NULL;
 	case LEND_OTHER:
-		state->wait_ns = 0;
 		return worker_free_framebuffer(worker, set, face, index);
 	case LEND_SHOWN:
-		state->wait_ns = 0;
-		*lent = shown->offer;
-		shown->offer = 0;
-		if (!lend_take(worker->config.lend[screen_of(face)], *lent))
-			break;
-		*index = state->latest;
-		return shown;
+		break;
 	}
-	*lent = 0; /* taken back: another offer comes, or this face is not shown any more */
-	return NULL;
+	uint64_t offer = shown->offer;
+	shown->offer = 0;
+	if (!lend_take(worker->config.lend[screen_of(face)], offer))
+		return NULL; /* taken back: another offer comes, or this face is not shown any more */
+	*lent = offer;
+	*index = state->latest;
+	return shown;
 }

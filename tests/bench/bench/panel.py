@@ -81,15 +81,16 @@ def copy_ratio(machine, files, name, guest_options, bound):
         rayvm.quit()
     if not stats["bytes_damaged"]:
         raise LabError(f"{name}: the guest damaged nothing in {COPY_SECONDS} s: {stats}")
+    if not guest_options and stats["bytes_damaged"] >= stats["frames_presented"] * SIZE[0] * SIZE[1] * 4:
+        raise LabError(f"{name}: the guest's driver says that all of each frame is new: {stats['bytes_damaged']} bytes of {stats['frames_presented']} frames")
     ratio = round(stats["bytes_copied"] / stats["bytes_damaged"], 3)
-    # The first frame may have been counted as damage before.
-    holds = stats["bytes_copied"] <= (bound + 1 / max(stats["frames_presented"], 1)) * stats["bytes_damaged"]
-    return absolute(name, ratio, "bytes/byte", bound, holds, copied=stats["bytes_copied"], damaged=stats["bytes_damaged"],
+    return absolute(name, ratio, "bytes/byte", bound, ratio <= bound, copied=stats["bytes_copied"], damaged=stats["bytes_damaged"],
                     presented=stats["frames_presented"], dropped=stats["frames_dropped"], path=path)
 
 
-def bench_copy(wanted, options):
-    files = guest_files("make-tiny", "--kernel", options.guest_kernel)
+def bench_copy(wanted, _options):
+    # From Linux 6.8 on virtio-gpu's driver says after a flip (its console's will do) that all of each frame is new: ignore_damage_clips, until the fix of 2026.
+    files = guest_files("make-tiny", "--kernel", "debian-6.1")
     for display in sorted({copy[1] for copy in COPIES if copy[0] in wanted}):
         with Machine(display=display, size=SIZE, memory=2560) as machine:
             say(f"copy-ratio: the lab machine with {display} came up in {machine.boot_seconds:.0f} s, load {load()}")
