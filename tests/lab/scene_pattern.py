@@ -149,7 +149,7 @@ def test_no_picture_of_two_frames(machine):
     rayvm.stats(reset=True)
     frames, wrong = [], []
     for number in range(80):
-        picture = machine.screendump()
+        picture = machine.still()
         frame = synthetic(picture)
         if frame is None or picture.data != frame_pixels(*picture.size, frame):
             wrong.append(number)

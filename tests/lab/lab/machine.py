@@ -476,6 +476,14 @@ class Machine:
         finally:
             path.unlink(missing_ok=True)
 
+    def still(self):
+        """A screendump of a moment. QEMU writes it while the machine runs on, from the card's own memory where it shows that: frames later it has others in it."""
+        self.qmp.command("stop")
+        try:
+            return self.screendump()
+        finally:
+            self.qmp.command("cont")
+
     def burst(self, count, interval=0.0):
         """COUNT screendumps one after the other, as fast as possible or INTERVAL seconds apart."""
         pictures = []
