@@ -149,6 +149,8 @@ def test_no_picture_of_two_frames(machine):
     rayvm.stats(reset=True)
     frames, wrong = [], []
     for number in range(80):
+        # The machine stands still for each picture: a frame or two pass between them, at any point of the refresh.
+        time.sleep(0.013 + number % 7 * 0.003)
         picture = machine.still()
         frame = synthetic(picture)
         if frame is None or picture.data != frame_pixels(*picture.size, frame):
