@@ -23,7 +23,6 @@ import inspect
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,12 +30,11 @@ import threading
 import time
 import traceback
 
-from . import paths
+from . import again, paths
 from .errors import LabError, LabTimeout, Skip
 from .machine import Machine
 
 DEFAULT_DISPLAYS = ("virtio-vga", "bochs-display", "cirrus-vga")
-AGAIN_MOST = 2      # times that a scene with failures runs again
 BESIDE_SCALE = 2    # deadlines of a scene that shares the processors with another one
 
 
@@ -46,8 +44,9 @@ class _Report:
     def __init__(self):
         self.results = []
 
-    def add(self, name, result, seconds, text=""):
-        self.results.append({"name": name, "result": result, "seconds": round(seconds, 3), "text": text})
+    def add(self, name, result, seconds, text="", lost=False):
+        """`lost`: its machine was gone."""
+        self.results.append({"name": name, "result": result, "seconds": round(seconds, 3), "text": text, "lost": lost})
         line = f"{result.upper():4} {seconds:7.1f} s  {name}"
         print(line + (f"  ({text.strip().splitlines()[0]})" if result == "skip" and text else ""), flush=True)
         if result == "fail":
@@ -138,32 +137,6 @@ def _run_all(scenes, report, options):
             scene.run(tests, report)
 
 
-def _run_again(scenes, report):
-    """
-    The scenes with failures once more, each by itself, and a second time where some still fail. The software CPU loses a guest or a machine now and
-    then, and a busy host keeps nobody's deadlines; a test that fails each time has failed. What passed only now says so ("again"), with what was wrong
-    the first time.
-    """
-    for attempt in range(1, AGAIN_MOST + 1):
-        for scene, tests in scenes:
-            failed = {entry["name"]: entry for entry in report.results if entry["result"] == "fail" and entry["name"].startswith(scene.name + "/")}
-            if not failed:
-                continue
-            kept = scene.folder.with_name(f"{scene.folder.name}-{attempt}")
-            shutil.rmtree(kept, ignore_errors=True)
-            if scene.folder.exists():
-                scene.folder.rename(kept)
-            print(f"       -- {scene.name} once more; logs and pictures of this time: {kept}", flush=True)
-            before, report.results = report.results, []
-            scene.run(tests, report)
-            now = {entry["name"]: entry for entry in report.results}
-            report.results = before
-            for name, entry in failed.items():
-                again = now.get(name)
-                if again and again["result"] == "pass":
-                    entry.update(again, again=entry["text"])
-
-
 class _Scene:
     """One scene on one display."""
 
@@ -233,12 +206,12 @@ class _Scene:
             except Skip as error:
                 report.add(full, "skip", time.monotonic() - begin, str(error))
             except Exception as error:
-                text = _describe(error)
+                text, lost = _describe(error), bool(self.machine) and not self.machine.alive
                 if self.machine:
                     self.picture(f"failed-{name}")
                     text += f"\nlogs and pictures: {self.folder}"
                     text += self.recover()
-                report.add(full, "fail", time.monotonic() - begin, text)
+                report.add(full, "fail", time.monotonic() - begin, text, lost)
         if self.machine:
             self.machine.quit()
 
@@ -292,7 +265,7 @@ def main(arguments=None):
         for scene, tests in scenes:
             scene.run(tests, report)
     if options.again:
-        _run_again(scenes, report)
+        again.run_again(scenes, report)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(report.results, indent=1), encoding="utf-8")
     if options.list:
