@@ -445,7 +445,7 @@ static void handle_request(struct front *front, const struct control_request *re
 		break;
 	case CONTROL_SHOT: {
 		static const enum panel_shot shots[] = { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };
-		if (front->panel == NULL || !panel_screenshot(front->panel, shots[request->argument], control_shot_done, request->shot))
+		if (front->panel == NULL || !panel_screenshot(front->panel, request->output, shots[request->argument], control_shot_done, request->shot))
 			control_shot_done(request->shot, NULL, 0, 0);
 		break;
 	}

@@ -22,8 +22,10 @@ struct status_line {
 	char text[STATUS_TEXT];
 };
 
+#define STATUS_OUTPUT_NAME 32
+
 struct status_output {
-	char name[32];
+	char name[STATUS_OUTPUT_NAME]; /* connector */
 	uint32_t width, height; /* pixels; 0 when not connected */
 	uint32_t refresh_mhz;   /* millihertz */
 	bool connected;

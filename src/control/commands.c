@@ -288,9 +288,30 @@ struct shot {
 	uint64_t token;
 };
 
+/* Whether there is an output of this name, and the UI is on it where `ui` is asked for. False after an answer. */
+static bool look_at_output(struct client *client, const char *name, bool ui)
+{
+	struct status status;
+	char list[STATUS_OUTPUTS * (STATUS_OUTPUT_NAME + 2)] = "";
+	size_t length = 0;
+	status_board_read(client->control->config.board, &status);
+	for (uint32_t i = 0; i < status.n_outputs && i < STATUS_OUTPUTS; i++) {
+		const struct status_output *output = &status.output[i];
+		if (strcmp(output->name, name) == 0) {
+			if (!ui || i == 0 || output->mirror)
+				return true;
+			client_error(client, "screenshot: the UI is on %s alone", status.output[0].name);
+			return false;
+		}
+		length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i > 0 ? ", " : "", output->name);
+	}
+	client_error(client, "screenshot: no output '%.40s'; there is %s", name, length > 0 ? list : "none");
+	return false;
+}
+
 static void command_screenshot(struct client *client, json_object *arguments)
 {
-	const char *face = text_of(arguments, "face");
+	const char *face = text_of(arguments, "face"), *output = text_of(arguments, "output");
 	enum control_shot what = CONTROL_SHOT_SCREEN;
 	int fd = client_take_fd(client);
 	if (face != NULL && strcmp(face, "ui") == 0)
@@ -299,6 +320,11 @@ static void command_screenshot(struct client *client, json_object *arguments)
 		what = CONTROL_SHOT_GUEST;
 	else if (face != NULL && strcmp(face, "screen") != 0) {
 		client_error(client, "screenshot: 'face' is ui, guest or screen");
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	if (output != NULL && !look_at_output(client, output, what == CONTROL_SHOT_UI)) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -325,6 +351,7 @@ static void command_screenshot(struct client *client, json_object *arguments)
 	client->shot_fd = fd;
 	client->busy = true;
 	struct control_request request = { .kind = CONTROL_SHOT, .argument = what, .shot = shot };
+	snprintf(request.output, sizeof request.output, "%s", output != NULL ? output : "");
 	if (!post(client->control, &request)) {
 		free(shot);
 		close(fd);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/console.h"
+#include "base/status.h"
 
 struct backend;
 struct mailbox;
@@ -23,7 +24,7 @@ enum control_kind {
 	CONTROL_POINTER, /* x, y: 0..65535 across the panel (to_guest: across the guest's picture) */
 	CONTROL_VM,      /* argument: enum control_vm; code: which disk, from 1 */
 	CONTROL_QUIT,
-	CONTROL_SHOT,    /* argument: enum control_shot; the picture goes to control_shot_done(shot, ...) */
+	CONTROL_SHOT,    /* argument: enum control_shot, of `output`; the picture goes to control_shot_done(shot, ...) */
 	CONTROL_DONE,    /* the end of one client's command: answer with control_done(token) */
 	CONTROL_DISPLAY, /* argument: enum control_display */
 	CONTROL_WORK,    /* work, data: for the panel's worker. No client asks for it: --probe-panel does. */
@@ -47,6 +48,7 @@ struct control_request {
 	bool to_guest;
 	uint64_t token;
 	void *shot;
+	char output[STATUS_OUTPUT_NAME]; /* of a CONTROL_SHOT; empty: the main one */
 	uint64_t time_ns; /* when it was asked for; 0: now */
 	void (*work)(void *data, struct backend *backend);
 	void *data;

@@ -30,7 +30,7 @@ static const char *const help =
 	"  type [--guest] TEXT                   type text (US layout)\n"
 	"  pointer [--guest] X Y                 move the pointer, in pixels\n"
 	"  click [--guest] left|right|middle     press and release a button\n"
-	"  screenshot FILE.png [--face ui|guest|screen]\n"
+	"  screenshot FILE.png [--face ui|guest|screen] [--output NAME]\n"
 	"  vm [main] start|pause|resume|powerdown|reset|stop|resize-disk N\n"
 	"  wait STATE [--timeout S]              ui, guest, scanout, first-frame, display:off, vm:running ...\n"
 	"  console [com1|hvc0|agent] [--escape ^C|none]\n"
@@ -157,7 +157,7 @@ static bool whole_number(const char *text, long *value)
 }
 
 /* Fills the request from words and flags. 0, or an exit status after a message. */
-static int parse(struct request *request, char **word, int n, bool guest, bool reset, const char *face, const char *timeout)
+static int parse(struct request *request, char **word, int n, bool guest, bool reset, const char *face, const char *output, const char *timeout)
 {
 	const char *name = word[0];
 	json_object *arguments = request->arguments;
@@ -223,6 +223,8 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 			return usage("screenshot needs a file name");
 		if (face != NULL)
 			add(arguments, "face", face);
+		if (output != NULL)
+			add(arguments, "output", output);
 		request->file = word[1];
 		return 0;
 	}
@@ -337,7 +339,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' }, { "reset", no_argument, NULL, 'r' },
-		{ "guest", no_argument, NULL, 'g' },        { "face", required_argument, NULL, 'f' }, { "timeout", required_argument, NULL, 't' },
+		{ "guest", no_argument, NULL, 'g' },        { "face", required_argument, NULL, 'f' },
+		{ "output", required_argument, NULL, 'o' }, { "timeout", required_argument, NULL, 't' },
 		{ "escape", required_argument, NULL, 'e' },   { "help", no_argument, NULL, 'h' },         { "version", no_argument, NULL, 'V' },    { NULL, 0, NULL, 0 },
 	};
 	char default_socket[512];
@@ -346,7 +349,7 @@ int main(int argc, char **argv)
 		snprintf(default_socket, sizeof default_socket, "%s/rayvm.sock", runtime);
 	else
 		snprintf(default_socket, sizeof default_socket, "/run/rayvm.sock");
-	const char *socket_path = default_socket, *face = NULL, *timeout = NULL;
+	const char *socket_path = default_socket, *face = NULL, *output = NULL, *timeout = NULL;
 	bool guest = false, reset = false;
 	struct request request = { 0 };
 	int escape = CONSOLE_ESCAPE;
@@ -359,6 +362,7 @@ int main(int argc, char **argv)
 		case 'r': reset = true; break;
 		case 'g': guest = true; break;
 		case 'f': face = optarg; break;
+		case 'o': output = optarg; break;
 		case 't': timeout = optarg; break;
 		case 'e':
 			if (!console_parse_escape(optarg, &escape))
@@ -372,7 +376,7 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		return usage("no command");
 	request.arguments = json_object_new_object();
-	int status = parse(&request, argv + optind, argc - optind, guest, reset, face, timeout);
+	int status = parse(&request, argv + optind, argc - optind, guest, reset, face, output, timeout);
 	if (status != 0) {
 		json_object_put(request.arguments);
 		return status;

@@ -450,14 +450,32 @@ void panel_geometry(const struct panel *panel, enum panel_face which, uint32_t *
 	*picture = strip_letterbox(panel->config.strip, face->width, face->height, *width, *height);
 }
 
-bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data)
+/* The screen that shows the output of this name, as its main one or a mirror; NULL: there is none. */
+static const struct screen *named(const struct panel *panel, const char *name)
 {
-	const struct screen *screen = &panel->screen[0];
+	const struct output *main = &panel->screen[0].output;
+	for (uint32_t i = 0; i < main->n_mirrors; i++)
+		if (strcmp(main->mirror[i], name) == 0)
+			return &panel->screen[0];
+	for (uint32_t i = 0; i < panel->n_screens; i++)
+		if (panel->screen[i].output.connected && !panel->screen[i].off && strcmp(panel->screen[i].output.name, name) == 0)
+			return &panel->screen[i];
+	return NULL;
+}
+
+bool panel_screenshot(struct panel *panel, const char *output, enum panel_shot what,
+	void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data)
+{
+	const struct screen *screen = *output ? named(panel, output) : &panel->screen[0];
+	if (!screen || (what == PANEL_SHOT_UI && screen->number > 0))
+		return false;
 	struct front_event event = {.type = FRONT_SHOT, .face = panel_wanted_face(screen), .set = screen->set};
+	if (what != PANEL_SHOT_SCREEN)
+		event.face = what == PANEL_SHOT_UI ? PANEL_FACE_UI : (enum panel_face)(PANEL_FACE_GUEST + screen->number);
 	event.shot.what = what;
 	event.shot.done = done;
 	event.shot.data = data;
-	if (screen->now.valid) {
+	if (what == PANEL_SHOT_SCREEN && screen->now.valid) {
 		event.face = screen->now.face;
 		event.set = screen->now.set;
 		event.index = screen->now.index;

@@ -98,10 +98,12 @@ void panel_geometry(const struct panel *panel, enum panel_face face, uint32_t *w
 /* What a screenshot shows. */
 enum panel_shot { PANEL_SHOT_SCREEN, PANEL_SHOT_UI, PANEL_SHOT_GUEST };
 /*
- * Asks for a picture; done(data, pixels XRGB8888 with stride width*4, width, height) is called on the worker thread, with
- * NULL when there is none. pixels belong to the callee, which frees them with free(). Returns false when too many wait.
+ * Asks for a picture of an output, by its connector's name; empty: of the main one. Of the guest: what it draws for that one. done(data, pixels XRGB8888 with stride width*4, width, height) is called on the worker thread, with
+ * NULL when there is none. pixels belong to the callee, which frees them with free(). Returns false when too many wait, there is no such output, or the UI
+ * is not on it.
  */
-bool panel_screenshot(struct panel *panel, enum panel_shot what, void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data);
+bool panel_screenshot(struct panel *panel, const char *output, enum panel_shot what,
+	void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height), void *data);
 /*
  * Has the worker do something with the backend that is no picture: a measurement. Faces stand still meanwhile. It is not called when the panel ends
  * before its turn.

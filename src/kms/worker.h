@@ -105,7 +105,7 @@ struct front_event {
 	uint32_t epoch;
 	struct {
 		enum panel_shot what;
-		bool on_screen; /* face, set, index name the framebuffer shown */
+		bool on_screen; /* face, set, index name the framebuffer shown; PANEL_FACES: black */
 		void (*done)(void *data, uint32_t *pixels, uint32_t width, uint32_t height);
 		void *data;
 	} shot;

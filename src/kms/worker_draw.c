@@ -233,11 +233,15 @@ void worker_redraw(struct worker *worker)
 void worker_shoot(struct worker *worker, const struct front_event *event)
 {
 	uint32_t *pixels = NULL, width = 0, height = 0;
-	enum panel_face face = event->shot.what == PANEL_SHOT_UI ? PANEL_FACE_UI : event->shot.what == PANEL_SHOT_GUEST ? PANEL_FACE_GUEST : event->face;
+	enum panel_face face = event->face;
 	const struct link_head *head = face < PANEL_FACES ? worker_head(worker, face) : NULL;
 	struct set *set = worker_find_set(worker, event->set);
 
-	if (event->shot.what == PANEL_SHOT_SCREEN && event->shot.on_screen && set && event->index < FACE_BUFFERS && set->fb[face][event->index].made &&
+	if (event->shot.on_screen && set && face == PANEL_FACES) { /* a further output beside the UI */
+		width = set->width;
+		height = set->height;
+		pixels = calloc((size_t)width * height, 4);
+	} else if (event->shot.on_screen && set && event->index < FACE_BUFFERS && set->fb[face][event->index].made &&
 	    set->fb[face][event->index].buffer.readable) {
 		const struct scanout_buffer *buffer = &set->fb[face][event->index].buffer;
 		width = buffer->width;
@@ -258,7 +262,7 @@ void worker_shoot(struct worker *worker, const struct front_event *event)
 			const struct blit_cursor *picture = cursor_picture(&worker->face[face], head);
 			blit_picture(&target, letterbox(head->source.w, head->source.h, target.width, target.height), worker_pixels(worker, face), head->buffer,
 				head->source, head->source, filter_of(worker), picture, &worker->scratch, &touched);
-			if (screen && worker->figures.on)
+			if (screen && worker->figures.on && screen_of(face) == 0)
 				figures_draw(&target, &worker->figures.text);
 			draw_strip(worker, face, &whole, parts.strip);
 		}

@@ -428,6 +428,45 @@ START_TEST(screenshot_is_a_png)
 }
 END_TEST
 
+static void two_outputs(struct status *status, void *data)
+{
+	(void)data;
+	status->n_outputs = 3;
+	snprintf(status->output[0].name, sizeof status->output[0].name, "A-1");
+	snprintf(status->output[1].name, sizeof status->output[1].name, "A-2");
+	status->output[1].mirror = true;
+	snprintf(status->output[2].name, sizeof status->output[2].name, "B-1");
+}
+
+/* Which output it is of goes with the request; one that is not there, or has no UI, is an error that names those that do. */
+START_TEST(screenshot_of_an_output)
+{
+	static const struct {
+		const char *face, *output, *error;
+	} cases[] = { { "screen", "B-1", NULL }, { "guest", "B-1", NULL }, { "ui", "A-2", NULL }, { "ui", "B-1", "the UI is on A-1 alone" },
+		{ "screen", "C-1", "no output 'C-1'; there is A-1, A-2, B-1" }, { "screen", "", "no output ''" } };
+	char path[80], error[256], line[160];
+	snprintf(path, sizeof path, "%s.png", f.path);
+	int fd = dial(), file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	unlink(path);
+	status_board_update(f.board, two_outputs, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		snprintf(line, sizeof line, "{\"command\":\"screenshot\",\"arguments\":{\"face\":\"%s\",\"output\":\"%s\"}}\n", cases[i].face, cases[i].output);
+		say_with(fd, line, &file, 1);
+		if (cases[i].error != NULL) {
+			ck_assert(!ok(fd, error));
+			ck_assert_msg(strstr(error, cases[i].error) != NULL, "%s", error);
+			continue;
+		}
+		struct control_request request = next_request();
+		ck_assert_str_eq(request.output, cases[i].output);
+		control_shot_done(request.shot, calloc(6, 4), 3, 2);
+		ck_assert_msg(ok(fd, error), "%s", error);
+	}
+	close(file);
+}
+END_TEST
+
 /* Each descriptor that comes is used once or closed; those a picture cannot go to are refused. */
 START_TEST(screenshot_descriptors_are_looked_at)
 {
@@ -455,6 +494,11 @@ START_TEST(screenshot_descriptors_are_looked_at)
 	ck_assert(!ok(fd, error));
 	say(fd, shot_line);
 	ck_assert(!ok(fd, error));
+	ck_assert_int_eq(open_fds(), before);
+	/* So does an output. */
+	say_with(fd, "{\"command\":\"screenshot\",\"arguments\":{\"output\":\"moon\"}}\n", &file, 1);
+	ck_assert(!ok(fd, error));
+	ck_assert_ptr_nonnull(strstr(error, "no output 'moon'; there is none"));
 	ck_assert_int_eq(open_fds(), before);
 	/* More than anybody needs: closed, at the latest with the connection. */
 	const int many[] = { file, file, file, file, file, file, file, file };
@@ -537,6 +581,7 @@ static Suite *suite(void)
 	tcase_add_test(c, wait_and_events);
 	tcase_add_test(c, card_in_status_and_events);
 	tcase_add_test(c, screenshot_is_a_png);
+	tcase_add_test(c, screenshot_of_an_output);
 	tcase_add_test(c, screenshot_descriptors_are_looked_at);
 	tcase_add_test(c, flood_and_long_lines);
 	suite_add_tcase(s, c);

@@ -47,3 +47,31 @@ void present(enum presentation side)
 {
 	panel_present(panel, side, clock_now_ns());
 }
+
+static void on_shot(void *data, uint32_t *pixels, uint32_t width, uint32_t height)
+{
+	struct picture *picture = data;
+	pthread_mutex_lock(&picture->lock);
+	picture->pixels = pixels;
+	picture->width = width;
+	picture->height = height;
+	picture->done = true;
+	pthread_mutex_unlock(&picture->lock);
+}
+
+static bool shot_done(struct picture *picture)
+{
+	pthread_mutex_lock(&picture->lock);
+	bool done = picture->done;
+	pthread_mutex_unlock(&picture->lock);
+	return done;
+}
+
+struct picture shoot(const char *output, enum panel_shot what)
+{
+	static struct picture picture;
+	picture = (struct picture){.lock = PTHREAD_MUTEX_INITIALIZER};
+	ck_assert(panel_screenshot(panel, output, what, on_shot, &picture));
+	UNTIL(shot_done(&picture));
+	return picture;
+}

@@ -3,6 +3,7 @@
 
 #include "unit.h"
 
+#include <pthread.h>
 #include <wayland-server-core.h>
 
 #include "base/stats.h"
@@ -24,6 +25,14 @@ void turn(int ms);
 void settle(uint64_t ms);
 /* Now. */
 void present(enum presentation side);
+
+struct picture {
+	pthread_mutex_t lock;
+	bool done;
+	uint32_t *pixels, width, height;
+};
+/* A screenshot, as of panel_screenshot(). pixels is the caller's, or NULL. */
+struct picture shoot(const char *output, enum panel_shot what);
 
 /* Turns the front's loop until `what` holds; fails after 10 s. */
 #define UNTIL(what)                                                      \

@@ -487,6 +487,41 @@ START_TEST(strip)
 }
 END_TEST
 
+static void shot_is(const char *output, enum panel_shot what, uint32_t width, uint32_t height, uint32_t colour)
+{
+	struct picture p = shoot(output, what);
+	ck_assert_ptr_nonnull(p.pixels);
+	ck_assert_uint_eq(p.width, width);
+	ck_assert_uint_eq(p.height, height);
+	for (uint32_t i = 0; i < width * height; i++)
+		ck_assert_uint_eq(p.pixels[i], colour + (colour ? i & 1 : 0));
+	free(p.pixels);
+}
+
+/* Of each output, as shown and as the guest draws it, with the buffer on the card that nobody reads. */
+START_TEST(screenshots)
+{
+	start_both();
+	static const char main[] = "HDMI-A-1", second[] = "HDMI-A-2";
+	for (uint32_t i = 0; i < 2; i++) {
+		shot_is("", PANEL_SHOT_SCREEN, W, H, i ? GUEST_COLOUR : UI_COLOUR);
+		shot_is(main, PANEL_SHOT_SCREEN, W, H, i ? GUEST_COLOUR : UI_COLOUR);
+		shot_is(second, PANEL_SHOT_SCREEN, W2, H2, i ? HEAD_COLOUR : 0);
+		shot_is(second, PANEL_SHOT_GUEST, W2, H2, HEAD_COLOUR);
+		shot_is(main, PANEL_SHOT_GUEST, W, H, GUEST_COLOUR);
+		present(PRESENTATION_PRESENTED);
+		UNTIL(presented() && panel->screen[0].now.face == PANEL_FACE_GUEST && panel->screen[1].now.face == PANEL_FACE_GUEST_1);
+	}
+	ck_assert(!panel_screenshot(panel, second, PANEL_SHOT_UI, NULL, NULL));
+	ck_assert(!panel_screenshot(panel, "DP-9", PANEL_SHOT_SCREEN, NULL, NULL));
+	card.second = false;
+	fake_hotplug();
+	UNTIL(second_off() && !panel->screen[1].output.connected);
+	ck_assert(!panel_screenshot(panel, second, PANEL_SHOT_SCREEN, NULL, NULL));
+	rig_end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("kms-extend");
@@ -509,6 +544,7 @@ static Suite *suite(void)
 	tcase_add_test(c, no_picture);
 	tcase_add_test(c, legacy);
 	tcase_add_test(c, strip);
+	tcase_add_test(c, screenshots);
 	tcase_add_test(c, headless);
 	suite_add_tcase(s, c);
 	return s;

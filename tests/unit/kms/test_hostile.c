@@ -256,7 +256,7 @@ START_TEST(a_machine_gone_mad) /* K1; 1: before a card that imports */
 		if (turn % 64 == 0)
 			panel_present(panel, turn % 128 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN, 0);
 		if (turn % 50 == 0)
-			asked += panel_screenshot(panel, (enum panel_shot)(turn / 50 % 3), on_shot, (void *)&shots);
+			asked += panel_screenshot(panel, "", (enum panel_shot)(turn / 50 % 3), on_shot, (void *)&shots);
 		wl_event_loop_dispatch(loop, 2);
 		uint64_t now = clock_now_ns();
 		worst = now - last > worst ? now - last : worst;

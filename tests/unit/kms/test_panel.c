@@ -15,12 +15,6 @@
 #define W 640
 #define H 480
 
-struct picture {
-	pthread_mutex_t lock;
-	bool done;
-	uint32_t *pixels, width, height;
-};
-
 struct producer {
 	struct synthetic_config config;
 	pthread_t thread;
@@ -68,37 +62,9 @@ static void make(uint32_t width, uint32_t height)
 	panel_rig_open(NULL, &config);
 }
 
-static void on_shot(void *data, uint32_t *pixels, uint32_t width, uint32_t height)
-{
-	struct picture *picture = data;
-	pthread_mutex_lock(&picture->lock);
-	picture->pixels = pixels;
-	picture->width = width;
-	picture->height = height;
-	picture->done = true;
-	pthread_mutex_unlock(&picture->lock);
-}
-
-static bool shot_done(struct picture *picture)
-{
-	pthread_mutex_lock(&picture->lock);
-	bool done = picture->done;
-	pthread_mutex_unlock(&picture->lock);
-	return done;
-}
-
-static struct picture shoot(enum panel_shot what)
-{
-	static struct picture picture;
-	picture = (struct picture){.lock = PTHREAD_MUTEX_INITIALIZER};
-	ck_assert(panel_screenshot(panel, what, on_shot, &picture));
-	UNTIL(shot_done(&picture));
-	return picture;
-}
-
 static uint32_t screen_pixel(uint32_t at)
 {
-	struct picture p = shoot(PANEL_SHOT_SCREEN);
+	struct picture p = shoot("", PANEL_SHOT_SCREEN);
 	uint32_t pixel = p.pixels[at];
 	free(p.pixels);
 	return pixel;
@@ -200,7 +166,7 @@ START_TEST(faces_and_toggles)
 	hand_frame(&ui, 1, 2, (struct rect){0, 0, W, H}, (struct rect){0, 0, W, H});
 	UNTIL(stats.commits >= 1);
 	ck_assert_uint_eq(stats.modesets, 1);
-	p = shoot(PANEL_SHOT_SCREEN);
+	p = shoot("", PANEL_SHOT_SCREEN);
 	ck_assert_uint_eq(p.width, W);
 	ck_assert_uint_eq(p.height, H);
 	ck_assert_uint_eq(p.pixels[0], 0xff0000);
@@ -209,10 +175,10 @@ START_TEST(faces_and_toggles)
 	/* no guest yet: the placeholder, without another modeset */
 	present(PRESENTATION_PRESENTED);
 	UNTIL(stats.toggle_flip_us.count == 1);
-	p = shoot(PANEL_SHOT_SCREEN);
+	p = shoot("", PANEL_SHOT_SCREEN);
 	ck_assert_uint_eq(p.pixels[W * H - 1], 0x00ff00);
 	free(p.pixels);
-	p = shoot(PANEL_SHOT_GUEST);
+	p = shoot("", PANEL_SHOT_GUEST);
 	ck_assert_ptr_null(p.pixels);
 	ck_assert_uint_eq(scanout_w, 0);
 
@@ -226,7 +192,7 @@ START_TEST(faces_and_toggles)
 	UNTIL(hand_presented(&guest) == 1);
 	ck_assert_uint_eq(stats.frames_presented, 1);
 	ck_assert_uint_eq(stats.bytes_copied, 600 * 460 * 4);
-	p = shoot(PANEL_SHOT_SCREEN);
+	p = shoot("", PANEL_SHOT_SCREEN);
 	for (uint32_t y = 0; y < H; y++)
 		for (uint32_t x = 0; x < W; x++)
 			ck_assert_uint_eq(p.pixels[y * W + x], x >= 20 && x < 620 && y >= 10 && y < 470 ? 0x0000ff : 0);
@@ -245,7 +211,7 @@ START_TEST(faces_and_toggles)
 	hand_frame(&guest, 0, 7, (struct rect){0, 0, 600, 460}, (struct rect){300, 50, 16, 8});
 	UNTIL(hand_presented(&guest) == 3);
 	ck_assert_uint_eq(stats.bytes_copied - before, 2 * 16 * 8 * 4); /* both damages, into the first framebuffer */
-	p = shoot(PANEL_SHOT_SCREEN);
+	p = shoot("", PANEL_SHOT_SCREEN);
 	ck_assert_uint_eq(p.pixels[60 * W + 120], 0x123456);
 	ck_assert_uint_eq(p.pixels[60 * W + 320], 0x123456);
 	ck_assert_uint_eq(p.pixels[60 * W + 319], 0x0000ff);
@@ -260,7 +226,7 @@ START_TEST(faces_and_toggles)
 		fill(guest.pixels, W * H, 0x123456);
 		hand_frame(&guest, 0, i & 2 ? 7 : 8, source, source);
 		UNTIL(hand_presented(&guest) == guest.sequence);
-		p = shoot(PANEL_SHOT_SCREEN);
+		p = shoot("", PANEL_SHOT_SCREEN);
 		ck_assert_uint_eq(p.pixels[0], i & 2 ? 0 : 0x123456);
 		ck_assert_uint_eq(p.pixels[W * H - 1], i & 2 ? 0 : 0x123456);
 		ck_assert_uint_eq(p.pixels[H / 2 * W + W / 2], 0x123456);
@@ -272,7 +238,7 @@ START_TEST(faces_and_toggles)
 		uint64_t flips = stats.toggle_flip_us.count;
 		present(i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN);
 		UNTIL(stats.toggle_flip_us.count == flips + 1);
-		p = shoot(PANEL_SHOT_SCREEN);
+		p = shoot("", PANEL_SHOT_SCREEN);
 		ck_assert_uint_eq(p.pixels[60 * W + 320], i & 1 ? 0x123456 : 0xff0000);
 		free(p.pixels);
 	}
@@ -282,7 +248,7 @@ START_TEST(faces_and_toggles)
 	/* figures over either face, from the first flip of a toggle on, and no trace of them afterwards; the faces alone never show them */
 	struct rect box = figures_place(W, H);
 	uint32_t corner = box.x + 1;
-	struct picture bare = shoot(PANEL_SHOT_SCREEN);
+	struct picture bare = shoot("", PANEL_SHOT_SCREEN);
 	panel_toggle_figures(panel);
 	UNTIL(screen_pixel(corner) != bare.pixels[corner]);
 	uint32_t paper = screen_pixel(corner);
@@ -291,18 +257,18 @@ START_TEST(faces_and_toggles)
 		settle(30);
 		present(i & 1 ? PRESENTATION_PRESENTED : PRESENTATION_HIDDEN);
 		UNTIL(stats.toggle_flip_us.count == flips + 1);
-		p = shoot(PANEL_SHOT_SCREEN);
+		p = shoot("", PANEL_SHOT_SCREEN);
 		ck_assert_uint_eq(p.pixels[corner], paper);
 		ck_assert_uint_eq(p.pixels[(box.h - 1) * W + W - 1], paper);
 		ck_assert_uint_eq(p.pixels[box.h * W + corner], i & 1 ? 0x123456 : 0xff0000);
 		free(p.pixels);
-		p = shoot(i & 1 ? PANEL_SHOT_GUEST : PANEL_SHOT_UI);
+		p = shoot("", i & 1 ? PANEL_SHOT_GUEST : PANEL_SHOT_UI);
 		ck_assert_uint_eq(p.pixels[corner], i & 1 ? 0x123456 : 0xff0000);
 		free(p.pixels);
 	}
 	panel_toggle_figures(panel);
 	UNTIL(screen_pixel(corner) == bare.pixels[corner]);
-	p = shoot(PANEL_SHOT_SCREEN);
+	p = shoot("", PANEL_SHOT_SCREEN);
 	ck_assert_mem_eq(p.pixels, bare.pixels, W * H * 4);
 	free(p.pixels);
 	free(bare.pixels);
@@ -372,7 +338,7 @@ static uint32_t cursor_expected(uint32_t x, uint32_t y, int32_t cx, int32_t cy, 
 
 static bool cursor_right(int32_t cx, int32_t cy, uint32_t under)
 {
-	struct picture p = shoot(PANEL_SHOT_SCREEN);
+	struct picture p = shoot("", PANEL_SHOT_SCREEN);
 	bool right = p.pixels && p.width == W;
 	for (uint32_t y = 0; right && y < H; y++)
 		for (uint32_t x = 0; right && x < W; x++)
@@ -501,7 +467,7 @@ START_TEST(synthetic_guest)
 	for (int i = 1; i <= 5; i++) {
 		UNTIL(stats.frames_presented >= (uint64_t)i * 8);
 		/* Whole pictures only: every pixel is that of the frame whose number stands in it. */
-		struct picture p = shoot(PANEL_SHOT_SCREEN);
+		struct picture p = shoot("", PANEL_SHOT_SCREEN);
 		uint64_t frame = 0;
 		for (uint32_t bit = 0; bit < 32; bit++)
 			frame = frame << 1 | (p.pixels[108 * W + 100 + bit * 16 + 8] == 0xffffff);
@@ -606,7 +572,7 @@ START_TEST(machines_come_and_go)
 		UNTIL(scanout_w == 0);
 		UNTIL(screen_pixel(0) == 0x00ff00);
 		ck_assert_uint_eq(messages, heard);
-		struct picture p = shoot(PANEL_SHOT_GUEST);
+		struct picture p = shoot("", PANEL_SHOT_GUEST);
 		ck_assert_ptr_null(p.pixels);
 		if (round == 1) {
 			descriptors = lowest_free_descriptor();

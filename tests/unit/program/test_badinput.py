@@ -645,8 +645,10 @@ def test_rayvmctl(bench):
         os.umask(mask)
         picture = bench.folder / "x.png"
         assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_mode & 0o777 == 0o640, oct(picture.stat().st_mode)
+        assert bench.ctl("screenshot", "x.png", "--output", "Headless-1").returncode == 0
         before = bench.listing()
         bench.ctl_refused(1, "'face'", "screenshot", "x.png", "--face", "moon")
+        bench.ctl_refused(1, "there is Headless-1", "screenshot", "x.png", "--output", "moon")
         assert bench.listing() == before, "a screenshot that failed left something behind"
         status = json.loads(bench.ctl("status", "--json").stdout)
         assert status["presentation"] == "hidden" and process.poll() is None, status
