@@ -174,7 +174,7 @@ static int on_events(int fd, uint32_t mask, void *data)
 				panel->config.joined(panel->config.data);
 			break;
 		case WORKER_PROBED:
-			panel_probed(panel, event.output);
+			panel_probed(panel, event.output, event.fulls);
 			break;
 		case WORKER_LOST:
 			panel_card_lost(panel);

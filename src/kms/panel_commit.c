@@ -258,6 +258,7 @@ static enum latch_result try_commit(struct screen *screen, uint64_t began)
 		panel_toggle_committed(screen, began);
 	if (!full)
 		return result > 0 ? LATCH_SHOWN : LATCH_ACCEPTED;
+	panel->fulls++;
 	atomic_fetch_add(&panel->config.stats->modesets, 1);
 	if (panel->backend->modeset_clears)
 		worker_post(panel->worker, &(struct front_event){.type = FRONT_REDRAW});

@@ -15,6 +15,7 @@ static enum latch_result switch_off(struct screen *screen, int error)
 	struct panel *panel = screen->panel;
 	const struct commit off = {.output = screen->number, .full = true, .epoch = screen->latch.epoch};
 	bool done = panel->backend->ops->commit(panel->backend, &off) >= 0;
+	panel->fulls += done;
 	log_warn("%s shows no picture of its own (%s): %s until monitors change", screen->output.name, strerror(error), done ? "it is off" : "left as it is");
 	screen->off = true;
 	latch_dark(&screen->latch);
@@ -75,6 +76,7 @@ enum latch_result panel_commit_further(struct screen *screen)
 	const struct shown next = panel_newest(screen, want);
 	panel_accepted(screen, &next, true);
 	if (full) {
+		panel->fulls++;
 		atomic_fetch_add(&panel->config.stats->modesets, 1);
 		log_info("modeset: %s %ux%u %u.%03u Hz, the guest's head %u", screen->output.name, screen->output.width, screen->output.height,
 			screen->output.refresh_mhz / 1000, screen->output.refresh_mhz % 1000, screen->number);

@@ -8,7 +8,7 @@
 void panel_probe(struct panel *panel)
 {
 	if (panel->card == PANEL_CARD_HERE)
-		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE});
+		worker_post(panel->worker, &(struct front_event){.type = FRONT_PROBE, .fulls = panel->fulls});
 }
 
 void panel_new_geometry(struct screen *screen)
@@ -91,7 +91,7 @@ static void renew_further(struct screen *screen, const struct output *old)
 		panel_tell_display(screen);
 }
 
-void panel_probed(struct panel *panel, struct output *output)
+void panel_probed(struct panel *panel, struct output *output, uint32_t fulls)
 {
 	if (panel->card != PANEL_CARD_HERE) {
 		free(output); /* of a card that is gone */
@@ -101,6 +101,12 @@ void panel_probed(struct panel *panel, struct output *output)
 		log_warn("connectors could not be read");
 		if (panel->new_card)
 			panel_card_lost(panel); /* it is tried again */
+		return;
+	}
+	if (fulls != panel->fulls) {
+		/* A full commit has come between: what it set would have to be cleared by the next one, and this one does not know of it. */
+		free(output);
+		panel_probe(panel);
 		return;
 	}
 	struct screen *screen = &panel->screen[0];

@@ -100,6 +100,7 @@ struct panel {
 	uint32_t sets;                 /* of framebuffers made so far, of all screens: they are numbered through */
 	bool active; /* session */
 	bool foreign; /* the card may show more than ours since the session came back */
+	uint32_t fulls; /* full commits that the card took, of all screens */
 	bool blanked; /* the screen is off */
 	uint64_t blank_ns; /* the card is asked again to switch it off; 0: it is */
 	enum presentation presentation;
@@ -142,8 +143,8 @@ struct panel *panel_create_on(struct wl_event_loop *loop, const struct panel_con
 /* panel_outputs.c */
 /* Asks the worker for what the connectors offer now. */
 void panel_probe(struct panel *panel);
-/* WORKER_PROBED has come; output is taken over, NULL: it failed. */
-void panel_probed(struct panel *panel, struct output *output);
+/* WORKER_PROBED has come; output is taken over, NULL: it failed. fulls: as in the FRONT_PROBE. */
+void panel_probed(struct panel *panel, struct output *output, uint32_t fulls);
 /* The output as it is now; a size stays while nothing is connected. */
 void panel_take_output(struct panel *panel, const struct output *output);
 /* New framebuffers, of the output's size. */

@@ -59,6 +59,7 @@ struct worker_event {
 	bool lent;  /* it was drawn into while it was lent: that is over */
 	uint32_t producer; /* WORKER_POINTER: 0 the UI, 1 the guest */
 	struct output *output;
+	uint32_t fulls; /* of the FRONT_PROBE that it answers */
 };
 
 /* worker -> front, from producers: may fill up; then the worker stops reading that producer. */
@@ -81,7 +82,7 @@ enum front_event_type {
 	FRONT_POINTER,  /* pointer_plane: whether pointers may be shown on the cursor plane */
 	FRONT_POINTER_FREE, /* producer, index: of a pointer picture's slot; the front is done with it */
 	FRONT_REDRAW,   /* all framebuffers may be empty (backend.modeset_clears): each face is drawn from scratch, and handed over again */
-	FRONT_PROBE,
+	FRONT_PROBE,    /* fulls: comes back with WORKER_PROBED */
 	FRONT_LEAVE,    /* the card is gone: all that was made with it is freed, held by the front or not, and WORKER_LEFT answers */
 	FRONT_JOIN,     /* link, epoch: the guest's from now on, NULL: none; the old one is destroyed, and WORKER_JOINED answers */
 	FRONT_SHOT,
@@ -98,6 +99,7 @@ struct front_event {
 	uint32_t visible;
 	bool figures;
 	bool pointer_plane;
+	uint32_t fulls; /* full commits that were taken before */
 	uint32_t producer;
 	bool seen; /* FRONT_FREE: it was on the screen */
 	uint64_t offer, soonest_ns, at_ns;

@@ -1,6 +1,8 @@
 /* Two monitors that show the same picture: each commit is for both, and what a driver refuses of that costs no more than it must. */
 #define LOG_MODULE "test"
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "drm_rig.h"
 
@@ -89,6 +91,46 @@ START_TEST(comes_and_goes)
 		fake_hotplug();
 		UNTIL(screen_shows(UI_COLOUR) && second_off());
 	}
+	rig_end();
+}
+END_TEST
+
+static _Atomic bool looked;
+
+static void note_looked(void *data, struct backend *backend)
+{
+	(void)data;
+	(void)backend;
+	looked = true;
+}
+
+/* The worker looks at the connectors; the front hears nothing of that yet. */
+static void look(void)
+{
+	looked = false;
+	panel_probe(panel);
+	ck_assert(panel_work(panel, note_looked, NULL));
+	while (!looked)
+		usleep(1000);
+}
+
+/* The first monitor comes, and the second one goes while the commit that lights both is made: what was seen before that knows nothing of the first one's CRTC. */
+START_TEST(seen_before_both_were_lit)
+{
+	card.connected = false;
+	rig_start();
+	UNTIL(fake_drm_lit_on(FAKE_CONNECTOR_1));
+	fake_drm_lock();
+	card.connected = true;
+	fake_drm_unlock();
+	look();
+	fake_drm_lock();
+	card.second = false;
+	fake_drm_unlock();
+	look();
+	UNTIL(panel->screen[0].output.n_mirrors == 0 && strcmp(panel->screen[0].output.name, "HDMI-A-1") == 0 && screen_shows(UI_COLOUR));
+	ck_assert_uint_eq(card.refused, 0);
+	ck_assert_uint_eq(card.modesets, 3);
 	rig_end();
 }
 END_TEST
@@ -184,6 +226,7 @@ static Suite *suite(void)
 	tcase_add_test(c, faces);
 	tcase_add_test(c, blanked);
 	tcase_add_test(c, comes_and_goes);
+	tcase_add_test(c, seen_before_both_were_lit);
 	tcase_add_loop_test(c, refused, 0, 2);
 	tcase_add_loop_test(c, import_refused_in_a_full_commit, 0, 2);
 	tcase_add_test(c, main_one_leaves_asleep);

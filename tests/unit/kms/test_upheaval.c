@@ -2,8 +2,8 @@
  * Everything that can happen to a panel, in random order: monitors and cards that go and come, another mode, a lost link, the seat taken and given back, a screen
  * switched off and on, toggles, frames, a pointer, flips that are held, commits that are refused. When it is quiet again the face that is wanted is on the
  * screen, to the pixel; nothing of any card was kept (rig_end() looks); there was never more than one flip in flight, nor one for a card that was not there.
- * In some orders the second monitor has a picture of its own (extend); it has no part in what the first one shows.
- * RAYVM_UPHEAVALS=FIRST,COUNT runs other orders than the usual ones.
+ * In some orders the second monitor has a picture of its own (extend), which has no part in what the first one shows; in others it shows the same in the end.
+ * RAYVM_UPHEAVALS=FIRST,COUNT[,KIND] runs other orders than the usual ones: each of the ORDERS tests has COUNT of them; KIND: all of one kind, an index of kinds[].
  */
 #define LOG_MODULE "test"
 #include <errno.h>
@@ -15,10 +15,26 @@
 #include "random.h"
 
 #define STEPS 150
+#define ORDERS 24
 
+static const struct kind {
+	enum way way;
+	bool extend, mirrors; /* the second monitor's part in the end */
+	bool uploads;         /* the card is one that is better off with one framebuffer: lend.h */
+	bool clears;          /* or one that loses its pictures when a mode is set */
+	bool no_clips;
+} kinds[] = {
+	{.way = ATOMIC},
+	{.way = ATOMIC, .extend = true},
+	{.way = LEGACY},
+	{.way = ATOMIC, .mirrors = true},
+	{.way = ATOMIC, .uploads = true},
+	{.way = ATOMIC, .extend = true, .uploads = true},
+	{.way = LEGACY, .uploads = true},
+	{.way = ATOMIC, .clears = true, .no_clips = true},
+};
 static struct random random_order;
-static enum way way;
-static bool uploads; /* the card is one that is better off with one framebuffer: lend.h */
+static struct kind kind;
 static struct {
 	uint32_t ui, guest, head; /* colours of the newest frames, head: of the guest's second one; 0: it has no picture */
 	enum presentation side;
@@ -36,7 +52,6 @@ static uint32_t rnd(uint32_t n)
 
 static const struct rect whole_2 = {0, 0, W2, H2};
 static uint64_t head_sequence;
-static bool extend;
 
 static void head_frame(uint32_t of)
 {
@@ -48,6 +63,14 @@ static bool second_is(uint32_t of)
 {
 	for (uint32_t i = 0; i < W2 * H2; i++)
 		if (fake_drm_pixel_on(FAKE_CONNECTOR_1, i % W2, i / W2) != of + (of ? i & 1 : 0))
+			return false;
+	return fake_drm_lit_on(FAKE_CONNECTOR_1);
+}
+
+static bool second_is_like_the_first(void)
+{
+	for (uint32_t i = 0; i < (uint32_t)card.width * card.height; i++)
+		if (fake_drm_pixel_on(FAKE_CONNECTOR_1, i % card.width, i / card.width) != fake_drm_pixel(i % card.width, i / card.width))
 			return false;
 	return fake_drm_lit_on(FAKE_CONNECTOR_1);
 }
@@ -99,7 +122,7 @@ static void refuse_step(void)
 	static const unsigned long requests[] = {DRM_IOCTL_MODE_ATOMIC, DRM_IOCTL_MODE_PAGE_FLIP, DRM_IOCTL_MODE_SETCRTC, DRM_IOCTL_MODE_ADDFB2,
 		DRM_IOCTL_MODE_DIRTYFB};
 	uint32_t slot = rnd(ARRAY_LEN(card.script));
-	struct fake_script s = (struct fake_script){.request = way == ATOMIC && rnd(5) ? DRM_IOCTL_MODE_ATOMIC : requests[rnd(ARRAY_LEN(requests))],
+	struct fake_script s = (struct fake_script){.request = kind.way == ATOMIC && rnd(5) ? DRM_IOCTL_MODE_ATOMIC : requests[rnd(ARRAY_LEN(requests))],
 		.error = errors[rnd(ARRAY_LEN(errors))], .skip = rnd(3), .count = 1 + rnd(3), .with = objects[rnd(ARRAY_LEN(objects))], .shows = rnd(2), .imported = rnd(4) == 0};
 	if (s.request == DRM_IOCTL_MODE_ADDFB2)
 		s.count = 1; /* the next try is a second away */
@@ -151,7 +174,7 @@ static void step(void)
 		guest_points((int32_t)rnd(2 * W) - W / 2, (int32_t)rnd(2 * H) - H / 2, rnd(4) != 0);
 		break;
 	case 8:
-		if (extend && rnd(2)) {
+		if (kind.extend && rnd(2)) {
 			if (rnd(8) == 0)
 				ck_assert(link_send_to_panel(guest, &(struct link_message){.type = LINK_NO_FRAME, .head = 1}));
 			else
@@ -201,21 +224,25 @@ static void calm_down(void)
 	guest_points(0, 0, false);
 	guest_frame(GUEST_BUFFER, is.guest = colour());
 	ui_frame(is.ui = colour());
-	if (!extend)
+	if (!kind.extend && !kind.mirrors)
 		return;
 	/* One that was refused is tried again when monitors change, and is not the main one. What was found of them before is known by then. */
 	settle(100);
-	UNTIL(strcmp(panel->screen[0].output.name, "HDMI-A-1") == 0 && panel->screen[0].output.connected && !panel->screen[1].output.connected);
+	const struct output *main = &panel->screen[0].output;
+	UNTIL(strcmp(main->name, "HDMI-A-1") == 0 && main->connected && main->n_mirrors == 0 && !panel->screen[1].output.connected);
 	fake_drm_lock();
 	card.second = true;
 	fake_drm_unlock();
 	fake_hotplug();
-	head_frame(is.head = colour());
+	if (kind.extend)
+		head_frame(is.head = colour());
 }
 
 static bool shows_what_is_wanted(void)
 {
-	if (extend && !second_is(is.side == PRESENTATION_PRESENTED ? is.head : 0))
+	if (kind.extend && !second_is(is.side == PRESENTATION_PRESENTED ? is.head : 0))
+		return false;
+	if (kind.mirrors && !second_is_like_the_first())
 		return false;
 	return card.width == panel->screen[0].output.width && screen_is(is.side == PRESENTATION_PRESENTED ? is.guest : is.ui, (card.width - W) / 2u, 0, W, H);
 }
@@ -223,18 +250,23 @@ static bool shows_what_is_wanted(void)
 static void upheaval(uint32_t seed)
 {
 	random_order = random_series(seed);
-	reset(way);
-	if (extend) {
+	reset(kind.way);
+	if (kind.extend) {
 		rig_extend = card.second = true;
 		rig_connector = "HDMI-A-1"; /* the main one in the end, also if it left while it slept */
 		card.second_width = W2;
 		card.second_height = H2;
 		head_sequence = 0;
 	}
-	if (uploads) {
+	if (kind.uploads) {
 		card.driver = "virtio_gpu";
 		card.dirty = card.uploads = card.no_vblank = true;
 	}
+	if (kind.clears) {
+		card.driver = "bochs-drm";
+		card.clears = true;
+	}
+	card.no_clips = kind.no_clips;
 	is.ui = UI_COLOUR;
 	is.guest = 0;
 	is.side = PRESENTATION_HIDDEN;
@@ -263,12 +295,12 @@ static void upheaval(uint32_t seed)
 START_TEST(upheavals)
 {
 	const char *wish = getenv("RAYVM_UPHEAVALS");
-	uint32_t first = (uint32_t)_i * 3 + 1, count = 3;
-	way = _i % 3 == 2 ? LEGACY : ATOMIC;
-	extend = _i % 3 == 1 || (_i % 3 == 0 && _i >= 9);
-	uploads = _i >= 15;
-	if (wish && sscanf(wish, "%u,%u", &first, &count) == 2)
+	uint32_t first = (uint32_t)_i * 3 + 1, count = 3, which = UINT32_MAX;
+	kind = kinds[(uint32_t)_i % ARRAY_LEN(kinds)];
+	if (wish && sscanf(wish, "%u,%u,%u", &first, &count, &which) >= 2)
 		first += count * (uint32_t)_i;
+	if (which < ARRAY_LEN(kinds))
+		kind = kinds[which];
 	for (uint32_t seed = first; seed < first + count; seed++) {
 		fprintf(stderr, "order %u\n", seed);
 		upheaval(seed);
@@ -281,7 +313,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("kms-upheaval");
 	TCase *c = tcase_create("card");
 	tcase_set_timeout(c, getenv("RAYVM_UPHEAVALS") ? 3000 : 100);
-	tcase_add_loop_test(c, upheavals, 0, 24);
+	tcase_add_loop_test(c, upheavals, 0, ORDERS);
 	suite_add_tcase(s, c);
 	return s;
 }
