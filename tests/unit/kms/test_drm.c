@@ -221,21 +221,27 @@ static void show_guest_with_pointer(void)
 	UNTIL(screen_shows(0x405060) && fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0);
 }
 
-/* What a driver keeps of another program's costs the pointer nothing: it stays on its plane. 1: it is the pointer that is refused, and the rest is cleared. */
+/*
+ * What a driver keeps of another program's costs the pointer nothing: it stays on its plane. Odd: it is the pointer that is refused, twice, since the probe behind the
+ * first commit gives it its plane back; and the rest is cleared. The second time is in the full commit, which is tried with and without what is to be cleared, or, where
+ * the pointer's picture is not ready by then, in a flip, which is tried with and without clips if there are any.
+ */
 START_TEST(leftovers_refused_beside_a_pointer)
 {
+	bool pointer = _i & 1;
 	fake_drm_reset();
+	card.no_clips = _i >= 2;
 	show_guest_with_pointer();
 	panel_session(panel, false);
 	fake_drm_leave(FAKE_CRTC_1, FAKE_MODE_ID, 1);
-	card.script[0] = (struct fake_script){.request = DRM_IOCTL_MODE_ATOMIC, .error = EINVAL, .count = 100, .with = FAKE_ID(_i ? FAKE_CURSOR : FAKE_CRTC_1), .shows = _i};
+	card.script[0] = (struct fake_script){.request = DRM_IOCTL_MODE_ATOMIC, .error = EINVAL, .count = 100, .with = FAKE_ID(pointer ? FAKE_CURSOR : FAKE_CRTC_1), .shows = pointer};
 	panel_session(panel, true);
-	UNTIL(card.refused >= (_i ? 3 : 1));
+	UNTIL(card.refused >= (pointer ? 2 : 1));
 	settle(200);
-	UNTIL(screen_shows(0x405060) && fake_drm_value(FAKE_CRTC_1, FAKE_MODE_ID) == (_i ? 0 : 1));
-	ck_assert_uint_eq(fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0, _i == 0);
-	ck_assert_int_eq(panel->pointer_plane, _i == 0);
-	ck_assert_uint_eq(card.refused, _i ? 3 : 1);
+	UNTIL(screen_shows(0x405060) && fake_drm_value(FAKE_CRTC_1, FAKE_MODE_ID) == (pointer ? 0 : 1));
+	ck_assert_uint_eq(fake_drm_value(FAKE_CURSOR, FAKE_FB_ID) != 0, !pointer);
+	ck_assert_int_eq(panel->pointer_plane, !pointer);
+	ck_assert_uint_le(card.refused, pointer ? 3 : 1);
 	rig_end();
 }
 END_TEST
@@ -374,7 +380,7 @@ static Suite *suite(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, no_imports);
 	tcase_add_test(c, leftovers_refused);
-	tcase_add_loop_test(c, leftovers_refused_beside_a_pointer, 0, 2);
+	tcase_add_loop_test(c, leftovers_refused_beside_a_pointer, 0, 4);
 	tcase_add_test(c, session_back_with_a_pointer);
 	tcase_add_test(c, session_lost_in_flight);
 	tcase_add_test(c, toggles_in_flight);
