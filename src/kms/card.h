@@ -164,8 +164,8 @@ struct drm_legacy {
 	uint32_t fb;             /* on the screen, or on its way there; 0: not known */
 	bool no_flips, no_dirty; /* refused: not tried again */
 };
-/* As backend_ops.commit; asleep: a full one has to switch the output on. Front. */
-int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit, bool asleep);
+/* As backend_ops.commit. Front. */
+int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit);
 /* As backend_ops.blank. Front. */
 int drm_legacy_blank(int fd, const struct drm_output *output);
 

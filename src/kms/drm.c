@@ -123,7 +123,7 @@ static int drm_commit(struct backend *backend, const struct commit *commit)
 		errno = EINVAL;
 		return -1;
 	}
-	int result = drm->card.legacy ? drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit, drm->asleep)
+	int result = drm->card.legacy ? drm_legacy_commit(backend->fd, drm->output, &drm->legacy, commit)
 				      : drm_atomic_commit(&drm->atomic[which], commit, drm->driver);
 	if (result == 0 && (!commit->full || (which && commit->buffer)))
 		flips_begin(&drm->flips[which], commit->epoch, drm->card.legacy ? 1 : drm_atomic_outputs(&drm->atomic[which]));

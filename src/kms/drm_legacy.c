@@ -53,30 +53,32 @@ static void clear_rest(int fd, const struct drm_output *output)
 		log_warn("%s: %u things that were set before stay as they are", output->base.name, kept);
 }
 
-/* The connector's DPMS property: DRM_MODE_DPMS_... A connector without one is always on. */
-static int set_dpms(int fd, uint32_t connector, uint64_t value)
+/* The connector's DPMS property: DRM_MODE_DPMS_..., not set where it says `unless`. A connector without one is always on. */
+static int set_dpms(int fd, uint32_t connector, uint64_t value, uint64_t unless)
 {
+	uint64_t present = unless;
 	drmModeObjectProperties *properties = drmModeObjectGetProperties(fd, connector, DRM_MODE_OBJECT_CONNECTOR);
 	if (!properties)
 		return -1;
-	uint32_t id = drm_property_id(fd, properties, "DPMS", NULL);
-	int result = id ? drmModeObjectSetProperty(fd, connector, DRM_MODE_OBJECT_CONNECTOR, id, value) : 0;
+	uint32_t id = drm_property_id(fd, properties, "DPMS", &present);
+	int result = id && present != unless ? drmModeObjectSetProperty(fd, connector, DRM_MODE_OBJECT_CONNECTOR, id, value) : 0;
 	drmModeFreeObjectProperties(properties);
 	return done(result);
 }
 
 int drm_legacy_blank(int fd, const struct drm_output *output)
 {
-	return set_dpms(fd, output->connector, DRM_MODE_DPMS_OFF);
+	return set_dpms(fd, output->connector, DRM_MODE_DPMS_OFF, UINT64_MAX);
 }
 
-int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit, bool asleep)
+int drm_legacy_commit(int fd, const struct drm_output *output, struct drm_legacy *state, const struct commit *commit)
 {
 	uint32_t fb = commit->buffer->fb;
 	if (commit->full) {
 		if (set_crtc(fd, output, fb) != 0)
 			return -1;
-		if (asleep && set_dpms(fd, output->connector, DRM_MODE_DPMS_ON) != 0)
+		/* Who switched it off, and when, is not known for sure: another program, or we while another connector was the main one. */
+		if (set_dpms(fd, output->connector, DRM_MODE_DPMS_ON, DRM_MODE_DPMS_ON) != 0)
 			return -1;
 		clear_rest(fd, output);
 		state->fb = fb;

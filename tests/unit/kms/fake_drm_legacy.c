@@ -29,9 +29,12 @@ int fake_set_crtc(const struct drm_mode_crtc *c)
 		int connector = fake_object_of(*(const uint32_t *)(uintptr_t)c->set_connectors_ptr, DRM_MODE_OBJECT_CONNECTOR);
 		if (connector < 0)
 			return ENOENT;
-		/* drm_crtc_helper_set_config(): another mode or connector is switched on, too. */
+		/* Another connector is switched on, too, and the one before is off. drivers/gpu/drm/drm_crtc_helper.c does so each time, which the program does not rely on. */
 		if (state[connector].value[FAKE_CRTC_ID] != c->crtc_id || !state[crtc].value[FAKE_ACTIVE])
 			state[connector].value[FAKE_DPMS] = DRM_MODE_DPMS_ON;
+		for (uint32_t i = FAKE_CONNECTOR; i <= FAKE_CONNECTOR_1; i++)
+			if (state[i].value[FAKE_CRTC_ID] == c->crtc_id)
+				state[i].value[FAKE_CRTC_ID] = 0;
 		state[connector].value[FAKE_CRTC_ID] = c->crtc_id;
 		state[connector].value[FAKE_LINK_STATUS] = 0;
 		state[crtc].value[FAKE_ACTIVE] = 1;

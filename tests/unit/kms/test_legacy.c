@@ -1,5 +1,8 @@
 /* What only the old calls have: drivers without page flips, DIRTYFB, and a sleep that is DPMS. What atomic commits have as well is in test_drm.c. */
 #define LOG_MODULE "test"
+#include <errno.h>
+#include <string.h>
+
 #include "drm_rig.h"
 
 /* A driver without page flips: found out once, then every picture is set, at the pace of the refresh, and toggles go on. */
@@ -81,6 +84,50 @@ START_TEST(blank)
 }
 END_TEST
 
+/* The seat's other program left the monitor asleep. */
+START_TEST(left_asleep)
+{
+	reset(LEGACY);
+	start_shown();
+	panel_session(panel, false);
+	fake_drm_leave(FAKE_CONNECTOR, FAKE_DPMS, DRM_MODE_DPMS_OFF);
+	panel_session(panel, true);
+	UNTIL(screen_shows(UI_COLOUR));
+	rig_end();
+}
+END_TEST
+
+static bool second_is_main(void)
+{
+	return fake_drm_lit_on(FAKE_CONNECTOR_1) && strcmp(panel->screen[0].output.name, "HDMI-A-2") == 0;
+}
+
+/* It leaves asleep, another one is woken in its place, and it comes back: that we are awake by then says nothing of it. 1: its CRTC was not let go of meanwhile. */
+START_TEST(leaves_asleep)
+{
+	reset(LEGACY);
+	start_shown();
+	ck_assert_int_eq(panel_blank(panel, true), 0);
+	if (_i)
+		fake_drm_leave(FAKE_CONNECTOR_1, FAKE_CRTC_ID, FAKE_ID(FAKE_CRTC_1));
+	card.connected = false;
+	card.second = true;
+	fake_hotplug();
+	UNTIL(strcmp(panel->screen[0].output.name, "HDMI-A-2") == 0);
+	if (_i)
+		card.script[0] = (struct fake_script){.request = DRM_IOCTL_MODE_SETCRTC, .error = EBUSY, .skip = 1, .count = 1};
+	ck_assert_int_eq(panel_blank(panel, false), 0);
+	UNTIL(second_is_main());
+	fake_drm_lock();
+	card.connected = true;
+	card.second = false;
+	fake_drm_unlock();
+	fake_hotplug();
+	UNTIL(screen_shows(UI_COLOUR));
+	rig_end();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("kms-legacy");
@@ -89,6 +136,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, no_flips, 0, 2);
 	tcase_add_loop_test(c, dirty, 0, 2);
 	tcase_add_test(c, blank);
+	tcase_add_test(c, left_asleep);
+	tcase_add_loop_test(c, leaves_asleep, 0, 2);
 	suite_add_tcase(s, c);
 	return s;
 }
