@@ -188,6 +188,36 @@ START_TEST(monitor_comes_and_goes)
 }
 END_TEST
 
+static _Atomic bool worker_goes_on;
+
+static void hold_worker(void *data, struct backend *backend)
+{
+	(void)data;
+	(void)backend;
+	while (!worker_goes_on)
+		usleep(1000);
+}
+
+/* While a face is on the screen the worker says nothing of its frames, and now it is late with that: a producer whose face was just hidden is not told of an old one again. */
+START_TEST(hidden_before_a_slow_worker)
+{
+	make(true);
+	for (uint32_t i = 2; i < 6; i++) {
+		ui_frame();
+		UNTIL(ui_presented == ui_sequence);
+	}
+	worker_goes_on = false;
+	ck_assert(panel_work(panel, hold_worker, NULL));
+	present(PRESENTATION_PRESENTED);
+	settle(100); /* several refreshes */
+	ck_assert_uint_eq(ui_presented, 5);
+	worker_goes_on = true;
+	ui_frame();
+	UNTIL(ui_presented == 6);
+	unmake();
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("kms-faults");
@@ -201,6 +231,7 @@ static Suite *suite(void)
 	tcase_add_test(c, flip_lost_behind_a_toggle);
 	tcase_add_test(c, session_lost_in_flight);
 	tcase_add_test(c, monitor_comes_and_goes);
+	tcase_add_test(c, hidden_before_a_slow_worker);
 	suite_add_tcase(s, c);
 	return s;
 }
