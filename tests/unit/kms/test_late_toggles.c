@@ -92,7 +92,9 @@ START_TEST(a_late_one_does_not_hide_behind_the_next)
 	uint64_t before = stats.toggles_late, replaced = stats.toggles_replaced, event = panel->toggle.event_ns;
 	usleep(50000);
 	flip_side();
-	ck_assert_uint_eq(stats.toggles_replaced, replaced + 1);
+	/* This one, too, is there and back where a vblank is so near that its commit is due at once. */
+	ck_assert_uint_ge(stats.toggles_replaced, replaced + 1);
+	ck_assert_uint_le(stats.toggles_replaced, replaced + 2);
 	ck_assert_uint_eq(stats.toggles_late, before + 1);
 	struct late_toggle late = last();
 	ck_assert_uint_eq(late.event_ns, event);
