@@ -98,6 +98,7 @@ struct fake_drm {
 	uint64_t uploaded;                 /* pixels */
 	bool clipped;                      /* the last commit (or DIRTYFB) carried damage: clip */
 	struct drm_mode_rect clip;
+	uint32_t blobs;                    /* made */
 	_Atomic uint32_t cards;            /* put in after the first one: the present one's minor number */
 	_Atomic uint32_t taken;            /* that of the last one taken out */
 	_Atomic uint32_t opens;            /* attempts */

@@ -114,6 +114,7 @@ int fake_create_blob(struct drm_mode_create_blob *b)
 		memcpy(blob[i].data, (const void *)(uintptr_t)b->data, b->length);
 		blob[i].used = true;
 		b->blob_id = FIRST_BLOB + i;
+		card.blobs++;
 		return 0;
 	}
 	return ENOMEM;
