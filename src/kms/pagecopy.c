@@ -1,22 +1,10 @@
 #include "kms/pagecopy.h"
 
-#include <emmintrin.h>
-#include <stdbool.h>
+#include <immintrin.h>
 #include <string.h>
 
-#define VECTOR sizeof(__m128i)
 #define LINE 64u  /* bytes: a cache line a turn */
 #define SMALL 512u /* bytes: the C library's are as good */
-
-static inline __m128i load(const uint8_t *in)
-{
-	return _mm_loadu_si128((const __m128i *)(const void *)in);
-}
-
-static inline void store(uint8_t *out, __m128i bytes)
-{
-	_mm_store_si128((__m128i *)(void *)out, bytes);
-}
 
 /* Whole lines to an aligned place. Inlined for each `fetch`. */
 static inline __attribute__((always_inline)) void lines(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead, bool fetch)
@@ -24,15 +12,63 @@ static inline __attribute__((always_inline)) void lines(uint8_t *out, const uint
 	for (size_t i = 0; i < n; i += LINE) {
 		if (fetch)
 			_mm_prefetch((const char *)ahead + i, _MM_HINT_T0);
-		__m128i a = load(in + i), b = load(in + i + VECTOR), c = load(in + i + 2 * VECTOR), d = load(in + i + 3 * VECTOR);
-		store(out + i, a);
-		store(out + i + VECTOR, b);
-		store(out + i + 2 * VECTOR, c);
-		store(out + i + 3 * VECTOR, d);
+		const __m128i *from = (const void *)(in + i);
+		__m128i *to = (void *)(out + i);
+		__m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1), c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+		_mm_store_si128(to, a);
+		_mm_store_si128(to + 1, b);
+		_mm_store_si128(to + 2, c);
+		_mm_store_si128(to + 3, d);
 	}
 }
 
-void pagecopy(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead)
+/* The same by vectors of 32 bytes. */
+static inline __attribute__((always_inline, target("avx"))) void wide_lines(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead, bool fetch)
+{
+	size_t i = 0;
+	for (; i + 2 * LINE <= n; i += 2 * LINE) {
+		if (fetch) {
+			_mm_prefetch((const char *)ahead + i, _MM_HINT_T0);
+			_mm_prefetch((const char *)ahead + i + LINE, _MM_HINT_T0);
+		}
+		const __m256i *from = (const void *)(in + i);
+		__m256i *to = (void *)(out + i);
+		__m256i a = _mm256_loadu_si256(from), b = _mm256_loadu_si256(from + 1), c = _mm256_loadu_si256(from + 2), d = _mm256_loadu_si256(from + 3);
+		_mm256_store_si256(to, a);
+		_mm256_store_si256(to + 1, b);
+		_mm256_store_si256(to + 2, c);
+		_mm256_store_si256(to + 3, d);
+	}
+	if (i < n) {
+		const __m256i *from = (const void *)(in + i);
+		__m256i *to = (void *)(out + i);
+		_mm256_store_si256(to, _mm256_loadu_si256(from));
+		_mm256_store_si256(to + 1, _mm256_loadu_si256(from + 1));
+	}
+}
+
+static void copy_lines(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead)
+{
+	if (ahead)
+		lines(out, in, n, ahead, true);
+	else
+		lines(out, in, n, NULL, false);
+}
+
+static __attribute__((target("avx"))) void copy_wide_lines(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead)
+{
+	if (ahead)
+		wide_lines(out, in, n, ahead, true);
+	else
+		wide_lines(out, in, n, NULL, false);
+}
+
+bool pagecopy_can_wide(void)
+{
+	return __builtin_cpu_supports("avx");
+}
+
+void pagecopy_by(bool wide, uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead)
 {
 	if (n < SMALL) {
 		memcpy(out, in, n);
@@ -40,9 +76,11 @@ void pagecopy(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead)
 	}
 	size_t head = -(uintptr_t)out & (LINE - 1), whole = (n - head) & ~(size_t)(LINE - 1);
 	memcpy(out, in, head);
-	if (ahead)
-		lines(out + head, in + head, whole, ahead + head, true);
-	else
-		lines(out + head, in + head, whole, NULL, false);
+	(wide ? copy_wide_lines : copy_lines)(out + head, in + head, whole, ahead ? ahead + head : NULL);
 	memcpy(out + head + whole, in + head + whole, n - head - whole);
+}
+
+void pagecopy(uint8_t *out, const uint8_t *in, size_t n, const uint8_t *ahead)
+{
+	pagecopy_by(pagecopy_can_wide(), out, in, n, ahead);
 }
