@@ -64,6 +64,18 @@ static drmModeConnector *find(uint32_t *crtc)
 	return NULL;
 }
 
+/* Memory of the kind that guests have (src/vmm/memory.c): shared, of huge pages where the host gives those to it. */
+static uint8_t *guest_like(uint64_t bytes)
+{
+	int fd = memfd_create("bareflip", MFD_CLOEXEC);
+	void *memory = fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+	if (memory == MAP_FAILED)
+		fail("memory");
+	close(fd);
+	madvise(memory, bytes, MADV_HUGEPAGE);
+	return memory;
+}
+
 static void flipped(int fd, unsigned int sequence, unsigned int sec, unsigned int usec, void *data)
 {
 	(void)fd, (void)sequence, (void)sec, (void)usec;
@@ -93,8 +105,8 @@ int main(int argc, char **argv)
 	struct buffer buffer[2] = { make(mode->hdisplay, mode->vdisplay), make(mode->hdisplay, mode->vdisplay) };
 	uint32_t row = mode->hdisplay * 4u;
 	uint64_t bytes = (uint64_t)row * mode->vdisplay;
-	uint8_t *memory = malloc(bytes);
-	if (memory == NULL || drmModeSetCrtc(card, crtc, buffer[0].fb, 0, 0, &connector->connector_id, 1, &connector->modes[0]) < 0)
+	uint8_t *memory = guest_like(bytes);
+	if (drmModeSetCrtc(card, crtc, buffer[0].fb, 0, 0, &connector->connector_id, 1, &connector->modes[0]) < 0)
 		fail("the mode");
 	memset(memory, 0x5a, bytes); /* each page is there */
 	uint64_t next = clock_now_ns(), end = next + strtoul(argv[2], NULL, 10) * NSEC_PER_SEC;

@@ -26,6 +26,8 @@ TRACED = 3          # seconds more in which system calls are counted
 HOSTCPU = pathlib.Path(__file__).resolve().parent.parent / "hostcpu"
 GUEST = f"console=ttyS0 quiet loglevel=3 cryptomgr.notests tiny.flip=1 tiny.fps={FPS}"
 LOG = "bench-guest.log"
+# The kernel's search for pages to make huge ones of falls into some of the runs, and into none of their frames.
+QUIET = "for f in scan alloc; do echo 3600000 >/sys/kernel/mm/transparent_hugepage/khugepaged/${f}_sleep_millisecs; done"
 NOBODY = "65534"    # cage does not run as root
 FOLDER = "/run/window"
 # No GL on either side: cage composes with pixman, GTK draws with cairo.
@@ -47,7 +49,7 @@ def lines(files, options):
 
 def setup(machine, files, seat):
     """Files that an ordinary user can read, and with SEAT a seatd, for cage. Returns the files' places."""
-    machine.sh(f"mkdir -p {FOLDER}; cp {files['vmlinuz']} {files['initrd']} {FOLDER}; chown -R {NOBODY} {FOLDER}; chmod 700 {FOLDER}; chmod 666 /dev/kvm", check=True)
+    machine.sh(f"mkdir -p {FOLDER}; cp {files['vmlinuz']} {files['initrd']} {FOLDER}; chown -R {NOBODY} {FOLDER}; chmod 700 {FOLDER}; chmod 666 /dev/kvm; {QUIET}", check=True)
     if seat:
         machine.spawn(["/usr/sbin/seatd", "-u", "nobody"], log="seatd.log")
         machine.wait_for(lambda: machine.exists("/run/seatd.sock"), 20, "seatd")
