@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,8 +22,9 @@
 #include "options.h"
 #include "vmm/vm.h"
 
-#define FIXED_FDS 3 /* the end, the link, the VM's events; the devices' queues follow */
-#define POLL_FDS (FIXED_FDS + MACHINE_DEVICES * VIRTIO_MAX_QUEUES)
+#define FIXED_WAITS 3 /* the end, the link, the VM's events; the devices' queues follow */
+#define WAITS (FIXED_WAITS + MACHINE_DEVICES * VIRTIO_MAX_QUEUES)
+#define EVENTS_PER_TURN 16
 #define UNTOLD 8                             /* messages kept for a full link: more states than one command passes through */
 #define UNTOLD_RETRY_NS (2 * NSEC_PER_MSEC)
 #define LED_PACE_NS (20 * NSEC_PER_MSEC)     /* between changes of the keyboard's lights: faster is not for eyes, and wears on real keyboards */
@@ -39,7 +40,7 @@ struct machine {
 	struct machine_devices devices;
 	const struct machine_files *files;
 	struct link_handles panel; /* the other half of a link that is apart */
-	int quit_fd;
+	int quit_fd, epoll_fd;
 	pthread_t thread, loader;
 	bool thread_runs, loader_runs;
 	bool autoboot;
@@ -105,8 +106,9 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 	machine->board = board;
 	machine->files = wanted->files;
 	machine->panel = (struct link_handles){ -1, -1, -1 };
+	machine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	machine->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (machine->quit_fd < 0) {
+	if (machine->quit_fd < 0 || machine->epoll_fd < 0) {
 		snprintf(error, error_size, "cannot make an eventfd: %s", strerror(errno));
 		goto fail;
 	}
@@ -416,49 +418,87 @@ static void join_loader(struct machine *machine)
 	machine->loader_runs = false;
 }
 
-static void *run(void *arg)
-{
-	struct machine *machine = arg;
-	struct virtio_device *device[POLL_FDS] = { 0 };
-	uint32_t queue[POLL_FDS] = { 0 };
-	struct pollfd fds[POLL_FDS];
-	nfds_t n = 0;
+/* What the thread waits for. Device queues are in `waits` from FIXED_WAITS on. */
+enum wait { WAIT_QUIT, WAIT_LINK, WAIT_VM };
 
-	fds[n++] = (struct pollfd){ .fd = machine->quit_fd, .events = POLLIN };
-	fds[n++] = (struct pollfd){ .fd = link_producer_fd(machine->link), .events = POLLIN };
-	fds[n++] = (struct pollfd){ .fd = vm_event_fd(machine->vm), .events = POLLIN };
+struct waits {
+	struct virtio_device *device[WAITS];
+	uint32_t queue[WAITS];
+	uint32_t n;
+	int link_fd; /* -1: the panel is gone */
+};
+
+static bool wait_for(const struct machine *machine, int fd, uint32_t which)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = which };
+	return epoll_ctl(machine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/*
+ * Registered once: poll() would look at each of a dozen queues twice for every kick, and take a page for that. False with errno.
+ */
+static bool begin_waits(const struct machine *machine, struct waits *waits)
+{
+	*waits = (struct waits){ .n = FIXED_WAITS, .link_fd = link_producer_fd(machine->link) };
+	bool done = wait_for(machine, machine->quit_fd, WAIT_QUIT) && wait_for(machine, vm_event_fd(machine->vm), WAIT_VM) &&
+		(waits->link_fd < 0 || wait_for(machine, waits->link_fd, WAIT_LINK));
 	for (uint32_t i = 0; i < machine->devices.n; i++) {
 		const struct machine_device *own = &machine->devices.device[i];
 		for (uint32_t q = 0; !own->own_thread && q < own->device->n_queues; q++) {
-			device[n] = own->device;
-			queue[n] = q;
-			fds[n++] = (struct pollfd){ .fd = own->device->kick_fd[q], .events = POLLIN };
+			waits->device[waits->n] = own->device;
+			waits->queue[waits->n] = q;
+			done = done && wait_for(machine, own->device->kick_fd[q], waits->n++);
 		}
 	}
+	return done;
+}
+
+/* False: the end. */
+static bool happened(struct machine *machine, struct waits *waits, uint32_t which)
+{
+	switch (which) {
+	case WAIT_QUIT:
+		return false;
+	case WAIT_LINK:
+		take_messages(machine);
+		if (waits->link_fd >= 0 && link_producer_fd(machine->link) < 0) {
+			epoll_ctl(machine->epoll_fd, EPOLL_CTL_DEL, waits->link_fd, NULL);
+			waits->link_fd = -1;
+		}
+		return true;
+	case WAIT_VM:
+		vm_happened(machine);
+		return true;
+	default:
+		run_queue(waits->device[which], waits->queue[which]);
+		return true;
+	}
+}
+
+static void *run(void *arg)
+{
+	struct machine *machine = arg;
+	struct waits waits;
+	bool goes_on = begin_waits(machine, &waits);
+	if (!goes_on)
+		log_error("the machine's thread cannot wait: %s", strerror(errno));
 
 	join_loader(machine);
-	if (machine->autoboot)
+	if (goes_on && machine->autoboot)
 		start_vm(machine);
-	for (;;) {
+	while (goes_on) {
+		struct epoll_event event[EVENTS_PER_TURN];
 		int timeout = -1;
 		uint64_t next = run_timers(machine), now = clock_now_ns();
 		if (next != UINT64_MAX)
 			timeout = next <= now ? 0 : (int)((next - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
-		if (poll(fds, n, timeout) < 0 && errno != EINTR) {
+		int n = epoll_wait(machine->epoll_fd, event, EVENTS_PER_TURN, timeout);
+		if (n < 0 && errno != EINTR) {
 			log_error("the machine's thread cannot wait: %s", strerror(errno));
 			break;
 		}
-		if (fds[0].revents != 0)
-			break;
-		if (fds[1].revents != 0) {
-			take_messages(machine);
-			fds[1].fd = link_producer_fd(machine->link);
-		}
-		if (fds[2].revents != 0)
-			vm_happened(machine);
-		for (nfds_t i = FIXED_FDS; i < n; i++)
-			if (fds[i].revents != 0)
-				run_queue(device[i], queue[i]);
+		for (int i = 0; i < n && goes_on; i++)
+			goes_on = happened(machine, &waits, event[i].data.u32);
 	}
 	vm_halt(machine->vm);
 	return NULL;
@@ -506,5 +546,7 @@ void machine_destroy(struct machine *machine)
 	link_handles_close(&machine->panel);
 	if (machine->quit_fd >= 0)
 		close(machine->quit_fd);
+	if (machine->epoll_fd >= 0)
+		close(machine->epoll_fd);
 	free(machine);
 }
