@@ -19,11 +19,10 @@
 #include "base/thread.h"
 #include "machine_devices.h"
 #include "machine_files.h"
+#include "machine_waits.h"
 #include "options.h"
 #include "vmm/vm.h"
 
-#define FIXED_WAITS 3 /* the end, the link, the VM's events; the devices' queues follow */
-#define WAITS (FIXED_WAITS + MACHINE_DEVICES * VIRTIO_MAX_QUEUES)
 #define EVENTS_PER_TURN 16
 #define UNTOLD 8                             /* messages kept for a full link: more states than one command passes through */
 #define UNTOLD_RETRY_NS (2 * NSEC_PER_MSEC)
@@ -40,7 +39,8 @@ struct machine {
 	struct machine_devices devices;
 	const struct machine_files *files;
 	struct link_handles panel; /* the other half of a link that is apart */
-	int quit_fd, epoll_fd;
+	int quit_fd;
+	struct machine_waits waits;
 	pthread_t thread, loader;
 	bool thread_runs, loader_runs;
 	bool autoboot;
@@ -106,9 +106,9 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 	machine->board = board;
 	machine->files = wanted->files;
 	machine->panel = (struct link_handles){ -1, -1, -1 };
-	machine->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	machine->waits.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	machine->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (machine->quit_fd < 0 || machine->epoll_fd < 0) {
+	if (machine->quit_fd < 0 || machine->waits.epoll_fd < 0) {
 		snprintf(error, error_size, "cannot make an eventfd: %s", strerror(errno));
 		goto fail;
 	}
@@ -418,59 +418,22 @@ static void join_loader(struct machine *machine)
 	machine->loader_runs = false;
 }
 
-/* What the thread waits for. Device queues are in `waits` from FIXED_WAITS on. */
-enum wait { WAIT_QUIT, WAIT_LINK, WAIT_VM };
-
-struct waits {
-	struct virtio_device *device[WAITS];
-	uint32_t queue[WAITS];
-	uint32_t n;
-	int link_fd; /* -1: the panel is gone */
-};
-
-static bool wait_for(const struct machine *machine, int fd, uint32_t which)
-{
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = which };
-	return epoll_ctl(machine->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
-/*
- * Registered once: poll() would look at each of a dozen queues twice for every kick, and take a page for that. False with errno.
- */
-static bool begin_waits(const struct machine *machine, struct waits *waits)
-{
-	*waits = (struct waits){ .n = FIXED_WAITS, .link_fd = link_producer_fd(machine->link) };
-	bool done = wait_for(machine, machine->quit_fd, WAIT_QUIT) && wait_for(machine, vm_event_fd(machine->vm), WAIT_VM) &&
-		(waits->link_fd < 0 || wait_for(machine, waits->link_fd, WAIT_LINK));
-	for (uint32_t i = 0; i < machine->devices.n; i++) {
-		const struct machine_device *own = &machine->devices.device[i];
-		for (uint32_t q = 0; !own->own_thread && q < own->device->n_queues; q++) {
-			waits->device[waits->n] = own->device;
-			waits->queue[waits->n] = q;
-			done = done && wait_for(machine, own->device->kick_fd[q], waits->n++);
-		}
-	}
-	return done;
-}
-
 /* False: the end. */
-static bool happened(struct machine *machine, struct waits *waits, uint32_t which)
+static bool happened(struct machine *machine, uint32_t which)
 {
 	switch (which) {
 	case WAIT_QUIT:
 		return false;
 	case WAIT_LINK:
 		take_messages(machine);
-		if (waits->link_fd >= 0 && link_producer_fd(machine->link) < 0) {
-			epoll_ctl(machine->epoll_fd, EPOLL_CTL_DEL, waits->link_fd, NULL);
-			waits->link_fd = -1;
-		}
+		if (link_producer_fd(machine->link) < 0)
+			machine_waits_end_link(&machine->waits);
 		return true;
 	case WAIT_VM:
 		vm_happened(machine);
 		return true;
 	default:
-		run_queue(waits->device[which], waits->queue[which]);
+		run_queue(machine->waits.device[which], machine->waits.queue[which]);
 		return true;
 	}
 }
@@ -478,8 +441,8 @@ static bool happened(struct machine *machine, struct waits *waits, uint32_t whic
 static void *run(void *arg)
 {
 	struct machine *machine = arg;
-	struct waits waits;
-	bool goes_on = begin_waits(machine, &waits);
+	const int fixed[] = { [WAIT_QUIT] = machine->quit_fd, [WAIT_LINK] = link_producer_fd(machine->link), [WAIT_VM] = vm_event_fd(machine->vm) };
+	bool goes_on = machine_waits_begin(&machine->waits, fixed, &machine->devices);
 	if (!goes_on)
 		log_error("the machine's thread cannot wait: %s", strerror(errno));
 
@@ -492,13 +455,16 @@ static void *run(void *arg)
 		uint64_t next = run_timers(machine), now = clock_now_ns();
 		if (next != UINT64_MAX)
 			timeout = next <= now ? 0 : (int)((next - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
-		int n = epoll_wait(machine->epoll_fd, event, EVENTS_PER_TURN, timeout);
+		int n = epoll_wait(machine->waits.epoll_fd, event, EVENTS_PER_TURN, timeout);
 		if (n < 0 && errno != EINTR) {
 			log_error("the machine's thread cannot wait: %s", strerror(errno));
 			break;
 		}
-		for (int i = 0; i < n && goes_on; i++)
-			goes_on = happened(machine, &waits, event[i].data.u32);
+		/* What the panel and the VM say comes before what the guest asks of devices. */
+		for (uint32_t which = 0; which <= WAIT_QUEUES; which++)
+			for (int i = 0; i < n && goes_on; i++)
+				if (min_u32(event[i].data.u32, WAIT_QUEUES) == which)
+					goes_on = happened(machine, event[i].data.u32);
 	}
 	vm_halt(machine->vm);
 	return NULL;
@@ -546,7 +512,7 @@ void machine_destroy(struct machine *machine)
 	link_handles_close(&machine->panel);
 	if (machine->quit_fd >= 0)
 		close(machine->quit_fd);
-	if (machine->epoll_fd >= 0)
-		close(machine->epoll_fd);
+	if (machine->waits.epoll_fd >= 0)
+		close(machine->waits.epoll_fd);
 	free(machine);
 }
