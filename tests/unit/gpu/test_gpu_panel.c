@@ -6,6 +6,7 @@
 #include "../kms/fake_card.h"
 #include "fixture.h"
 
+#include <pthread.h>
 #include <wayland-server-core.h>
 
 #include "base/stats.h"
@@ -15,6 +16,7 @@
 #define DISPLAY VIRTIO_GPU_EVENT_DISPLAY
 
 static struct fake card;
+static pthread_mutex_t plugging = PTHREAD_MUTEX_INITIALIZER; /* what is plugged in changes all at once: the panel may look at any time, not only when it is told to */
 static struct output monitor; /* what the card finds, but for connected and width, which are the fake's */
 static struct backend_ops ops;
 static struct wl_event_loop *loop;
@@ -23,12 +25,14 @@ static struct panel *shown;
 
 static struct output *probe(struct backend *backend)
 {
+	pthread_mutex_lock(&plugging);
 	struct output *output = fake_probe(backend);
-	if (!output->connected)
-		return output;
-	strcpy(output->monitor, monitor.monitor);
-	output->width_mm = monitor.width_mm;
-	output->height_mm = monitor.height_mm;
+	if (output->connected) {
+		strcpy(output->monitor, monitor.monitor);
+		output->width_mm = monitor.width_mm;
+		output->height_mm = monitor.height_mm;
+	}
+	pthread_mutex_unlock(&plugging);
 	return output;
 }
 
@@ -50,11 +54,13 @@ static bool event_within(uint32_t ms)
 
 static void plug(bool connected, uint32_t width, const char *name, uint32_t mm)
 {
+	pthread_mutex_lock(&plugging);
 	card.connected = connected;
 	card.width = width;
 	snprintf(monitor.monitor, sizeof monitor.monitor, "%s", name);
 	monitor.width_mm = mm;
 	monitor.height_mm = mm / 2;
+	pthread_mutex_unlock(&plugging);
 	eventfd_write(card.base.hotplug_fd, 1);
 }
 
