@@ -109,7 +109,7 @@ struct machine *machine_create(const struct machine_config *wanted, char *error,
 	machine->waits.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	machine->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (machine->quit_fd < 0 || machine->waits.epoll_fd < 0) {
-		snprintf(error, error_size, "cannot make an eventfd: %s", strerror(errno));
+		snprintf(error, error_size, "cannot make an eventfd or an epoll descriptor: %s", strerror(errno));
 		goto fail;
 	}
 

@@ -11,16 +11,16 @@ static bool add(const struct machine_waits *waits, int fd, uint32_t which)
 bool machine_waits_begin(struct machine_waits *waits, const int fixed[WAIT_QUEUES], const struct machine_devices *devices)
 {
 	bool done = true;
+	uint32_t which;
 	waits->link_fd = fixed[WAIT_LINK];
-	for (waits->n = 0; waits->n < WAIT_QUEUES; waits->n++)
-		done = done && add(waits, fixed[waits->n], waits->n);
+	for (which = 0; which < WAIT_QUEUES; which++)
+		done = done && add(waits, fixed[which], which);
 	for (uint32_t i = 0; i < devices->n; i++) {
 		const struct machine_device *own = &devices->device[i];
-		for (uint32_t q = 0; !own->own_thread && q < own->device->n_queues; q++) {
-			waits->device[waits->n] = own->device;
-			waits->queue[waits->n] = q;
-			done = done && add(waits, own->device->kick_fd[q], waits->n);
-			waits->n++;
+		for (uint32_t q = 0; !own->own_thread && q < own->device->n_queues; q++, which++) {
+			waits->device[which] = own->device;
+			waits->queue[which] = q;
+			done = done && add(waits, own->device->kick_fd[q], which);
 		}
 	}
 	return done;

@@ -17,7 +17,6 @@ enum { WAIT_QUIT, WAIT_LINK, WAIT_VM, WAIT_QUEUES }; /* the devices' queues are 
 struct machine_waits {
 	int epoll_fd; /* whoever made it closes it; its events' data.u32 is one of the above */
 	int link_fd;  /* -1: none, or not any more */
-	uint32_t n;
 	struct virtio_device *device[WAITS];
 	uint32_t queue[WAITS];
 };

@@ -286,6 +286,7 @@ static void command_display(struct client *client, json_object *arguments)
 struct shot {
 	struct control *control;
 	uint64_t token;
+	char output[STATUS_OUTPUT_NAME];
 };
 
 /* Whether there is an output of this name, and the UI is on it where `ui` is asked for. False after an answer. */
@@ -309,22 +310,31 @@ static bool look_at_output(struct client *client, const char *name, bool ui)
 	return false;
 }
 
+/* What is asked for; *output: of which, empty: the main one. False after an answer. */
+static bool which_shot(struct client *client, json_object *arguments, uint32_t *what, const char **output)
+{
+	static const char *const faces[] = { [CONTROL_SHOT_SCREEN] = "screen", [CONTROL_SHOT_UI] = "ui", [CONTROL_SHOT_GUEST] = "guest" };
+	const char *face = text_of(arguments, "face");
+	*output = text_of(arguments, "output");
+	*what = CONTROL_SHOT_SCREEN; /* the first of them */
+	while (face != NULL && *what < ARRAY_LEN(faces) && strcmp(face, faces[*what]) != 0)
+		++*what;
+	if (*what == ARRAY_LEN(faces)) {
+		client_error(client, "screenshot: 'face' is ui, guest or screen");
+		return false;
+	}
+	if (*output != NULL)
+		return look_at_output(client, *output, *what == CONTROL_SHOT_UI);
+	*output = "";
+	return true;
+}
+
 static void command_screenshot(struct client *client, json_object *arguments)
 {
-	const char *face = text_of(arguments, "face"), *output = text_of(arguments, "output");
-	enum control_shot what = CONTROL_SHOT_SCREEN;
+	uint32_t what;
+	const char *output;
 	int fd = client_take_fd(client);
-	if (face != NULL && strcmp(face, "ui") == 0)
-		what = CONTROL_SHOT_UI;
-	else if (face != NULL && strcmp(face, "guest") == 0)
-		what = CONTROL_SHOT_GUEST;
-	else if (face != NULL && strcmp(face, "screen") != 0) {
-		client_error(client, "screenshot: 'face' is ui, guest or screen");
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	if (output != NULL && !look_at_output(client, output, what == CONTROL_SHOT_UI)) {
+	if (!which_shot(client, arguments, &what, &output)) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -347,11 +357,11 @@ static void command_screenshot(struct client *client, json_object *arguments)
 		close(fd);
 		return;
 	}
-	*shot = (struct shot){ client->control, token_of(client) };
+	*shot = (struct shot){ .control = client->control, .token = token_of(client) };
+	snprintf(shot->output, sizeof shot->output, "%s", output);
 	client->shot_fd = fd;
 	client->busy = true;
-	struct control_request request = { .kind = CONTROL_SHOT, .argument = what, .shot = shot };
-	snprintf(request.output, sizeof request.output, "%s", output != NULL ? output : "");
+	struct control_request request = { .kind = CONTROL_SHOT, .argument = what, .shot = shot, .output = shot->output };
 	if (!post(client->control, &request)) {
 		free(shot);
 		close(fd);

@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "base/console.h"
-#include "base/status.h"
 
 struct backend;
 struct mailbox;
@@ -48,7 +47,7 @@ struct control_request {
 	bool to_guest;
 	uint64_t token;
 	void *shot;
-	char output[STATUS_OUTPUT_NAME]; /* of a CONTROL_SHOT; empty: the main one */
+	const char *output; /* of a CONTROL_SHOT, until control_shot_done(); empty: the main one */
 	uint64_t time_ns; /* when it was asked for; 0: now */
 	void (*work)(void *data, struct backend *backend);
 	void *data;

@@ -143,6 +143,12 @@ struct request {
 	int fd;
 };
 
+/* The flags that commands have, as they stand on the line. */
+struct flags {
+	bool guest, reset;
+	const char *face, *output, *timeout; /* NULL: not there */
+};
+
 static void add(json_object *object, const char *name, const char *value)
 {
 	json_object_object_add(object, name, json_object_new_string(value));
@@ -157,18 +163,18 @@ static bool whole_number(const char *text, long *value)
 }
 
 /* Fills the request from words and flags. 0, or an exit status after a message. */
-static int parse(struct request *request, char **word, int n, bool guest, bool reset, const char *face, const char *output, const char *timeout)
+static int parse(struct request *request, char **word, int n, const struct flags *flags)
 {
 	const char *name = word[0];
 	json_object *arguments = request->arguments;
 	request->command = name;
-	if (guest)
+	if (flags->guest)
 		json_object_object_add(arguments, "guest", json_object_new_boolean(1));
 
 	if (strcmp(name, "status") == 0 || strcmp(name, "quit") == 0)
 		return n == 1 ? 0 : usage("this command takes no argument");
 	if (strcmp(name, "stats") == 0) {
-		if (reset)
+		if (flags->reset)
 			json_object_object_add(arguments, "reset", json_object_new_boolean(1));
 		return n == 1 ? 0 : usage("stats takes only --json and --reset");
 	}
@@ -221,10 +227,10 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 	if (strcmp(name, "screenshot") == 0) {
 		if (n != 2)
 			return usage("screenshot needs a file name");
-		if (face != NULL)
-			add(arguments, "face", face);
-		if (output != NULL)
-			add(arguments, "output", output);
+		if (flags->face != NULL)
+			add(arguments, "face", flags->face);
+		if (flags->output != NULL)
+			add(arguments, "output", flags->output);
 		request->file = word[1];
 		return 0;
 	}
@@ -258,10 +264,10 @@ static int parse(struct request *request, char **word, int n, bool guest, bool r
 			return usage("wait needs a state");
 		add(arguments, "state", word[1]);
 		request->slow = true;
-		if (timeout != NULL) {
+		if (flags->timeout != NULL) {
 			char *end;
-			double seconds = strtod(timeout, &end);
-			if (end == timeout || *end != '\0' || !(seconds >= 0))
+			double seconds = strtod(flags->timeout, &end);
+			if (end == flags->timeout || *end != '\0' || !(seconds >= 0))
 				return usage("--timeout is in seconds");
 			json_object_object_add(arguments, "timeout", json_object_new_double(seconds));
 		}
@@ -349,8 +355,8 @@ int main(int argc, char **argv)
 		snprintf(default_socket, sizeof default_socket, "%s/rayvm.sock", runtime);
 	else
 		snprintf(default_socket, sizeof default_socket, "/run/rayvm.sock");
-	const char *socket_path = default_socket, *face = NULL, *output = NULL, *timeout = NULL;
-	bool guest = false, reset = false;
+	const char *socket_path = default_socket;
+	struct flags flags = { 0 };
 	struct request request = { 0 };
 	int escape = CONSOLE_ESCAPE;
 
@@ -359,11 +365,11 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 's': socket_path = optarg; break;
 		case 'j': request.json = true; break;
-		case 'r': reset = true; break;
-		case 'g': guest = true; break;
-		case 'f': face = optarg; break;
-		case 'o': output = optarg; break;
-		case 't': timeout = optarg; break;
+		case 'r': flags.reset = true; break;
+		case 'g': flags.guest = true; break;
+		case 'f': flags.face = optarg; break;
+		case 'o': flags.output = optarg; break;
+		case 't': flags.timeout = optarg; break;
 		case 'e':
 			if (!console_parse_escape(optarg, &escape))
 				return usage("--escape is a control key such as ^] or ^A, or none");
@@ -376,7 +382,7 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		return usage("no command");
 	request.arguments = json_object_new_object();
-	int status = parse(&request, argv + optind, argc - optind, guest, reset, face, output, timeout);
+	int status = parse(&request, argv + optind, argc - optind, &flags);
 	if (status != 0) {
 		json_object_put(request.arguments);
 		return status;

@@ -454,7 +454,7 @@ void panel_geometry(const struct panel *panel, enum panel_face which, uint32_t *
 static const struct screen *named(const struct panel *panel, const char *name)
 {
 	const struct output *main = &panel->screen[0].output;
-	for (uint32_t i = 0; i < main->n_mirrors; i++)
+	for (uint32_t i = 0; main->connected && i < main->n_mirrors; i++)
 		if (strcmp(main->mirror[i], name) == 0)
 			return &panel->screen[0];
 	for (uint32_t i = 0; i < panel->n_screens; i++)

@@ -6,6 +6,7 @@ import re
 import shlex
 
 from lab import paths
+from lab.picture import Picture
 from lab.rayvm import SOCKET, Rayvm, guest_files, is_ui
 
 DISPLAYS = ("virtio-vga",)
@@ -72,12 +73,8 @@ def is_grey(grey, size):
     return accept
 
 
-def is_black(picture):
-    return picture.is_black()
-
-
 def second(machine, accept, what):
-    machine.wait_for(lambda: accept(machine.screendump(head=1)), 20, f"{what} on the second head", interval=0.2)
+    machine.wait_screen(accept, 20, f"{what} on the second head", interval=0.2, head=1)
 
 
 def test_a_monitor_is_a_connector(machine):
@@ -94,7 +91,7 @@ def test_a_monitor_is_a_connector(machine):
 def test_the_guest_is_on_both_and_the_ui_on_one(machine):
     rayvm = state["rayvm"]
     machine.wait_screen(is_ui, 20, "the UI")
-    second(machine, is_black, "nothing")
+    second(machine, Picture.is_black, "nothing")
     machine.press("KEY_F11")
     rayvm.marker("LINUX_PRESENTATION:PRESENTED", 10)
     for grey in (0x55, 0xAA):
@@ -107,7 +104,7 @@ def test_the_guest_is_on_both_and_the_ui_on_one(machine):
     assert sizes == [(1024, 768), (800, 600), (0, 0), (0, 0)], rayvm.status()
     machine.press("KEY_F12")
     machine.wait_screen(is_ui, 20, "the UI")
-    second(machine, is_black, "nothing")
+    second(machine, Picture.is_black, "nothing")
     fill(machine, 0x33)         # drawn while it is hidden
     machine.press("KEY_F11")
     machine.wait_screen(is_grey(0x33, (1024, 768)), 20, "what was drawn meanwhile")

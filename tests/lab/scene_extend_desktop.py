@@ -3,6 +3,7 @@
 
 from lab import desktop
 from lab.desktop import clock, has_terminal, is_weston
+from lab.picture import Picture
 from lab.qemu import Drive
 from lab.rayvm import Rayvm, is_ui
 
@@ -25,22 +26,12 @@ def setup(lab):
 
 
 def second(lab, accept, what, timeout=30):
-    seen = []
-
-    def look():
-        seen[:] = [lab.screendump(head=1)]
-        return accept(seen[0])
-    lab.wait_for(look, timeout, f"{what} on the second monitor", interval=0.3)
-    return seen[0]
-
-
-def is_black(picture):
-    return picture.is_black()
+    return lab.wait_screen(accept, timeout, f"{what} on the second monitor", interval=0.3, head=1)
 
 
 def test_a_desktop_on_both(lab):
     lab.wait_screen(is_ui, 20, "the UI")
-    second(lab, is_black, "nothing")
+    second(lab, Picture.is_black, "nothing")
     lab.press("KEY_F11")
     lab.wait_screen(has_terminal, 60, "the desktop with its terminal").save(lab.results / "first.png")
     picture = second(lab, is_weston, "Weston")
@@ -57,7 +48,7 @@ def test_toggles_are_for_both(lab):
     for _ in range(5):
         lab.press("KEY_F12")
         lab.wait_screen(is_ui, 20, "the UI")
-        second(lab, is_black, "nothing")
+        second(lab, Picture.is_black, "nothing")
         lab.press("KEY_F11")
         lab.wait_screen(has_terminal, 20, "the desktop")
         second(lab, is_weston, "Weston")

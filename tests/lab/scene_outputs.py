@@ -5,6 +5,7 @@ import re
 import time
 
 from lab import paths
+from lab.picture import Picture
 from lab.rayvm import Rayvm, console_state, is_pattern, is_ui, synthetic
 
 DISPLAYS = ("virtio-vga",)
@@ -49,9 +50,13 @@ def names(rayvm):
     return [(output["name"], output["mirror"]) for output in rayvm.status()["outputs"]]
 
 
+def second(machine, accept, what):
+    return machine.wait_screen(accept, 20, f"{what} on the second head", interval=0.2, head=1)
+
+
 def both(machine, accept, what):
     machine.wait_screen(accept, 20, f"{what} on the first head")
-    machine.wait_for(lambda: accept(machine.screendump(head=1)), 20, f"{what} on the second head", interval=0.2)
+    second(machine, accept, what)
 
 
 def dpms(machine):
@@ -95,7 +100,7 @@ def test_monitors_come_and_go(machine):
     time.sleep(0.5)
     machine.resize_head(0, 0, 0)                # the main one: the other takes over
     outputs(("Virtual-2", False))
-    machine.wait_for(lambda: is_ui(machine.screendump(head=1)), 20, "the UI on the second head", interval=0.2)
+    second(machine, is_ui, "the UI")
     machine.resize_head(0, 1024, 768)           # it comes back and mirrors; the picture does not jump
     outputs(("Virtual-2", False), ("Virtual-1", True))
     both(machine, is_ui, "the UI")
@@ -169,32 +174,17 @@ def test_what_another_program_left_is_cleared(machine):
 def test_by_name(machine):
     with Rayvm(machine, [*PATTERN, "--connector", "Virtual-2", "--mode", "1234x567"], log="named.log") as rayvm:
         rayvm.listening()
-        machine.wait_for(lambda: is_ui(machine.screendump(head=1)), 20, "the UI on the second head", interval=0.2)
+        second(machine, is_ui, "the UI")
         assert names(rayvm)[0] == ("Virtual-2", False), rayvm.status()
         said = [line for line in rayvm.job.log_text().splitlines() if "--mode 1234x567" in line]
         assert len(said) == 1 and "Virtual-2 has no such mode, taking 1024x768" in said[0] and "1920x1080@60" in said[0], said
         assert rayvm.quit() == 0, rayvm.job.log_text()[-2000:]
 
 
-def _second(machine, accept, what):
-    seen = []
-
-    def look():
-        seen[:] = [machine.screendump(head=1)]
-        return accept(seen[0])
-
-    machine.wait_for(look, 20, f"{what} on the second head", interval=0.2)
-    return seen[0]
-
-
 def _is_second_pattern(picture):
     """The pattern of the guest's second head, in red, with a picture's own size."""
     number, (red, green, blue) = synthetic(picture), picture.pixel(picture.size[0] // 16, picture.size[1] * 3 // 4)
     return number is not None and red > green + 0x30 and red > blue + 0x30
-
-
-def _is_black(picture):
-    return picture.fraction((0, 0, 0)) == 1
 
 
 def test_extended_to_the_second_monitor(machine):
@@ -207,12 +197,12 @@ def test_extended_to_the_second_monitor(machine):
 
         outputs("Virtual-1", "Virtual-2")
         machine.wait_screen(is_ui, 20, "the UI")
-        _second(machine, _is_black, "nothing").save(machine.results / "extend-hidden.png")
+        second(machine, Picture.is_black, "nothing").save(machine.results / "extend-hidden.png")
         sizes = [(output["width"], output["height"]) for output in rayvm.status()["outputs"]]
         assert sizes == [(1024, 768), (800, 600)], sizes
         machine.press("KEY_F11")
         machine.wait_screen(lambda p: is_pattern(p) and not _is_second_pattern(p), 20, "the pattern").save(machine.results / "extend-first.png")
-        picture = _second(machine, _is_second_pattern, "its own pattern")
+        picture = second(machine, _is_second_pattern, "its own pattern")
         picture.save(machine.results / "extend-second.png")
         assert picture.size == (800, 600), picture.size
         assert [(s["width"], s["height"]) for s in rayvm.status()["scanouts"]] == [(1024, 768), (800, 600), (0, 0), (0, 0)], rayvm.status()
@@ -229,21 +219,21 @@ def test_extended_to_the_second_monitor(machine):
         machine.wait_screen(is_pattern, 20, "the pattern")
         machine.resize_head(1, 640, 480)
         outputs("Virtual-1", "Virtual-2")
-        assert _second(machine, _is_second_pattern, "its own pattern").size == (640, 480)
+        assert second(machine, _is_second_pattern, "its own pattern").size == (640, 480)
         machine.press("KEY_F12")
         machine.wait_screen(is_ui, 20, "the UI")
-        _second(machine, _is_black, "nothing")
+        second(machine, Picture.is_black, "nothing")
         rayvm.ctl("display", "off")
         assert dpms(machine) == ("Off", "Off")
         machine.press("KEY_F11")
         machine.wait_screen(is_pattern, 20, "the pattern")
-        _second(machine, _is_second_pattern, "its own pattern")
+        second(machine, _is_second_pattern, "its own pattern")
         # The main one goes: the other is the main one, and not a further one any more.
         machine.resize_head(0, 1024, 768)
         time.sleep(0.5)
         machine.resize_head(0, 0, 0)
         outputs("Virtual-2")
-        _second(machine, lambda p: is_pattern(p) and not _is_second_pattern(p), "the first pattern")
+        second(machine, lambda p: is_pattern(p) and not _is_second_pattern(p), "the first pattern")
         machine.resize_head(0, 1024, 768)
         outputs("Virtual-2", "Virtual-1")
         machine.wait_screen(_is_second_pattern, 20, "the second pattern")

@@ -493,12 +493,12 @@ class Machine:
             time.sleep(max(0.0, interval - (time.monotonic() - begin)))
         return pictures
 
-    def wait_screen(self, accept, timeout=20, what="the screen to look right", interval=0.05):
-        """Wait until ACCEPT(picture) is true; returns that picture."""
+    def wait_screen(self, accept, timeout=20, what="the screen to look right", interval=0.05, head=0):
+        """Wait until ACCEPT(picture of that head) is true; returns that picture."""
         seen = []
 
         def look():
-            seen[:] = [self.screendump()]
+            seen[:] = [self.screendump(head=head)]
             return accept(seen[0])
 
         def keep():

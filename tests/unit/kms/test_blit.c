@@ -339,10 +339,8 @@ START_TEST(pages)
 	for (size_t i = 0; i < sizeof(from); i++)
 		from[i] = (uint8_t)(i * 7 + i / 256 + 1);
 	bool wide = _i;
-	if (wide && !pagecopy_can_wide()) {
-		printf("skip: this CPU has no AVX\n");
-		return;
-	}
+	if (wide && !pagecopy_can_wide())
+		UNIT_SKIP("this CPU has no AVX");
 	for (size_t n = 0; n < ARRAY_LEN(sizes); n++)
 		for (size_t place = 0; place < 70; place++) {
 			size_t size = sizes[n], in = place * 5 % 71;
